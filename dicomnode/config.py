@@ -1,0 +1,243 @@
+"""`config.toml` and the environment become one frozen `Settings` value.
+
+Every key is written out with its default and unit in the project's own `config.toml`; a test
+keeps the two alike. An unknown key or a bad value refuses to start. An environment variable
+overrides a key: `DICOMNODE_SCP__PORT=11113`. Secrets are named by file, never written here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from dicomnode.domain import SegmentKind
+from dicomnode.errors import ConfigurationError
+
+
+def _ae_title(value: str) -> str:
+    """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash."""
+    title = value.strip(" ")
+    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return title
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(_Section):
+    """Where the node keeps everything that it must not lose."""
+
+    data_folder: Path = Path("data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+class DatabaseSettings(_Section):
+    """The tracking database; empty means SQLite (WAL) inside the data folder."""
+
+    url: str = ""
+    url_file: Path | None = None
+
+
+class SCPSettings(_Section):
+    """The receiving Application Entity."""
+
+    ae_title: AETitle = "DICOMNODE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    processes: PositiveInt = 1
+    require_called_ae_title: bool = True
+    allowed_calling_ae_titles: tuple[AETitle, ...] = ()
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
+    maximum_associations: PositiveInt = 64
+    maximum_associations_per_peer: PositiveInt = 16
+    acse_timeout_seconds: PositiveFloat = 10.0
+    dimse_timeout_seconds: PositiveFloat = 30.0
+    network_timeout_seconds: PositiveFloat = 60.0
+    minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
+
+
+class CompletenessSettings(_Section):
+    """When a series counts as whole."""
+
+    quiet_seconds: PositiveFloat = 30.0
+    poll_seconds: PositiveFloat = 1.0
+
+
+class InferenceSettings(_Section):
+    """The networks and where they run."""
+
+    models_folder: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpu_threads: Annotated[int, Field(ge=0)] = 0
+    tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
+    mirroring: bool = False
+    modalities: tuple[str, ...] = ("CT", "MR")
+
+
+class VerdictSettings(_Section):
+    """Thresholds of the verdict rules, in millilitres."""
+
+    minimum_foreground_ml: PositiveFloat = 50.0
+    face_visible_ml: PositiveFloat = 40.0
+    face_absent_ml: PositiveFloat = 15.0
+    anonymised_present_ml: PositiveFloat = 20.0
+    anonymised_absent_ml: PositiveFloat = 5.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> VerdictSettings:
+        if self.face_absent_ml > self.face_visible_ml:
+            raise ValueError("face_absent_ml must not be larger than face_visible_ml")
+        if self.anonymised_absent_ml > self.anonymised_present_ml:
+            raise ValueError("anonymised_absent_ml must not be larger than anonymised_present_ml")
+        return self
+
+
+class SegmentationSettings(_Section):
+    """How the SEG series looks in the PACS."""
+
+    series_number_offset: Annotated[int, Field(ge=0)] = 9000
+    series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
+    send_empty: bool = False
+
+
+class DestinationSettings(_Section):
+    """A peer that is sent every SEG, or only what it is chosen for."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    ae_title: AETitle
+    host: str
+    port: Port
+    calling_ae_title: AETitle | None = None
+    kinds: tuple[SegmentKind, ...] = tuple(SegmentKind)
+    timeout_seconds: PositiveFloat = 30.0
+
+
+class DeliverySettings(_Section):
+    """Retries, and whether the sender of a series gets its SEG back."""
+
+    first_retry_seconds: PositiveFloat = 15.0
+    longest_retry_seconds: PositiveFloat = 900.0
+    give_up_after_hours: PositiveFloat = 96.0
+    return_to_sender: bool = False
+    return_port: Port = 104
+
+
+class JobSettings(_Section):
+    """Lanes of the job engine; see docs/decisions.md."""
+
+    poll_seconds: PositiveFloat = 0.5
+    deliver_slots: PositiveInt = 4
+    maximum_attempts: PositiveInt = 5
+
+
+class GateSettings(_Section):
+    """Which verdicts may leave; everything else holds."""
+
+    pass_verdicts: tuple[Literal["DEFACED", "NO_FACE_IN_VIEW"], ...] = ("DEFACED",)
+    hold_refused_series: bool = True
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DICOMNODE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    node: NodeSettings = NodeSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    scp: SCPSettings = SCPSettings()
+    completeness: CompletenessSettings = CompletenessSettings()
+    inference: InferenceSettings = InferenceSettings()
+    verdict: VerdictSettings = VerdictSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
+    destinations: tuple[DestinationSettings, ...] = ()
+    delivery: DeliverySettings = DeliverySettings()
+    jobs: JobSettings = JobSettings()
+    gate: GateSettings = GateSettings()
+
+    @model_validator(mode="after")
+    def _destination_names_are_unique(self) -> Settings:
+        names = [destination.name for destination in self.destinations]
+        if len(set(names)) != len(names):
+            raise ValueError("two destinations have the same name")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @property
+    def spool_folder(self) -> Path:
+        return self.node.data_folder / "spool"
+
+    @property
+    def results_folder(self) -> Path:
+        return self.node.data_folder / "results"
+
+    @property
+    def database_url(self) -> str:
+        if self.database.url_file is not None:
+            return self.database.url_file.read_text(encoding="utf-8").strip()
+        return self.database.url or f"sqlite:///{self.node.data_folder.absolute()}/tracking.sqlite"
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read `path` (None: defaults and environment only).
+
+    Raises `ConfigurationError` with every wrong key, what is wrong with it and the file's name.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigurationError(f"{path}: no such file; copy config.toml there") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: not a TOML file: {error}") from None
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, path)) from None
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    where = str(path) if path is not None else "environment"
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        wrong = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"{where}: {key}: {wrong}")
+    return "\n".join(lines)

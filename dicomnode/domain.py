@@ -1,0 +1,212 @@
+"""The nouns of the project, as values.
+
+Nothing here knows the network, the database or an array library. Times are aware and in UTC,
+volumes are in millilitres, digests are lower-case hexadecimal SHA-256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class SegmentKind(StrEnum):
+    """What a network segments; each kind becomes one SEG instance of one segment."""
+
+    FOREGROUND = "foreground"
+    ANONYMISED_AREA = "anonymised_area"
+    FACE = "face"
+
+
+class RefusalCode(StrEnum):
+    """Why no volume can be made of a series. Stable: they stand in databases and reports."""
+
+    NOT_CT_OR_MR = "NOT_CT_OR_MR"
+    NOT_VOLUMETRIC = "NOT_VOLUMETRIC"
+    LOCALIZER = "LOCALIZER"
+    MOSAIC = "MOSAIC"
+    MULTIFRAME = "MULTIFRAME"
+    TOO_FEW_SLICES = "TOO_FEW_SLICES"
+    MIXED_ORIENTATION = "MIXED_ORIENTATION"
+    MIXED_MATRIX = "MIXED_MATRIX"
+    DUPLICATE_POSITION = "DUPLICATE_POSITION"
+    IRREGULAR_SPACING = "IRREGULAR_SPACING"
+    NO_GEOMETRY = "NO_GEOMETRY"
+    NO_FRAME_OF_REFERENCE = "NO_FRAME_OF_REFERENCE"
+    NO_PIXEL_DATA = "NO_PIXEL_DATA"
+    NOT_MONOCHROME = "NOT_MONOCHROME"
+    UNREADABLE_PIXELS = "UNREADABLE_PIXELS"
+    UNREADABLE_OBJECT = "UNREADABLE_OBJECT"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A stable code, a sentence for people, and the attribute and values that led to it."""
+
+    code: RefusalCode
+    sentence: str
+    attribute: str = ""
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class InstanceHeader:
+    """What the index needs to know of one stored object (PS3.3 C.12.1, C.7.2.1, C.7.3.1)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class StoredInstance:
+    """One object that is durably in the spool; `name` is its hashed name there."""
+
+    header: InstanceHeader
+    name: str
+    size_bytes: int
+    file_sha256: str
+    pixel_sha256: str
+    received_at: datetime
+    calling_ae_title: str = ""
+    called_ae_title: str = ""
+    peer_address: str = ""
+    association_id: str = ""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A series as it stood when it was found complete.
+
+    `digest` is over the set of SOP Instance UIDs and the pixel data, so the same series sent
+    again is the same revision and a late slice makes a new one.
+    """
+
+    id: int
+    number: int
+    digest: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    paths: tuple[Path, ...]
+    calling_ae_title: str = ""
+    peer_address: str = ""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The network that made a mask: what the SEG and the evidence carry."""
+
+    kind: SegmentKind
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class HeaderClaims:
+    """What the headers of a series say about de-identification (PS3.3 C.12.1, C.7.1.1).
+
+    Claims can only make the gate stricter. An absent element is `None` or empty: unknown.
+    """
+
+    patient_identity_removed: str | None = None  # (0012,0062)
+    deidentification_method: tuple[str, ...] = ()  # (0012,0063)
+    deidentification_codes: tuple[str, ...] = ()  # (0012,0064), "113102/DCM"
+    recognizable_visual_features: str | None = None  # (0028,0302)
+    burned_in_annotation: str | None = None  # (0028,0301)
+    body_part_examined: str | None = None  # (0018,0015)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was found in one revision of a series: numbers only, no pictures, no patient."""
+
+    volumes_ml: Mapping[SegmentKind, float]
+    largest_component_ml: Mapping[SegmentKind, float]
+    models: tuple[ModelIdentity, ...]
+    claims: HeaderClaims
+    field_of_view_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    matrix: tuple[int, int, int]
+    warnings: tuple[str, ...] = ()
+
+
+class VerdictKind(StrEnum):
+    """What the node says of a series, best first; a study has the worst of its series."""
+
+    DEFACED = "DEFACED"
+    NO_FACE_IN_VIEW = "NO_FACE_IN_VIEW"
+    UNDETERMINED = "UNDETERMINED"
+    FACE_VISIBLE = "FACE_VISIBLE"
+
+    @property
+    def severity(self) -> int:
+        return list(VerdictKind).index(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict, the rule that gave it, and the sentences that a person reads."""
+
+    kind: VerdictKind
+    rule_id: str
+    rule_version: int
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SegmentationFile:
+    """A SEG on disk, decoded again and found right, waiting to be delivered."""
+
+    kind: SegmentKind
+    sop_instance_uid: str
+    series_instance_uid: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """The result of the main path for one revision: a verdict, or a refusal, never both."""
+
+    revision_digest: str
+    evidence: Evidence | None = None
+    verdict: Verdict | None = None
+    refusal: Refusal | None = None
+    segmentations: tuple[SegmentationFile, ...] = ()
+    software_version: str = ""
+
+
+class DeliveryState(StrEnum):
+    """The life of one delivery; the last three are ends."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+
+
+class GateOutcome(StrEnum):
+    RELEASE = "release"
+    HOLD = "hold"
+    UNKNOWN_STUDY = "unknown_study"
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """May this study leave? `reasons` names every series that holds it, or why it may go."""
+
+    study_instance_uid: str
+    outcome: GateOutcome
+    reasons: tuple[str, ...]

@@ -1,0 +1,59 @@
+"""One exception tree; what each error costs stands in its docstring.
+
+Every message is written for the person who has to act: what is wrong, where, and what to do.
+No message holds a value that identifies a patient.
+"""
+
+from __future__ import annotations
+
+
+class DicomnodeError(Exception):
+    """The base: costs the operation at hand, never data."""
+
+
+class ConfigurationError(DicomnodeError):
+    """A wrong or unknown key, a bad value: the node refuses to start."""
+
+
+class PortInUseError(DicomnodeError):
+    """Another process listens on the port: this role can't start."""
+
+
+class DatabaseError(DicomnodeError):
+    """The tracking database can't be reached or has another schema version: work stops."""
+
+
+class SpoolError(DicomnodeError):
+    """A file could not be made durable: the sender gets a failure status and keeps its object."""
+
+
+class OutOfSpaceError(SpoolError):
+    """The disk is full: the sender gets 0xA700 and keeps its object."""
+
+
+class UnreadableObjectError(DicomnodeError):
+    """Bytes that are no DICOM object, or a truncated one: answered 0xC000 and recorded."""
+
+
+class SeriesRefusedError(DicomnodeError):
+    """No volume can be made of a series; `refusal` is the record that is kept for it."""
+
+    def __init__(self, refusal: object) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class ModelError(DicomnodeError):
+    """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
+
+
+class SegmentationError(DicomnodeError):
+    """A SEG could not be written, or, decoded again, does not hold the mask: quarantined."""
+
+
+class DeliveryError(DicomnodeError):
+    """A destination did not take an object now: the delivery is tried again later."""
+
+
+class DeliveryRefusedError(DeliveryError):
+    """A destination refused an object for good: a person has to look at it."""

@@ -1,0 +1,1 @@
+"""Building training sets, simulated defacing, training, exporting and evaluating networks."""
