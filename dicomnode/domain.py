@@ -6,7 +6,8 @@ volumes are in millilitres, digests are lower-case hexadecimal SHA-256.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -100,6 +101,14 @@ class Revision:
     paths: tuple[Path, ...]
     calling_ae_title: str = ""
     peer_address: str = ""
+
+
+def revision_digest(instances: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the set of (SOP Instance UID, SHA-256 of the pixel data), in any order."""
+    digest = hashlib.sha256()
+    for uid, pixel_sha256 in sorted(set(instances)):
+        digest.update(f"{uid} {pixel_sha256}\n".encode("ascii"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
