@@ -1,0 +1,141 @@
+"""Model folders in nnU-Net's released layout, and the manifest that pins them by SHA-256.
+
+A models folder holds `DatasetNNN_name/<trainer>__<plans>__<configuration>/` with `dataset.json`,
+`plans.json` and `fold_*/checkpoint_*.pth`, one `card.json` per network, and `manifest.json`,
+written by `dicomnode models pin`. Nothing is loaded that the manifest does not name, and nothing
+whose digest differs: a checkpoint is a pickle, and a changed one is a changed examiner.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicomnode.domain import ModelIdentity, SegmentKind
+from dicomnode.errors import ModelError
+
+STARTER_FOLDER = Path(__file__).parent / "starter"
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One pinned network: where it lies and what it is."""
+
+    identity: ModelIdentity
+    folder: Path
+    folds: tuple[str, ...]
+    checkpoint: str
+    modalities: tuple[str, ...]
+    licence: str
+    source: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that decides what the network answers."""
+        checkpoints = (self.folder / f"fold_{fold}" / self.checkpoint for fold in self.folds)
+        return (self.folder / "dataset.json", self.folder / "plans.json", *checkpoints)
+
+
+def models_folder(configured: Path | None) -> Path:
+    """The site's own models folder, or the starter networks that come with the project."""
+    return configured if configured is not None else STARTER_FOLDER
+
+
+def load_manifest(folder: Path) -> tuple[Model, ...]:
+    """The networks that `folder/manifest.json` pins, one per kind.
+
+    Raises `ModelError` when the manifest is missing, malformed, or names a kind twice.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        models = tuple(_model(folder, entry) for entry in entries)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no manifest; run: dicomnode models pin {folder}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a model manifest: {error!r}") from None
+    kinds = [model.identity.kind for model in models]
+    if len(set(kinds)) != len(kinds):
+        raise ModelError(f"{path}: two networks of one kind; keep one of each")
+    return models
+
+
+def _model(folder: Path, entry: dict[str, Any]) -> Model:
+    model_folder = (folder / entry["folder"]).resolve()
+    if not model_folder.is_relative_to(folder.resolve()):
+        raise ValueError(f"{entry['folder']} climbs out of the models folder")
+    identity = ModelIdentity(
+        SegmentKind(entry["kind"]), entry["name"], entry["version"], entry["sha256"]
+    )
+    return Model(
+        identity=identity,
+        folder=model_folder,
+        folds=tuple(entry["folds"]),
+        checkpoint=entry["checkpoint"],
+        modalities=tuple(entry["modalities"]),
+        licence=entry["licence"],
+        source=entry["source"],
+    )
+
+
+def digest(model: Model) -> str:
+    """SHA-256 over the names and contents of the model's files, in a fixed order."""
+    whole = hashlib.sha256()
+    for path in model.files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{path.relative_to(model.folder).as_posix()} {content}\n".encode())
+    return whole.hexdigest()
+
+
+def verify(model: Model) -> None:
+    """Raises `ModelError` unless every file is there and the digest is the pinned one."""
+    name = model.identity.name
+    for path in model.files:
+        if not path.is_file():
+            raise ModelError(f"model {name}: {path} is missing; install it again")
+    found = digest(model)
+    if found != model.identity.sha256:
+        raise ModelError(
+            f"model {name}: SHA-256 is {found}, the manifest pins {model.identity.sha256}; "
+            "it is not loaded. Restore the files, or, if you changed them on purpose, "
+            "run: dicomnode models pin FOLDER"
+        )
+
+
+def pin(folder: Path) -> tuple[Model, ...]:
+    """Write `folder/manifest.json` from the `card.json` of each `DatasetNNN_name` in it."""
+    entries = [_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
+    if not entries:
+        raise ModelError(f"{folder}: no Dataset*/card.json in it, so there is nothing to pin")
+    text = json.dumps({"models": entries}, indent=2, sort_keys=True) + "\n"
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    return load_manifest(folder)
+
+
+def _entry(folder: Path, card_path: Path) -> dict[str, Any]:
+    card = json.loads(card_path.read_text(encoding="utf-8"))
+    plans = sorted(card_path.parent.glob("*/plans.json"))
+    if len(plans) != 1:
+        raise ModelError(f"{card_path.parent}: {len(plans)} trained configurations in it, not one")
+    model_folder = plans[0].parent
+    checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))
+    if len({path.name for path in checkpoints}) != 1:
+        raise ModelError(f"{model_folder}: needs one kind of checkpoint in its fold_* folders")
+    entry = {
+        "kind": card["kind"],
+        "name": card["name"],
+        "version": card["version"],
+        "folder": model_folder.relative_to(folder).as_posix(),
+        "folds": [path.parent.name.removeprefix("fold_") for path in checkpoints],
+        "checkpoint": checkpoints[0].name,
+        "modalities": card["modalities"],
+        "licence": card["licence"],
+        "source": card["source"],
+        "sha256": "",
+    }
+    return entry | {"sha256": digest(_model(folder, entry))}
