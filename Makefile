@@ -1,0 +1,43 @@
+# Every target sets up what it needs. `make demo` is the place to start.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONFIG ?= config.toml
+
+.PHONY: help setup demo serve test check format clean
+
+help:
+	@echo "make demo    two drawn heads through the whole node, with pictures (start here)"
+	@echo "make serve   the node, from config.toml"
+	@echo "make test    all tests      make check   ruff, mypy, import-linter"
+	@echo "make setup   .venv with everything pinned (other targets call it)"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/setup.sh
+	@PYTHON=$(PYTHON) VENV=$(VENV) bash tools/setup.sh
+	@touch $@
+
+demo: setup
+	@$(BIN)/dicomnode demo --out demo-out
+
+serve: setup
+	$(BIN)/dicomnode serve --config $(CONFIG)
+
+test: setup
+	@bash tools/peers.sh
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo-out
