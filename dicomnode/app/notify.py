@@ -1,0 +1,37 @@
+"""The sd_notify protocol (systemd.exec(5), sd_notify(3)): ready, alive, stopping.
+
+The same datagrams serve systemd and `dicomnode serve`, which starts the roles as its children.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+
+def notify(state: str) -> None:
+    """Send one state line such as `READY=1` to whoever started us; nobody listening is fine."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        try:
+            channel.sendto(state.encode("utf-8"), address)
+        except OSError:  # the listener is gone; that must not stop a role
+            return
+
+
+def keep_watchdog_fed(stop: threading.Event, interval_seconds: float | None = None) -> None:
+    """Start a thread that says `WATCHDOG=1` at half of the interval that systemd asks for."""
+    wanted = interval_seconds or int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+    if not wanted:
+        return
+
+    def feed() -> None:
+        while not stop.wait(wanted):
+            notify("WATCHDOG=1")
+
+    threading.Thread(target=feed, name="watchdog", daemon=True).start()

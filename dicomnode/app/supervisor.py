@@ -1,0 +1,131 @@
+"""`dicomnode serve`: the roles as child processes on one machine, without systemd.
+
+Each role is the same command that its systemd unit runs. A role that dies is started again, after
+a pause that grows with each death; a role that refuses to start ends the node with its message.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dicomnode.errors import ConfigurationError, DicomnodeError
+
+log = logging.getLogger("dicomnode.serve")
+
+ROLES = ("scp", "work")
+REFUSED_TO_START = 2
+_LONGEST_PAUSE_SECONDS = 30.0
+_STOP_SECONDS = 20.0
+
+
+@dataclass
+class Role:
+    """One child process and what the supervisor remembers of it."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    deaths: int = 0
+    start_again_at: float = 0.0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, env=self.environment)
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass
+class Supervisor:
+    """Starts the roles, waits until each is ready, keeps them running, stops them in order."""
+
+    config: Path | None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Blocks until `stop` is set. Raises `DicomnodeError` when a role refuses to start."""
+        with tempfile.TemporaryDirectory(prefix="dicomnode-") as folder:
+            channel = _listen(Path(folder) / "notify")
+            roles = [_role(name, self.config, Path(folder) / "notify") for name in ROLES]
+            try:
+                for role in roles:
+                    role.start()
+                self._wait_until_ready(roles, channel)
+                ready()
+                while not self.stop.wait(0.2):
+                    for role in roles:
+                        _restart_when_dead(role)
+            finally:
+                _stop(roles)
+                channel.close()
+
+    def _wait_until_ready(self, roles: Sequence[Role], channel: socket.socket) -> None:
+        waiting = len(roles)
+        while waiting and not self.stop.is_set():
+            for role in roles:
+                if not role.is_running():
+                    raise DicomnodeError(f"the role {role.name} did not start; its message is above")
+            try:
+                waiting -= channel.recv(4096).count(b"READY=1")
+            except TimeoutError:
+                continue
+
+
+def _listen(path: Path) -> socket.socket:
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    channel.bind(str(path))
+    channel.settimeout(0.2)
+    return channel
+
+
+def _role(name: str, config: Path | None, channel: Path) -> Role:
+    command = [sys.executable, "-m", "dicomnode.cli", name]
+    if config is not None:
+        command += ["--config", str(config)]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")}
+    return Role(name, command, environment | {"NOTIFY_SOCKET": str(channel)})
+
+
+def _restart_when_dead(role: Role) -> None:
+    if role.is_running():
+        return
+    assert role.process is not None
+    if role.start_again_at == 0.0:
+        if role.process.returncode == REFUSED_TO_START:
+            raise ConfigurationError(f"the role {role.name} refused to start; see its message above")
+        role.deaths += 1
+        pause = min(2.0 ** (role.deaths - 1) * 0.5, _LONGEST_PAUSE_SECONDS)
+        role.start_again_at = time.monotonic() + pause
+        log.error("role died", extra={"role": role.name, "exit_code": role.process.returncode})
+    elif time.monotonic() >= role.start_again_at:
+        role.start_again_at = 0.0
+        role.start()
+
+
+def _stop(roles: Sequence[Role]) -> None:
+    """Receiver first, so that nothing new comes in while the worker hands its work back."""
+    for role in roles:
+        if role.process is not None and role.is_running():
+            role.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    for role in roles:
+        if role.process is None:
+            continue
+        try:
+            role.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.error("role did not stop in time and is killed", extra={"role": role.name})
+            role.process.kill()
+            role.process.wait()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dicomnode.domain import SegmentKind
+from dicomnode.errors import ModelError
+from dicomnode.inference.models import STARTER_FOLDER, load_manifest, pin, verify
+
+CARD = {
+    "kind": "foreground",
+    "name": "test-foreground",
+    "version": "1",
+    "modalities": ["CT", "MR"],
+    "licence": "MIT",
+    "source": "made by a test",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    dataset = tmp_path / "Dataset001_test"
+    fold = dataset / "nnUNetTrainer__nnUNetPlans__3d_fullres" / "fold_all"
+    fold.mkdir(parents=True)
+    (dataset / "card.json").write_text(json.dumps(CARD))
+    (fold.parent / "dataset.json").write_text("{}")
+    (fold.parent / "plans.json").write_text("{}")
+    (fold / "checkpoint_final.pth").write_bytes(b"weights")
+    return tmp_path
+
+
+def test_a_pinned_folder_verifies(folder: Path) -> None:
+    (model,) = pin(folder)
+    assert model.identity.kind is SegmentKind.FOREGROUND
+    verify(model)
+    assert load_manifest(folder) == (model,)
+
+
+@pytest.mark.parametrize("name", ["checkpoint_final.pth", "plans.json", "dataset.json"])
+def test_a_changed_file_is_found(folder: Path, name: str) -> None:
+    (model,) = pin(folder)
+    (path,) = folder.rglob(name)
+    path.write_bytes(b"changed")
+    with pytest.raises(ModelError, match="SHA-256"):
+        verify(model)
+
+
+def test_a_missing_checkpoint_is_named(folder: Path) -> None:
+    (model,) = pin(folder)
+    (path,) = folder.rglob("checkpoint_final.pth")
+    path.unlink()
+    with pytest.raises(ModelError, match="checkpoint_final.pth is missing"):
+        verify(model)
+
+
+def test_a_manifest_that_climbs_out_is_refused(folder: Path) -> None:
+    pin(folder)
+    manifest = folder / "manifest.json"
+    entries = json.loads(manifest.read_text())
+    entries["models"][0]["folder"] = "../elsewhere"
+    manifest.write_text(json.dumps(entries))
+    with pytest.raises(ModelError, match="climbs out"):
+        load_manifest(folder)
+
+
+def test_a_folder_without_manifest_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="dicomnode models pin"):
+        load_manifest(tmp_path)
+
+
+def test_the_starter_networks_are_as_pinned_and_small() -> None:
+    models = load_manifest(STARTER_FOLDER)
+    assert {model.identity.kind for model in models} == set(SegmentKind)
+    for model in models:
+        verify(model)
+    size_bytes = sum(path.stat().st_size for model in models for path in model.files)
+    assert size_bytes <= 20_000_000

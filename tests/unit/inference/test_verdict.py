@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomnode.config import VerdictSettings
+from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, VerdictKind
+from dicomnode.inference import verdict as rules
+from dicomnode.inference.verdict import judge, study_verdict
+
+SETTINGS = VerdictSettings()
+VOLUMES_ML = st.floats(0, 5000, allow_nan=False)
+
+
+def evidence(
+    foreground: float = 3000.0,
+    anonymised: float = 0.0,
+    face: float = 0.0,
+    claims: HeaderClaims | None = None,
+) -> Evidence:
+    volumes = {
+        SegmentKind.FOREGROUND: foreground,
+        SegmentKind.ANONYMISED_AREA: anonymised,
+        SegmentKind.FACE: face,
+    }
+    return Evidence(
+        volumes_ml=volumes,
+        largest_component_ml=volumes,
+        models=(),
+        claims=claims or HeaderClaims(),
+        field_of_view_mm=(200.0, 200.0, 200.0),
+        spacing_mm=(1.0, 1.0, 1.0),
+        matrix=(200, 200, 200),
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        (evidence(anonymised=300), VerdictKind.DEFACED),
+        (evidence(face=300), VerdictKind.FACE_VISIBLE),
+        (evidence(anonymised=300, face=300), VerdictKind.FACE_VISIBLE),
+        (evidence(anonymised=300, face=25), VerdictKind.UNDETERMINED),
+        (evidence(), VerdictKind.NO_FACE_IN_VIEW),
+        (evidence(anonymised=10), VerdictKind.UNDETERMINED),
+        (evidence(foreground=1, anonymised=300), VerdictKind.UNDETERMINED),
+        (evidence(claims=HeaderClaims(body_part_examined="HEAD")), VerdictKind.UNDETERMINED),
+        (
+            evidence(anonymised=300, claims=HeaderClaims(recognizable_visual_features="YES")),
+            VerdictKind.UNDETERMINED,
+        ),
+        (
+            evidence(claims=HeaderClaims(deidentification_codes=("113102/DCM",))),
+            VerdictKind.UNDETERMINED,
+        ),
+    ],
+)
+def test_each_combination_has_its_verdict(found: Evidence, kind: VerdictKind) -> None:
+    verdict = judge(found, SETTINGS)
+    assert verdict.kind is kind
+    assert verdict.reasons
+    assert verdict.rule_id
+
+
+def test_a_missing_network_is_never_a_proof() -> None:
+    found = evidence(anonymised=300)
+    without_face = {k: v for k, v in found.volumes_ml.items() if k is not SegmentKind.FACE}
+    verdict = judge(replace(found, volumes_ml=without_face), SETTINGS)
+    assert verdict.kind is VerdictKind.UNDETERMINED
+    assert "no face network" in verdict.reasons[0]
+
+
+def test_claims_of_defacing_alone_prove_nothing() -> None:
+    claims = HeaderClaims(
+        patient_identity_removed="YES",
+        deidentification_codes=("113102/DCM",),
+        recognizable_visual_features="NO",
+    )
+    assert judge(evidence(face=300, claims=claims), SETTINGS).kind is VerdictKind.FACE_VISIBLE
+
+
+@given(VOLUMES_ML, VOLUMES_ML, VOLUMES_ML)
+def test_every_evidence_has_a_verdict_with_a_reason(fg: float, area: float, face: float) -> None:
+    verdict = judge(evidence(fg, area, face), SETTINGS)
+    assert verdict.kind in VerdictKind
+    assert all(verdict.reasons)
+
+
+@given(VOLUMES_ML, VOLUMES_ML, VOLUMES_ML, VOLUMES_ML)
+def test_more_intact_face_never_makes_a_verdict_laxer(
+    fg: float, area: float, face: float, more: float
+) -> None:
+    before = judge(evidence(fg, area, face), SETTINGS).kind.severity
+    after = judge(evidence(fg, area, face + more), SETTINGS).kind.severity
+    assert after >= before
+
+
+@given(VOLUMES_ML, VOLUMES_ML, VOLUMES_ML, st.randoms())
+def test_the_order_of_the_rules_changes_nothing(
+    fg: float, area: float, face: float, shuffler: random.Random
+) -> None:
+    found = evidence(fg, area, face, HeaderClaims(body_part_examined="BRAIN"))
+    expected = judge(found, SETTINGS)
+    shuffled = list(rules.RULES)
+    shuffler.shuffle(shuffled)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rules, "RULES", tuple(shuffled))
+        assert judge(found, SETTINGS) == expected
+
+
+def test_a_study_has_the_worst_verdict_of_its_series() -> None:
+    assert study_verdict([VerdictKind.DEFACED, VerdictKind.FACE_VISIBLE]) is (
+        VerdictKind.FACE_VISIBLE
+    )
+    assert study_verdict([VerdictKind.DEFACED, VerdictKind.NO_FACE_IN_VIEW]) is (
+        VerdictKind.NO_FACE_IN_VIEW
+    )
+    assert study_verdict([]) is VerdictKind.UNDETERMINED

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from dicomnode.config import DestinationSettings, Settings, load
+from dicomnode.errors import ConfigurationError
+
+CONFIG = Path(__file__).parents[2] / "config.toml"
+
+
+def test_the_shipped_file_holds_exactly_the_defaults() -> None:
+    assert load(CONFIG) == load(None)
+
+
+def test_the_shipped_file_names_every_key() -> None:
+    text = CONFIG.read_text()
+    shipped: dict[str, Any] = tomllib.loads(text)
+    for name, section in Settings().model_dump().items():
+        if name == "destinations":
+            continue
+        commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+        assert set(section) <= set(shipped[name]) | commented, name
+    destination_keys = set(DestinationSettings.model_fields)
+    assert destination_keys <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+
+
+def test_every_section_is_frozen() -> None:
+    for section in (getattr(Settings(), name) for name in Settings.model_fields):
+        if isinstance(section, BaseModel):
+            assert section.model_config["frozen"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[scp]\nprot = 104\n", "scp.prot: unknown key"),
+        ("[radio]\nport = 1\n", "radio: unknown key"),
+        ("[scp]\nport = 70000\n", "scp.port: "),
+        ('[scp]\nae_title = "SEVENTEEN LETTERS"\n', "scp.ae_title: "),
+        ("[verdict]\nface_absent_ml = 90.0\n", "face_absent_ml must not be larger"),
+        ("[scp\n", "not a TOML file"),
+        ('[gate]\npass_verdicts = ["FACE_VISIBLE"]\n', "gate.pass_verdicts"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as raised:
+        load(path)
+    assert str(path) in str(raised.value)
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
+    block = '[[destinations]]\nname = "pacs"\nae_title = "A"\nhost = "127.0.0.1"\nport = 104\n'
+    path = tmp_path / "config.toml"
+    path.write_text(block * 2)
+    with pytest.raises(ConfigurationError, match="same name"):
+        load(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        load(tmp_path / "absent.toml")
+
+
+def test_the_environment_overrides_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[scp]\nport = 104\nprocesses = 2\n")
+    monkeypatch.setenv("DICOMNODE_SCP__PORT", "11113")
+    settings = load(path)
+    assert (settings.scp.port, settings.scp.processes) == (11113, 2)
+
+
+def test_a_secret_url_is_read_from_its_file(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql+psycopg://node:secret@127.0.0.1/node\n")
+    path = tmp_path / "config.toml"
+    path.write_text(f'[database]\nurl_file = "{secret}"\n')
+    assert load(path).database_url.endswith("@127.0.0.1/node")
