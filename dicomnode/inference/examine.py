@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +14,34 @@ import numpy.typing as npt
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.dicom.header import read_claims
+from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
+from dicomnode.dicom.series import SourceSeries, read_series
 from dicomnode.dicom.uids import result_uid
-from dicomnode.dicom.volume import SourceSeries, SliceGeometry, read_series, read_volume
+from dicomnode.dicom.volume import read_volume
 from dicomnode.domain import (
     Evidence,
     Examination,
+    HeaderClaims,
     ModelIdentity,
     Revision,
     SegmentationFile,
     SegmentKind,
+    Verdict,
 )
 from dicomnode.errors import SeriesRefusedError
 from dicomnode.inference.evidence import measure
 from dicomnode.inference.picture import write_picture
 from dicomnode.inference.verdict import judge
 
-log = logging.getLogger("dicomnode.inference")
-
 Mask = npt.NDArray[np.uint8]
 Masks = Mapping[SegmentKind, Mask]
+Progress = Callable[[str], None]
+
+
+def ignore(_: str) -> None:
+    """Nobody watches."""
 
 
 class Segmenter(Protocol):
@@ -48,38 +55,140 @@ class Segmenter(Protocol):
     ) -> Mask: ...
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What the networks found in one volume; `masks` lie on the grid that they saw."""
+
+    masks: Masks
+    evidence: Evidence
+    verdict: Verdict
+
+
 def examine(
     revision: Revision,
     networks: Sequence[Segmenter],
     settings: Settings,
     out_folder: Path,
-    progress: Callable[[str], None] = lambda stage: None,
+    progress: Progress = ignore,
 ) -> Examination:
-    """Examine one revision; a series that can't become a volume gets a refusal, not an error.
+    """Examine one revision of a DICOM series.
 
-    Writes the SEGs and `picture.png` into `out_folder`. Raises `SegmentationError` when a SEG,
-    decoded again, is not the mask.
+    Writes the SEGs and `picture.png` into `out_folder`. A series that can't become a volume gets
+    a refusal, not an error. Raises `SegmentationError` when a SEG, decoded again, is not the mask.
     """
     try:
-        progress("volume")
+        progress("reading the series")
         source = read_series(revision.paths)
         volume = read_volume(source)
     except SeriesRefusedError as refused:
         return Examination(revision.digest, refusal=refused.refusal, software_version=__version__)
     canonical = to_canonical(volume)
-    masks = segment(canonical, networks, progress)
+    claims = read_claims(source.datasets)
+    assessment = assess(canonical, claims, source.warnings, networks, settings, progress)
+    progress("writing SEG")
+    segmentations = _write_segs(assessment, canonical, source, revision, settings, out_folder)
+    _write_picture(assessment, canonical, out_folder)
+    return Examination(
+        revision_digest=revision.digest,
+        evidence=assessment.evidence,
+        verdict=assessment.verdict,
+        segmentations=segmentations,
+        software_version=__version__,
+    )
+
+
+def examine_nifti(
+    path: Path,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    out_folder: Path,
+    progress: Progress = ignore,
+) -> Examination:
+    """Examine one NIfTI volume: masks on its own grid, `<kind>.nii.gz`, and the same verdict."""
+    progress("reading the file")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        volume = read_nifti(path)
+    except SeriesRefusedError as refused:
+        return Examination(digest, refusal=refused.refusal, software_version=__version__)
+    canonical = to_canonical(volume)
+    assessment = assess(canonical, HeaderClaims(), (), networks, settings, progress)
+    out_folder.mkdir(parents=True, exist_ok=True)
+    for kind, mask in assessment.masks.items():
+        on_source = mask_to_source(mask, canonical, volume.geometry)
+        write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
+    _write_picture(assessment, canonical, out_folder)
+    return Examination(
+        digest, assessment.evidence, assessment.verdict, software_version=__version__
+    )
+
+
+def assess(
+    canonical: CanonicalVolume,
+    claims: HeaderClaims,
+    warnings: tuple[str, ...],
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    progress: Progress = ignore,
+) -> Assessment:
+    """Every network's mask of one volume, what the masks amount to, and the verdict."""
+    masks: dict[SegmentKind, Mask] = {}
+    for network in networks:
+        progress(f"network {network.identity.kind.value}")
+        masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
     evidence = measure(
         masks,
         canonical.spacing_mm,
         models=tuple(network.identity for network in networks),
-        claims=read_claims(source.datasets),
+        claims=claims,
+        warnings=warnings,
     )
-    verdict = judge(evidence, settings.verdict)
-    progress("SEG")
-    segmentations = write_masks(masks, canonical, source, revision, evidence, settings, out_folder)
+    return Assessment(masks, evidence, judge(evidence, settings.verdict))
+
+
+def _write_segs(
+    assessment: Assessment,
+    canonical: CanonicalVolume,
+    source: SourceSeries,
+    revision: Revision,
+    settings: Settings,
+    out_folder: Path,
+) -> tuple[SegmentationFile, ...]:
+    """One verified SEG per network that found something, all in one SEG series."""
+    series_uid = result_uid("SEG series", revision.series_instance_uid)
+    written = []
+    for number, model in enumerate(assessment.evidence.models, start=1):
+        mask = mask_to_source(assessment.masks[model.kind], canonical, source.geometry)
+        if not mask.any() and not settings.segmentation.send_empty:
+            continue
+        file = write_segmentation(
+            mask,
+            source,
+            model=model,
+            series_instance_uid=series_uid,
+            sop_instance_uid=_sop_instance_uid(revision, model),
+            instance_number=number,
+            settings=settings.segmentation,
+            out=out_folder / f"{model.kind.value}.dcm",
+        )
+        verify_segmentation(file, mask, source)
+        written.append(file)
+    return tuple(written)
+
+
+def _sop_instance_uid(revision: Revision, model: ModelIdentity) -> str:
+    """The same series, pixels, network and kind give the same UID: a re-run is idempotent."""
+    return result_uid(
+        "SEG", revision.series_instance_uid, revision.digest, model.sha256, model.kind
+    )
+
+
+def _write_picture(assessment: Assessment, canonical: CanonicalVolume, out_folder: Path) -> None:
     write_picture(
-        out_folder / "picture.png", canonical.array, canonical.spacing_mm, masks, verdict
-    )
-    return Examination(
-        revision.digest, evidence, verdict, None, segmentations, software_version=__version__
+        out_folder / "picture.png",
+        canonical.array,
+        canonical.spacing_mm,
+        assessment.masks,
+        assessment.verdict,
     )

@@ -56,7 +56,9 @@ def write_picture(
     figure.savefig(path, dpi=90)
 
 
-def _overlay(axes: object, masks: Mapping[SegmentKind, npt.NDArray[np.uint8]], axis: int, index: int) -> None:
+def _overlay(
+    axes: object, masks: Mapping[SegmentKind, npt.NDArray[np.uint8]], axis: int, index: int
+) -> None:
     for kind, mask in masks.items():
         cut = np.take(mask, index, axis=axis)
         if not cut.any():

@@ -1,0 +1,162 @@
+"""`dicomnode examine`: the node's examination for folders, without network and database.
+
+Files are searched recursively and may hold any mixture of studies. What can't be examined is one
+line of the report with its reason, and never stops the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dicomnode.config import Settings
+from dicomnode.dicom.file_format import read_received
+from dicomnode.domain import (
+    Examination,
+    Revision,
+    StoredInstance,
+    as_json,
+    revision_digest,
+)
+from dicomnode.errors import DicomnodeError, UnreadableObjectError
+from dicomnode.inference.examine import Segmenter, examine, examine_nifti
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+# Beside images, folders and discs hold these; they are no bad files.
+IGNORED_NAMES = frozenset({"DICOMDIR", "README", "LICENSE", "VERSION", "LOCKFILE"})
+IGNORED_SUFFIXES = frozenset({".json", ".jsonl", ".txt", ".md", ".html", ".xml", ".csv", ".png"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies under the given paths, before anything is examined."""
+
+    revisions: tuple[Revision, ...] = ()
+    nifti: tuple[Path, ...] = ()
+    unreadable: tuple[tuple[Path, str], ...] = ()
+
+
+@dataclass
+class Tally:
+    """How the batch went: one count for each way a line can end."""
+
+    examined: int = 0
+    refused: int = 0
+    failed: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return self.examined > 0 and not self.refused and not self.failed
+
+
+def find(paths: Sequence[Path], advance: Callable[[int], None] = lambda files: None) -> Found:
+    """Sort every file under `paths` into series, NIfTI files and bad files."""
+    series: dict[tuple[str, str], dict[str, tuple[Path, StoredInstance]]] = {}
+    nifti: list[Path] = []
+    unreadable: list[tuple[Path, str]] = []
+    for path in _files(paths):
+        advance(1)
+        if path.name.lower().endswith(NIFTI_SUFFIXES):
+            nifti.append(path)
+            continue
+        try:
+            instance = read_received("", path)
+        except (UnreadableObjectError, OSError) as error:
+            unreadable.append((path, str(error)))
+            continue
+        header = instance.header
+        members = series.setdefault((header.study_instance_uid, header.series_instance_uid), {})
+        first = members.setdefault(header.sop_instance_uid, (path, instance))
+        if first[1].pixel_sha256 != instance.pixel_sha256:
+            unreadable.append((path, f"same SOP Instance UID as {first[0]}, but other pixels"))
+    revisions = tuple(_revision(list(members.values())) for members in series.values())
+    return Found(revisions, tuple(nifti), tuple(unreadable))
+
+
+def examine_all(
+    found: Found,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    out: Path,
+    report: Callable[[dict[str, Any]], None],
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Tally:
+    """Examine everything in `found`; `report` gets one JSON-able line for each series or file."""
+    tally = Tally()
+    for path, reason in found.unreadable:
+        tally.failed += 1
+        report({"path": str(path), "error": reason})
+    for revision in found.revisions:
+        folder = out / short_name(revision.series_instance_uid)
+        run = partial(examine, revision, networks, settings, folder, progress)
+        _one(_subject(revision) | {"folder": str(folder)}, run, tally, report)
+    for path in found.nifti:
+        folder = out / short_name(str(path.resolve()))
+        run = partial(examine_nifti, path, networks, settings, folder, progress)
+        _one({"path": str(path), "folder": str(folder)}, run, tally, report)
+    return tally
+
+
+def _subject(revision: Revision) -> dict[str, Any]:
+    return {
+        "study_instance_uid": revision.study_instance_uid,
+        "series_instance_uid": revision.series_instance_uid,
+        "modality": revision.modality,
+        "instances": len(revision.paths),
+    }
+
+
+def _one(
+    subject: dict[str, Any],
+    run: Callable[[], Examination],
+    tally: Tally,
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    try:
+        examination = run()
+    except (DicomnodeError, OSError, MemoryError, RuntimeError, ValueError) as error:
+        tally.failed += 1
+        report(subject | {"error": f"{type(error).__name__}: {error}"})
+        return
+    if examination.refusal is not None:
+        tally.refused += 1
+    else:
+        tally.examined += 1
+    report(subject | as_json(examination))
+
+
+def short_name(identifier: str) -> str:
+    """A folder name from a hash: no path is ever built from an attribute."""
+    return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            for inside in sorted(path.rglob("*")):
+                ignored = inside.name in IGNORED_NAMES or inside.suffix.lower() in IGNORED_SUFFIXES
+                if inside.is_file() and not ignored:
+                    yield inside
+        else:
+            yield path
+
+
+def _revision(members: Sequence[tuple[Path, StoredInstance]]) -> Revision:
+    header = members[0][1].header
+    digest = revision_digest(
+        (item.header.sop_instance_uid, item.pixel_sha256) for _, item in members
+    )
+    return Revision(
+        id=0,
+        number=1,
+        digest=digest,
+        study_instance_uid=header.study_instance_uid,
+        series_instance_uid=header.series_instance_uid,
+        modality=header.modality,
+        paths=tuple(path for path, _ in members),
+    )
