@@ -76,9 +76,7 @@ class Supervisor:
         while waiting and not self.stop.is_set():
             for role in roles:
                 if not role.is_running():
-                    raise DicomnodeError(
-                        f"the role {role.name} did not start; its message is above"
-                    )
+                    raise DicomnodeError(f"role {role.name} did not start; its message is above")
             try:
                 waiting -= channel.recv(4096).count(b"READY=1")
             except TimeoutError:
@@ -106,9 +104,7 @@ def _restart_when_dead(role: Role) -> None:
     assert role.process is not None
     if role.start_again_at == 0.0:
         if role.process.returncode == REFUSED_TO_START:
-            raise ConfigurationError(
-                f"the role {role.name} refused to start; see its message above"
-            )
+            raise ConfigurationError(f"role {role.name} refused to start; its message is above")
         role.deaths += 1
         pause = min(2.0 ** (role.deaths - 1) * 0.5, _LONGEST_PAUSE_SECONDS)
         role.start_again_at = time.monotonic() + pause

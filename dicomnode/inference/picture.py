@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dicomnode.domain import SegmentKind, Verdict
+
+Masks = Mapping[SegmentKind, npt.NDArray[np.uint8]]
 
 COLOURS = {
     SegmentKind.FOREGROUND: "#56b4e9",
@@ -25,7 +28,7 @@ def write_picture(
     path: Path,
     array: npt.NDArray[np.float32],
     spacing_mm: tuple[float, float, float],
-    masks: Mapping[SegmentKind, npt.NDArray[np.uint8]],
+    masks: Masks,
     verdict: Verdict,
 ) -> None:
     """PNG with an axial, a coronal and a sagittal cut through the middle of what was found.
@@ -56,22 +59,18 @@ def write_picture(
     figure.savefig(path, dpi=90)
 
 
-def _overlay(
-    axes: object, masks: Mapping[SegmentKind, npt.NDArray[np.uint8]], axis: int, index: int
-) -> None:
+def _overlay(axes: Any, masks: Masks, axis: int, index: int) -> None:
     for kind, mask in masks.items():
         cut = np.take(mask, index, axis=axis)
         if not cut.any():
             continue
         if kind is SegmentKind.FOREGROUND:
-            axes.contour(cut, levels=[0.5], colors=COLOURS[kind], linewidths=0.8)  # type: ignore[attr-defined]
+            axes.contour(cut, levels=[0.5], colors=COLOURS[kind], linewidths=0.8)
         else:
-            axes.contourf(cut, levels=[0.5, 1.5], colors=COLOURS[kind], alpha=0.45)  # type: ignore[attr-defined]
+            axes.contourf(cut, levels=[0.5, 1.5], colors=COLOURS[kind], alpha=0.45)
 
 
-def _centre(
-    shape: tuple[int, ...], masks: Mapping[SegmentKind, npt.NDArray[np.uint8]]
-) -> tuple[int, int, int]:
+def _centre(shape: tuple[int, ...], masks: Masks) -> tuple[int, int, int]:
     """The middle of the anonymised area or face where there is one, else of the volume."""
     for kind in (SegmentKind.ANONYMISED_AREA, SegmentKind.FACE):
         mask = masks.get(kind)
