@@ -1,0 +1,165 @@
+"""Reference masks of real intact heads: foreground by threshold, face by registration.
+
+Foreground: voxels clearly above the background noise, closed by 6 mm, largest piece, holes filled
+in 3D and slice by slice along each axis (so that airways that open to the outside count as inside).
+Face: foreground inside a template's soft-face box, brow to chin, that an affine registration
+brings onto the head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from scipy import ndimage
+
+from dicomnode.training.drawn import Affine, Mask, Modality, Volume
+from dicomnode.training.grid import Grid, sample_mask
+from dicomnode.training.read import read_nifti
+
+CLOSE_MM = 6.0
+CT_SKIN_HU = -300.0
+EAR_BACK_MNI_MM = 5.0
+CHIN_MNI_MM = -156.0
+
+
+def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
+    counts = [max(1, round(radius_mm / s)) for s in spacing_mm]
+    axes = np.ogrid[tuple(slice(-n, n + 1) for n in counts)]
+    return cast(Mask, sum((a / (n + 0.5)) ** 2 for a, n in zip(axes, counts, strict=True)) <= 1.0)
+
+
+def _closed(mask: Mask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
+    """Closing by distance, with room around so that the edge of the array doesn't eat in."""
+    margin = [int(np.ceil(radius_mm / s)) + 1 for s in spacing_mm]
+    padded = np.pad(mask, [(m, m) for m in margin], mode="edge")
+    near = ndimage.distance_transform_edt(~padded, sampling=spacing_mm) <= radius_mm
+    shut = ndimage.distance_transform_edt(near, sampling=spacing_mm) > radius_mm
+    inner = tuple(slice(m, -m) for m in margin)
+    return cast(Mask, shut[inner] | mask)
+
+
+def _filled(mask: Mask) -> Mask:
+    out = ndimage.binary_fill_holes(mask)
+    for axis in range(3):
+        for k in range(mask.shape[axis]):
+            at = tuple(k if a == axis else slice(None) for a in range(3))
+            out[at] = ndimage.binary_fill_holes(out[at])
+    return cast(Mask, out)
+
+
+def _largest(mask: Mask) -> Mask:
+    pieces, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return cast(Mask, pieces == sizes.argmax())
+
+
+def threshold_of(array: Volume) -> float:
+    """Between background and tissue: midway of the two on a square-root scale, by iteration.
+
+    The background's noise (Rician in MR) is far narrower than tissue, hence the root.
+    """
+    low, high = np.percentile(array, (0.5, 99.0))
+    root = np.sqrt(np.clip(array - low, 0, high - low))
+    cut = float(root.mean()) / 2
+    for _ in range(30):
+        above, below = root[root > cut], root[root <= cut]
+        cut = 0.42 * float(above.mean()) + 0.58 * float(below.mean())
+    return float(low + cut * cut)
+
+
+def foreground_of(
+    array: Volume, spacing_mm: tuple[float, float, float], modality: Modality
+) -> Mask:
+    """Body against air, inner air included. `array`: HPL axes; a CT table is opened away."""
+    sigma = [min(1.0, 1.0 / s) for s in spacing_mm]
+    smooth = ndimage.gaussian_filter(array, sigma)
+    if modality == "CT":
+        seed = ndimage.binary_opening(smooth > CT_SKIN_HU, _ball(5.0, spacing_mm))
+    else:
+        seed = ndimage.binary_opening(smooth > threshold_of(smooth))
+    return _largest(_filled(_closed(_largest(seed), CLOSE_MM, spacing_mm)))
+
+
+@dataclass(frozen=True)
+class Template:
+    """A head template with its soft-face box; HPL axes, affines to LPS mm."""
+
+    array: Volume
+    affine: Affine
+    face_box: Mask
+    face_box_affine: Affine
+
+
+def read_template(folder: Path) -> Template:
+    """`avg152T1.nii.gz` and the keep-mask `mniMask_pydeface_plus_ears.nii.gz` (0 = remove).
+
+    Only the face part of the box counts (in front of the ears), and because the template ends at
+    the upper lip, its lowest slice is carried on down to the chin.
+    """
+    array, affine = read_nifti(folder / "avg152T1.nii.gz")
+    keep, _ = read_nifti(folder / "mniMask_pydeface_plus_ears.nii.gz")
+    step = float(affine[2, 0])
+    extra = int(np.ceil((float(affine[2, 3]) - CHIN_MNI_MM) / step))
+    front = -(affine[1, 1] * np.arange(keep.shape[1]) + affine[1, 3]) > EAR_BACK_MNI_MM
+    box = (keep < 0.5) & front[None, :, None]
+    height = affine[2, 0] * np.arange(keep.shape[0]) + affine[2, 3]
+    box &= (height < 0)[:, None, None]
+    box = np.concatenate([np.repeat(box[:1], extra, axis=0), box])
+    box_affine = affine.copy()
+    box_affine[2, 3] -= extra * step
+    return Template(array, affine, box, box_affine)
+
+
+def _itk_image(array: Volume, affine: Affine) -> Any:
+    """ITK wants the first index fastest: array axes reversed, columns of the affine too."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array)
+    columns = affine[:3, :3][:, ::-1]
+    spacing = np.linalg.norm(columns, axis=0)
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetDirection([float(v) for v in (columns / spacing).ravel()])
+    image.SetOrigin([float(v) for v in affine[:3, 3]])
+    return image
+
+
+def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -> Affine:
+    """Affine from LPS mm of `array` to LPS mm of the template (Mattes mutual information)."""
+    import SimpleITK as sitk
+
+    fixed, moving = _itk_image(array, affine), _itk_image(template.array, template.affine)
+    start = sitk.CenteredTransformInitializer(
+        fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS
+    )
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(40)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(0.15, seed)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-4, 200, relaxationFactor=0.6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([4, 2])
+    method.SetSmoothingSigmasPerLevel([4, 2])
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetInitialTransform(start, inPlace=False)
+    found = sitk.Transform(method.Execute(fixed, moving))
+    corners = np.vstack([np.zeros(3), np.eye(3) * 100.0])
+    moved = np.array([found.TransformPoint([float(v) for v in c]) for c in corners])
+    out = np.eye(4)
+    out[:3, :3] = ((moved[1:] - moved[0]) / 100.0).T
+    out[:3, 3] = moved[0]
+    return out
+
+
+def face_of(foreground: Mask, affine: Affine, to_template: Affine, template: Template) -> Mask:
+    """Foreground inside the template's face box."""
+    shape = cast(tuple[int, int, int], foreground.shape)
+    grid = Grid(shape, affine)
+    box = sample_mask(template.face_box, template.face_box_affine, grid, to_template)
+    return foreground & box

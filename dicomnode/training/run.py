@@ -1,0 +1,106 @@
+"""Runs the training of one fold with nnunetv2's trainer; picks up an interrupted one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dicomnode.training import plans
+from dicomnode.training.nnunet_paths import DATASETS, RESULTS, nnunet_folders
+
+Progress = Callable[[str, int, int], None]
+
+
+def training_folder(root: Path) -> Path:
+    """Where nnU-Net keeps the trainings of this data set: plans, dataset.json and one folder a fold."""
+    name = f"StarterTrainer__{plans.PLANS_NAME}__{plans.CONFIGURATION}"
+    return root / RESULTS / plans.DATASET_NAME / name
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _quiet_lines(trainer: Any) -> None:
+    """nnU-Net's log goes to its file only."""
+    original = trainer.print_to_log_file
+
+    def log(*args: Any, also_print_to_console: bool = False, add_timestamp: bool = True) -> None:
+        original(*args, also_print_to_console=False, add_timestamp=add_timestamp)
+
+    trainer.print_to_log_file = log
+
+
+def _build(folder: Path, fold: str, epochs: int, device: str, seed: int) -> Any:
+    import torch
+
+    from dicomnode.training.trainer import StarterTrainer
+
+    data = folder / DATASETS / plans.DATASET_NAME
+    plan = _load(data / f"{plans.PLANS_NAME}.json")
+    latest = training_folder(folder) / f"fold_{fold}" / "checkpoint_latest.pth"
+    plan["continue_training"] = latest.is_file()
+    torch.manual_seed(seed)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        trainer = StarterTrainer(
+            plan,
+            plans.CONFIGURATION,
+            fold if fold == "all" else int(fold),
+            _load(data / "dataset.json"),
+            torch.device(device),
+        )
+    _quiet_lines(trainer)
+    trainer.seed, trainer.num_epochs = seed, epochs
+    trainer.initialize()
+    if latest.is_file():
+        trainer.load_checkpoint(str(latest))
+    return trainer
+
+
+def _epoch(trainer: Any) -> None:
+    """One turn of `nnUNetTrainer.run_training`, so that progress can be shown in between."""
+    trainer.on_epoch_start()
+    trainer.on_train_epoch_start()
+    losses = [
+        trainer.train_step(next(trainer.dataloader_train))
+        for _ in range(trainer.num_iterations_per_epoch)
+    ]
+    trainer.on_train_epoch_end(losses)
+    import torch
+
+    with torch.no_grad():
+        trainer.on_validation_epoch_start()
+        checks = [
+            trainer.validation_step(next(trainer.dataloader_val))
+            for _ in range(trainer.num_val_iterations_per_epoch)
+        ]
+        trainer.on_validation_epoch_end(checks)
+    trainer.on_epoch_end()
+
+
+def run(
+    folder: Path, *, fold: str, epochs: int, device: str, seed: int, progress: Progress
+) -> Path:
+    """Trains one fold ("all", "0", "1"...) of the set that `prepare` made in `folder`.
+
+    Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
+    """
+    import torch
+
+    with nnunet_folders(folder):
+        trainer = _build(folder, fold, epochs, device, seed)
+        trainer.on_train_start()
+        for epoch in range(trainer.current_epoch, epochs):
+            progress("training", epoch, epochs)
+            _epoch(trainer)
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            trainer.on_train_end()
+        progress("training", epochs, epochs)
+        del trainer
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+    return training_folder(folder)
