@@ -1,0 +1,212 @@
+"""An encoded data set, walked element by element without decoding a value (PS3.5 section 7).
+
+The receiver needs five short values and the certainty that nothing is cut off. So every length is
+followed to the end of the data, and only what is asked for is read. Every byte comes from a peer:
+depth, number of elements and inflated size are bounded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dicomnode.domain import InstanceHeader
+from dicomnode.errors import UnreadableObjectError
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+# GE's private syntax: implicit little endian, only the pixel data is big endian.
+_IMPLICIT = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, "1.2.840.113619.5.2"})
+_BIG_ENDIAN = frozenset({EXPLICIT_VR_BIG_ENDIAN})
+_DEFLATED = frozenset(
+    {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+)
+
+_LONG_LENGTH_VRS = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+)
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM, _ITEM_DELIMITATION, _SEQUENCE_DELIMITATION = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_PIXEL_DATA = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
+_TEXT_TAGS = {
+    0x00080016: "SOP Class UID",
+    0x00080018: "SOP Instance UID",
+    0x00080060: "Modality",
+    0x0020000D: "Study Instance UID",
+    0x0020000E: "Series Instance UID",
+}
+
+LARGEST_INFLATED_BYTES = 512 * 1024 * 1024
+MOST_ELEMENTS = 5_000_000
+DEEPEST_SEQUENCE = 64
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What the index needs of a data set; `pixel_sha256` is empty where it has no pixels."""
+
+    header: InstanceHeader
+    pixel_sha256: str
+
+
+@dataclass(frozen=True)
+class Element:
+    """Where the value of one top-level element lies: `data[start:start + length]`."""
+
+    tag: int
+    start: int
+    length: int
+
+
+def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
+    """Walk the whole encoded data set and read the attributes that identify it.
+
+    The pixel digest is over the encoded value of (Float, Double Float) Pixel Data. Raises
+    `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
+    syntax, are cut off, or lack one of the three instance UIDs or the SOP Class UID.
+    """
+    if transfer_syntax_uid in _DEFLATED:
+        data = _inflate(data)
+    values: dict[int, str] = {}
+    pixels = ""
+    for element in elements(data, transfer_syntax_uid):
+        if element.tag in _TEXT_TAGS:
+            values.setdefault(element.tag, _text(data, element))
+        elif element.tag in _PIXEL_DATA:
+            value = memoryview(data)[element.start : element.start + element.length]
+            pixels = hashlib.sha256(value).hexdigest()
+    for tag, name in _TEXT_TAGS.items():
+        if not values.get(tag) and name != "Modality":
+            raise UnreadableObjectError(f"the data set has no {name}")
+    header = InstanceHeader(
+        sop_class_uid=values[0x00080016],
+        sop_instance_uid=values[0x00080018],
+        study_instance_uid=values[0x0020000D],
+        series_instance_uid=values[0x0020000E],
+        transfer_syntax_uid=transfer_syntax_uid,
+        modality=_code_string(values.get(0x00080060, "")),
+    )
+    return Peek(header, pixels)
+
+
+def elements(data: bytes, transfer_syntax_uid: str) -> Iterator[Element]:
+    """The top-level elements of an inflated data set, in the order in which they are encoded."""
+    walk = _Walk(
+        data,
+        explicit=transfer_syntax_uid not in _IMPLICIT,
+        order=">" if transfer_syntax_uid in _BIG_ENDIAN else "<",
+    )
+    return walk.top_level()
+
+
+class _Walk:
+    """One pass over the data; counts elements so that a peer can't make it endless."""
+
+    def __init__(self, data: bytes, *, explicit: bool, order: str) -> None:
+        self._data = data
+        self._end = len(data)
+        self._explicit = explicit
+        self._tag = struct.Struct(f"{order}HH").unpack_from
+        self._short = struct.Struct(f"{order}H").unpack_from
+        self._long = struct.Struct(f"{order}L").unpack_from
+        self._count = 0
+
+    def top_level(self) -> Iterator[Element]:
+        offset = 0
+        while self._end - offset >= 8:
+            tag, start, length, explicit = self._header(offset, self._explicit)
+            offset = self._value_end(tag, start, length, explicit, depth=0)
+            # An undefined length ends with a sequence delimitation item of 8 bytes.
+            yield Element(tag, start, offset - start - (8 if length == _UNDEFINED_LENGTH else 0))
+        if any(self._data[offset:]):
+            raise UnreadableObjectError(
+                f"the data set ends inside an element header at byte {offset}"
+            )
+
+    def _header(self, offset: int, explicit: bool) -> tuple[int, int, int, bool]:
+        """Tag, start of the value, its length, and whether items inside have explicit VRs."""
+        self._count += 1
+        if self._count > MOST_ELEMENTS:
+            raise UnreadableObjectError(f"the data set has more than {MOST_ELEMENTS} elements")
+        if offset + 8 > self._end:
+            raise UnreadableObjectError(f"the data set ends inside an element at byte {offset}")
+        group, number = self._tag(self._data, offset)
+        tag = group << 16 | number
+        vr = self._data[offset + 4 : offset + 6]
+        # Some vendors encode single elements without a VR: letters tell the two apart.
+        if group == 0xFFFE or not explicit or not (vr.isalpha() and vr.isupper()):
+            return tag, offset + 8, self._long(self._data, offset + 4)[0], explicit
+        if vr not in _LONG_LENGTH_VRS:
+            return tag, offset + 8, self._short(self._data, offset + 6)[0], explicit
+        if offset + 12 > self._end:
+            raise UnreadableObjectError(f"the data set ends inside an element at byte {offset}")
+        # PS3.5 6.2.2: UN of undefined length holds items in implicit VR.
+        return tag, offset + 12, self._long(self._data, offset + 8)[0], vr != b"UN"
+
+    def _value_end(self, tag: int, start: int, length: int, explicit: bool, depth: int) -> int:
+        if length == _UNDEFINED_LENGTH:
+            return self._after_items(tag, start, explicit, depth + 1)
+        if start + length > self._end:
+            raise UnreadableObjectError(
+                f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) announces {length} bytes, "
+                f"only {self._end - start} follow"
+            )
+        return start + length
+
+    def _after_items(self, tag: int, offset: int, explicit: bool, depth: int) -> int:
+        """PS3.5 7.5 and A.4: items up to the sequence delimitation item."""
+        if depth > DEEPEST_SEQUENCE:
+            raise UnreadableObjectError(f"sequences are nested deeper than {DEEPEST_SEQUENCE}")
+        while True:
+            item, start, length, _ = self._header(offset, explicit)
+            if item == _SEQUENCE_DELIMITATION:
+                return start
+            if item != _ITEM or (tag in _PIXEL_DATA and length == _UNDEFINED_LENGTH):
+                raise UnreadableObjectError(
+                    f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) holds something "
+                    f"that is no item at byte {offset}"
+                )
+            if length == _UNDEFINED_LENGTH:
+                offset = self._after_item_elements(start, explicit, depth)
+            else:
+                offset = self._value_end(item, start, length, explicit, depth)
+
+    def _after_item_elements(self, offset: int, explicit: bool, depth: int) -> int:
+        while True:
+            tag, start, length, inner = self._header(offset, explicit)
+            if tag == _ITEM_DELIMITATION:
+                return start
+            offset = self._value_end(tag, start, length, inner, depth)
+
+
+def _inflate(data: bytes) -> bytes:
+    """PS3.5 A.5: raw deflate, bounded."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(data, LARGEST_INFLATED_BYTES)
+    except zlib.error as error:
+        raise UnreadableObjectError(f"the deflated data set is damaged: {error}") from None
+    if inflater.unconsumed_tail:
+        raise UnreadableObjectError(
+            f"the deflated data set is larger than {LARGEST_INFLATED_BYTES} bytes"
+        )
+    if not inflater.eof:
+        raise UnreadableObjectError("the deflated data set is cut off")
+    return inflated
+
+
+def _text(data: bytes, element: Element) -> str:
+    """A UI or CS value; longer than any of them can be is no value of ours."""
+    value = data[element.start : element.start + min(element.length, 256)]
+    return value.decode("ascii", "replace").strip(" \0")
+
+
+def _code_string(value: str) -> str:
+    """PS3.5 6.2, VR CS; anything else is recorded as empty, since the value reaches logs."""
+    first = value.split("\\")[0].strip()
+    allowed = len(first) <= 16 and first.isascii() and first.replace("_", "").replace(" ", "")
+    return first if allowed and first.replace("_", "").replace(" ", "").isalnum() else ""

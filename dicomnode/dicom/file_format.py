@@ -1,0 +1,110 @@
+"""The DICOM File Format of received objects (PS3.10 section 7): file meta, written and read.
+
+The data set follows exactly as it came. Who sent it stands in the file meta, so that a lost
+database can be rebuilt from the files alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dicomnode.dicom.encoded import EXPLICIT_VR_LITTLE_ENDIAN, elements, peek
+from dicomnode.domain import StoredInstance
+from dicomnode.errors import UnreadableObjectError
+
+IMPLEMENTATION_CLASS_UID = "2.25.203919525239663350525960644678583126663"
+IMPLEMENTATION_VERSION_NAME = "DICOMNODE_0_1"
+
+_PREFIX = bytes(128) + b"DICM"
+_GROUP_LENGTH_END = len(_PREFIX) + 12
+_ADDRESS_SCHEME = "dicom://"
+_LARGEST_FILE_META_BYTES = 65536
+
+
+def encode_file_meta(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    transfer_syntax_uid: str,
+    calling_ae_title: str,
+    called_ae_title: str,
+    peer_address: str,
+) -> bytes:
+    """Preamble, prefix and group 0002 (PS3.10 7.1) for an object as it was received."""
+    group = b"".join(
+        (
+            struct.pack("<HH2sHL", 2, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _short(0x0002, b"UI", sop_class_uid),
+            _short(0x0003, b"UI", sop_instance_uid),
+            _short(0x0010, b"UI", transfer_syntax_uid),
+            _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _short(0x0016, b"AE", calling_ae_title),
+            _short(0x0017, b"AE", calling_ae_title),
+            _short(0x0018, b"AE", called_ae_title),
+            _long(0x0026, b"UR", f"{_ADDRESS_SCHEME}{peer_address}" if peer_address else ""),
+        )
+    )
+    return _PREFIX + struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(group)) + group
+
+
+def read_received(name: str, path: Path) -> StoredInstance:
+    """The index record of a file in the spool, from its bytes alone.
+
+    The time of receipt is the file's; the association is no longer known. Raises
+    `UnreadableObjectError` for a file that is no whole DICOM file.
+    """
+    data = path.read_bytes()
+    offset = data_set_offset(data)
+    meta = _meta_values(data[len(_PREFIX) : offset])
+    found = peek(data[offset:], meta.get(0x00020010, ""))
+    return StoredInstance(
+        header=found.header,
+        name=name,
+        size_bytes=len(data),
+        file_sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=found.pixel_sha256,
+        received_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        calling_ae_title=meta.get(0x00020016, ""),
+        called_ae_title=meta.get(0x00020018, ""),
+        peer_address=meta.get(0x00020026, "").removeprefix(_ADDRESS_SCHEME),
+    )
+
+
+def data_set_offset(data: bytes) -> int:
+    """Where the data set begins; raises `UnreadableObjectError` where there is no file meta."""
+    head = data[:_GROUP_LENGTH_END]
+    if len(head) < _GROUP_LENGTH_END or head[128:140] != b"DICM" + b"\x02\0\0\0UL\x04\0":
+        raise UnreadableObjectError("no DICOM file: it has no file meta information")
+    length: int = struct.unpack_from("<L", head, 140)[0]
+    if length > _LARGEST_FILE_META_BYTES or _GROUP_LENGTH_END + length > len(data):
+        raise UnreadableObjectError("the file meta information is cut off")
+    return _GROUP_LENGTH_END + length
+
+
+def _meta_values(group: bytes) -> Mapping[int, str]:
+    return {
+        element.tag: group[element.start : element.start + element.length]
+        .decode("ascii", "replace")
+        .strip(" \0")
+        for element in elements(group, EXPLICIT_VR_LITTLE_ENDIAN)
+    }
+
+
+def _padded(vr: bytes, value: str) -> bytes:
+    encoded = value.encode("ascii", "replace")
+    return encoded + (b"\0" if vr == b"UI" else b" ") * (len(encoded) % 2)
+
+
+def _short(element: int, vr: bytes, value: str) -> bytes:
+    encoded = _padded(vr, value)
+    return struct.pack("<HH2sH", 2, element, vr, len(encoded)) + encoded
+
+
+def _long(element: int, vr: bytes, value: str) -> bytes:
+    encoded = _padded(vr, value)
+    return struct.pack("<HH2sHL", 2, element, vr, 0, len(encoded)) + encoded

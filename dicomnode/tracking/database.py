@@ -1,0 +1,169 @@
+"""The connection to the tracking database: SQLite in one file, or PostgreSQL by URL.
+
+The job engine keeps its own tables in the same database, so a row and the job that follows from it
+are written in one transaction (`begin`). SQLite runs in WAL mode, every writing transaction is
+IMMEDIATE (no two can both read and then both write) and waits up to 30 s for its turn.
+`synchronous` is FULL: a decision that a person was shown must outlive a power cut, and the
+receiver writes rows in groups, so it pays for one sync per group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+
+from dicomnode.errors import DatabaseError
+
+BUSY_TIMEOUT_SECONDS = 30.0
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x6469636F  # an arbitrary key of our own for PostgreSQL's advisory locks
+_READ_ONLY = "dicomnode_read_only"
+
+
+@dataclass(frozen=True)
+class SchemaState:
+    """The schema version of a database and the one that this software needs."""
+
+    current: str | None
+    needed: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.current == self.needed
+
+
+class Database:
+    """One tracking database. Connecting happens on first use; nothing is created before."""
+
+    def __init__(self, url: str) -> None:
+        self.url = _normal_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._sqlite_engine() if self.is_sqlite else self._server_engine()
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """One writing transaction, committed at the end of the block.
+
+        Raises `DatabaseError` where the database is gone, locked for too long, or has no tables.
+        """
+        with _plain_errors(self.url), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent view for reading; it never waits for a writer (SQLite in WAL mode)."""
+        reader = self.engine.execution_options(**{_READ_ONLY: True})
+        with _plain_errors(self.url), reader.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Create the tables, or bring them to the version that this software needs."""
+        from alembic import command
+
+        if self.is_sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        with self.begin() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            command.upgrade(_alembic_config(connection), "head")
+
+    def check(self) -> SchemaState:
+        """Reach the database and compare schema versions; raises `DatabaseError`."""
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        if self.is_sqlite and not Path(self.url.database or "").is_file():
+            raise DatabaseError(f"{self.url.database}: no such database yet; the node creates it")
+        with self.read() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+            needed = ScriptDirectory.from_config(_alembic_config(connection)).get_current_head()
+        return SchemaState(current, needed)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _sqlite_engine(self) -> sa.Engine:
+        engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _server_engine(self) -> sa.Engine:
+        return sa.create_engine(
+            self.url, pool_pre_ping=True, pool_size=5, max_overflow=10, pool_recycle=1800
+        )
+
+
+def insert_missing(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """INSERT ... ON CONFLICT DO NOTHING, in both dialects."""
+    if not rows:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def _normal_url(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database URL is not one: {error}") from None
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        return parsed
+    raise DatabaseError("the database URL has to begin with sqlite:/// (a file) or postgresql://")
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: `_begin_sqlite` does.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _plain_errors(url: sa.URL) -> Iterator[None]:
+    shown = url.render_as_string(hide_password=True)
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except OperationalError as error:
+        raise DatabaseError(f"{shown}: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated or "UndefinedTable" in type(error.orig).__name__:
+            raise DatabaseError(f"{shown}: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: DBAPIError) -> str:
+    text = str(error.orig).strip() or type(error.orig).__name__
+    return text.splitlines()[0]
+
+
+def _alembic_config(connection: sa.Connection) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,242 @@
+"""The outbox: one row per SEG and destination, from pending to one of three ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.domain import DeliveryState, SegmentationFile, SegmentKind
+from dicomnode.tracking.database import insert_missing
+from dicomnode.tracking.schema import deliveries, examinations, segmentations, series
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One SEG on its way to one destination; `attempts` counts those that were begun."""
+
+    id: int
+    examination_id: int
+    study_instance_uid: str
+    examined_series_instance_uid: str
+    segmentation: SegmentationFile
+    destination: str
+    state: DeliveryState
+    attempts: int
+    last_error: str
+    created_at: datetime
+    updated_at: datetime
+    next_attempt_at: datetime | None
+
+
+def add(
+    c: sa.Connection,
+    examination_id: int,
+    segmentation: SegmentationFile,
+    destination: str,
+    now: datetime | None = None,
+) -> int:
+    """Queue one SEG of a recorded examination; adding it again returns the same id."""
+    at = now or datetime.now(UTC)
+    segmentation_id = c.execute(
+        sa.select(segmentations.c.id).where(
+            segmentations.c.examination_id == examination_id,
+            segmentations.c.kind == segmentation.kind.value,
+        )
+    ).scalar_one()
+    row = {
+        "segmentation_id": segmentation_id,
+        "destination": destination,
+        "state": DeliveryState.PENDING.value,
+        "attempts": 0,
+        "last_error": "",
+        "created_at": at,
+        "updated_at": at,
+    }
+    insert_missing(c, deliveries, [row])
+    query = sa.select(deliveries.c.id).where(
+        deliveries.c.segmentation_id == segmentation_id, deliveries.c.destination == destination
+    )
+    return int(c.execute(query).scalar_one())
+
+
+def claim(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> Delivery | None:
+    """Begin an attempt; None where the delivery has ended or doesn't exist."""
+    claimed = c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .values(attempts=deliveries.c.attempts + 1, updated_at=now or datetime.now(UTC))
+    )
+    return load(c, delivery_id) if claimed.rowcount == 1 else None
+
+
+def mark_delivered(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
+    """The destination has it: that is so, whatever was decided here in the meantime."""
+    _set(c, delivery_id, DeliveryState.DELIVERED, now, last_error="", next_attempt_at=None)
+
+
+def mark_failed(
+    c: sa.Connection,
+    delivery_id: int,
+    error: str,
+    next_attempt_at: datetime,
+    now: datetime | None = None,
+) -> None:
+    """An attempt failed; the delivery stays pending."""
+    at = now or datetime.now(UTC)
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .values(last_error=error, next_attempt_at=next_attempt_at, updated_at=at)
+    )
+
+
+def mark_refused(
+    c: sa.Connection, delivery_id: int, error: str, now: datetime | None = None
+) -> None:
+    _set(c, delivery_id, DeliveryState.REFUSED, now, last_error=error, next_attempt_at=None)
+
+
+def cancel(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
+    """True when it was still pending."""
+    cancelled = c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .values(state=DeliveryState.CANCELLED.value, updated_at=now or datetime.now(UTC))
+    )
+    return cancelled.rowcount == 1
+
+
+def retry(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
+    """Make a refused or cancelled delivery pending again; False where it is neither."""
+    ended = (DeliveryState.REFUSED.value, DeliveryState.CANCELLED.value)
+    retried = c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state.in_(ended))
+        .values(
+            state=DeliveryState.PENDING.value,
+            next_attempt_at=None,
+            updated_at=now or datetime.now(UTC),
+        )
+    )
+    return retried.rowcount == 1
+
+
+def cancel_of_series(c: sa.Connection, series_id: int, now: datetime) -> None:
+    """Cancel what is still waiting of earlier examinations of a series."""
+    of_series = (
+        sa.select(segmentations.c.id)
+        .join(examinations, examinations.c.id == segmentations.c.examination_id)
+        .where(examinations.c.series_id == series_id)
+    )
+    c.execute(
+        deliveries.update()
+        .where(
+            deliveries.c.segmentation_id.in_(of_series),
+            deliveries.c.state == DeliveryState.PENDING.value,
+        )
+        .values(
+            state=DeliveryState.CANCELLED.value,
+            last_error="superseded by a newer examination",
+            updated_at=now,
+        )
+    )
+
+
+def load(c: sa.Connection, delivery_id: int) -> Delivery:
+    """Raises `LookupError` for an unknown id."""
+    row = c.execute(_select().where(_is(delivery_id))).one_or_none()
+    if row is None:
+        raise LookupError(f"there is no delivery {delivery_id}")
+    return _delivery(row)
+
+
+def list_(
+    c: sa.Connection,
+    states: Collection[DeliveryState] = tuple(DeliveryState),
+    limit: int = 1000,
+) -> list[Delivery]:
+    """Newest first."""
+    query = (
+        _select()
+        .where(deliveries.c.state.in_([state.value for state in states]))
+        .order_by(deliveries.c.id.desc())
+        .limit(limit)
+    )
+    return [_delivery(row) for row in c.execute(query)]
+
+
+def of_examinations(c: sa.Connection, examination_ids: Collection[int]) -> list[Delivery]:
+    """Oldest first."""
+    query = (
+        _select()
+        .where(segmentations.c.examination_id.in_(list(examination_ids)))
+        .order_by(deliveries.c.id)
+    )
+    return [_delivery(row) for row in c.execute(query)]
+
+
+def segmentation_file(row: sa.Row[Any]) -> SegmentationFile:
+    """From a row that has the columns of `segmentations`."""
+    return SegmentationFile(
+        kind=SegmentKind(row.kind),
+        sop_instance_uid=row.sop_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        path=Path(row.path),
+        sha256=row.sha256,
+    )
+
+
+def _is(delivery_id: int) -> sa.ColumnElement[bool]:
+    return deliveries.c.id == delivery_id
+
+
+def _set(
+    c: sa.Connection, delivery_id: int, state: DeliveryState, now: datetime | None, **values: Any
+) -> None:
+    at = now or datetime.now(UTC)
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id))
+        .values(state=state.value, updated_at=at, **values)
+    )
+
+
+def _select() -> sa.Select[Any]:
+    return (
+        sa.select(
+            deliveries,
+            segmentations.c.examination_id,
+            segmentations.c.kind,
+            segmentations.c.sop_instance_uid,
+            segmentations.c.series_instance_uid,
+            segmentations.c.path,
+            segmentations.c.sha256,
+            series.c.study_instance_uid,
+            series.c.series_instance_uid.label("examined_series_instance_uid"),
+        )
+        .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
+        .join(examinations, examinations.c.id == segmentations.c.examination_id)
+        .join(series, series.c.id == examinations.c.series_id)
+    )
+
+
+def _delivery(row: sa.Row[Any]) -> Delivery:
+    return Delivery(
+        id=row.id,
+        examination_id=row.examination_id,
+        study_instance_uid=row.study_instance_uid,
+        examined_series_instance_uid=row.examined_series_instance_uid,
+        segmentation=segmentation_file(row),
+        destination=row.destination,
+        state=DeliveryState(row.state),
+        attempts=row.attempts,
+        last_error=row.last_error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        next_attempt_at=row.next_attempt_at,
+    )

@@ -1,0 +1,152 @@
+"""Examinations and verdicts: what was found in a revision, and what counts for a series now.
+
+A series has at most one current examination and one current verdict; the database itself keeps
+that. The result of a revision that is no longer the newest is kept, and never becomes current.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+
+from dicomnode.domain import Evidence, Examination, Refusal, SegmentationFile, Verdict
+from dicomnode.tracking import deliveries
+from dicomnode.tracking.schema import examinations, revisions, segmentations, series, verdicts
+
+EVIDENCE = TypeAdapter(Evidence)
+REFUSAL = TypeAdapter(Refusal)
+
+
+def start(c: sa.Connection, revision_id: int, now: datetime | None = None) -> None:
+    """Note that the examination of a revision is under way."""
+    c.execute(
+        revisions.update()
+        .where(revisions.c.id == revision_id)
+        .values(examination_started_at=now or datetime.now(UTC))
+    )
+
+
+def record(
+    c: sa.Connection, revision_id: int, examination: Examination, now: datetime | None = None
+) -> int:
+    """Keep an examination and make it the current one of its series; returns its id.
+
+    Deliveries of older results that are still waiting are cancelled: a SEG of a superseded
+    examination must not reach a PACS after its successor. Raises `LookupError` for an unknown
+    revision and `ValueError` where the examination is of another one.
+    """
+    at = now or datetime.now(UTC)
+    revision = _revision(c, revision_id)
+    if examination.revision_digest != revision.digest:
+        raise ValueError(f"the examination is not of revision {revision_id}")
+    examination_id = _insert(c, revision, examination, "", at)
+    if examination.verdict is not None:
+        _insert_verdict(c, revision, examination_id, examination.verdict, at)
+    for segmentation in examination.segmentations:
+        _insert_segmentation(c, examination_id, segmentation)
+    return examination_id
+
+
+def record_failure(
+    c: sa.Connection, revision_id: int, sentence: str, now: datetime | None = None
+) -> int:
+    """Keep that an examination could not be made; the series has no verdict then."""
+    revision = _revision(c, revision_id)
+    empty = Examination(revision_digest=revision.digest)
+    failure = sentence or "the examination failed without saying why"
+    return _insert(c, revision, empty, failure, now or datetime.now(UTC))
+
+
+def load_segmentations(c: sa.Connection, examination_id: int) -> tuple[SegmentationFile, ...]:
+    query = (
+        sa.select(segmentations)
+        .where(segmentations.c.examination_id == examination_id)
+        .order_by(segmentations.c.id)
+    )
+    return tuple(deliveries.segmentation_file(row) for row in c.execute(query))
+
+
+def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:
+    """The revision's row; its series is locked until the end of the transaction."""
+    series_id = c.scalar(sa.select(revisions.c.series_id).where(revisions.c.id == revision_id))
+    if series_id is None:
+        raise LookupError(f"there is no revision {revision_id}")
+    c.execute(sa.select(series.c.id).where(series.c.id == series_id).with_for_update())
+    columns = (revisions.c.id, revisions.c.series_id, revisions.c.digest, revisions.c.is_current)
+    return c.execute(sa.select(*columns).where(revisions.c.id == revision_id)).one()
+
+
+def _insert(
+    c: sa.Connection,
+    revision: sa.Row[int, int, str, bool],
+    examination: Examination,
+    failure: str,
+    at: datetime,
+) -> int:
+    if revision.is_current:
+        _supersede(c, revision.series_id, at)
+    evidence, refusal = examination.evidence, examination.refusal
+    inserted = c.execute(
+        examinations.insert().values(
+            series_id=revision.series_id,
+            revision_id=revision.id,
+            created_at=at,
+            evidence=None if evidence is None else EVIDENCE.dump_python(evidence, mode="json"),
+            refusal=None if refusal is None else REFUSAL.dump_python(refusal, mode="json"),
+            failure=failure,
+            software_version=examination.software_version,
+            is_current=revision.is_current,
+        )
+    )
+    key = inserted.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _supersede(c: sa.Connection, series_id: int, at: datetime) -> None:
+    for table in (examinations, verdicts):
+        c.execute(
+            table.update()
+            .where(table.c.series_id == series_id, table.c.is_current)
+            .values(is_current=False)
+        )
+    deliveries.cancel_of_series(c, series_id, at)
+
+
+def _insert_verdict(
+    c: sa.Connection,
+    revision: sa.Row[int, int, str, bool],
+    examination_id: int,
+    verdict: Verdict,
+    at: datetime,
+) -> None:
+    c.execute(
+        verdicts.insert().values(
+            series_id=revision.series_id,
+            examination_id=examination_id,
+            kind=verdict.kind.value,
+            rule_id=verdict.rule_id,
+            rule_version=verdict.rule_version,
+            reasons=list(verdict.reasons),
+            numbers=dict(verdict.numbers),
+            created_at=at,
+            is_current=revision.is_current,
+        )
+    )
+
+
+def _insert_segmentation(
+    c: sa.Connection, examination_id: int, segmentation: SegmentationFile
+) -> None:
+    c.execute(
+        segmentations.insert().values(
+            examination_id=examination_id,
+            kind=segmentation.kind.value,
+            sop_instance_uid=segmentation.sop_instance_uid,
+            series_instance_uid=segmentation.series_instance_uid,
+            path=str(segmentation.path),
+            sha256=segmentation.sha256,
+        )
+    )

@@ -1,0 +1,134 @@
+"""The thread that writes rows for what a receiving process stored, many per transaction.
+
+The spool is the truth, the queue only makes its rows quick: whatever is lost here, with the
+process or because the database was away for long, comes back through `reconcile`. Events keep
+their order, so an association is known to be open before its first instance is.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicomnode.domain import StoredInstance
+from dicomnode.errors import DatabaseError
+from dicomnode.tracking import associations, audit, instances, quarantine
+from dicomnode.tracking.associations import ClosedAssociation, OpenedAssociation
+from dicomnode.tracking.audit import AuditEvent
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.instances import RepeatedInstance
+from dicomnode.tracking.quarantine import QuarantinedObject
+
+LOGGER = logging.getLogger("dicomnode.tracking")
+
+Event = (
+    OpenedAssociation
+    | ClosedAssociation
+    | StoredInstance
+    | RepeatedInstance
+    | QuarantinedObject
+    | AuditEvent
+)
+_E = TypeVar("_E")
+_LARGEST_BATCH = 500
+_LONGEST_QUEUE = 100_000
+_RETRY_SECONDS = 1.0
+
+
+class Indexer:
+    """One per receiving process. `put` never blocks and never fails."""
+
+    def __init__(self, database: Database, receiver_id: str, recover: Callable[[], object]) -> None:
+        """`recover` is called, in the thread, after events had to be dropped."""
+        self._database = database
+        self._receiver_id = receiver_id
+        self._recover = recover
+        self._queue: queue.Queue[Event] = queue.Queue(maxsize=_LONGEST_QUEUE)
+        self._open: set[str] = set()
+        self._stopping = threading.Event()
+        self._dropped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, event: Event) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            if not self._dropped.is_set():
+                LOGGER.error("the index queue is full: rows follow from the spool later")
+            self._dropped.set()
+
+    def stop(self, timeout_seconds: float = 15.0) -> None:
+        """Write what is queued, for as long as the time allows."""
+        self._stopping.set()
+        self._thread.join(timeout_seconds)
+        if self._thread.is_alive() or not self._queue.empty():
+            LOGGER.warning("stopped before all rows were written: they follow at the next start")
+
+    def _run(self) -> None:
+        next_heartbeat = 0.0
+        while True:
+            batch = self._take()
+            if not batch and self._stopping.is_set():
+                return
+            heartbeat = bool(self._open) and time.monotonic() >= next_heartbeat
+            if (batch or heartbeat) and not self._write_until_done(batch):
+                return
+            if heartbeat:
+                next_heartbeat = time.monotonic() + associations.HEARTBEAT_SECONDS
+            if self._dropped.is_set() and self._queue.empty():
+                self._dropped.clear()
+                self._recover()
+
+    def _take(self) -> list[Event]:
+        """What is waiting now; waits a moment for the first event."""
+        batch: list[Event] = []
+        try:
+            batch.append(self._queue.get(timeout=0.01 if self._stopping.is_set() else 0.5))
+            while len(batch) < _LARGEST_BATCH:
+                batch.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return batch
+
+    def _write_until_done(self, batch: Sequence[Event]) -> bool:
+        """False only where the database is away and this process has to stop."""
+        while True:
+            try:
+                self._write(batch)
+                return True
+            except DatabaseError as error:
+                LOGGER.error("rows can't be written now", extra={"error": str(error)})
+                if self._stopping.wait(_RETRY_SECONDS):
+                    return False
+            except (SQLAlchemyError, ValueError):
+                if len(batch) <= 1:
+                    LOGGER.exception("a row was refused by the database")
+                    return True
+                for event in batch:
+                    self._write_until_done([event])
+                return True
+
+    def _write(self, batch: Sequence[Event]) -> None:
+        def of(kind: type[_E]) -> list[_E]:
+            return [event for event in batch if isinstance(event, kind)]
+
+        with self._database.begin() as connection:
+            associations.open_(connection, of(OpenedAssociation))
+            instances.add(connection, of(StoredInstance))
+            instances.repeat(connection, of(RepeatedInstance))
+            quarantine.add(connection, of(QuarantinedObject))
+            audit.append_all(connection, of(AuditEvent))
+            associations.close(connection, of(ClosedAssociation))
+            associations.heartbeat(connection, self._receiver_id, datetime.now(UTC))
+        self._open.update(event.id for event in of(OpenedAssociation))
+        self._open.difference_update(event.id for event in of(ClosedAssociation))

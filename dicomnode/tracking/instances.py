@@ -1,0 +1,153 @@
+"""Rows for received instances, and the studies and series that they make up.
+
+Every function may be repeated with the same input and then changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.domain import InstanceHeader, StoredInstance
+from dicomnode.tracking.database import insert_missing
+from dicomnode.tracking.schema import association_series, instances, series, studies
+
+_CHUNK = 400  # SQLite takes a bounded number of parameters per statement
+SeriesKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class RepeatedInstance:
+    """An instance that came again, byte for byte: its sender is still at work on the series."""
+
+    header: InstanceHeader
+    association_id: str
+    at: datetime
+
+
+def add(c: sa.Connection, stored: Sequence[StoredInstance]) -> int:
+    """Add the instances that have no row yet, with their series and studies; returns how many.
+
+    Series rows are locked in one order, so two receivers never wait for each other in a circle.
+    """
+    known = _known(c, [instance.header.sop_instance_uid for instance in stored])
+    new = {
+        instance.header.sop_instance_uid: instance
+        for instance in stored
+        if instance.header.sop_instance_uid not in known
+    }
+    by_series: dict[SeriesKey, list[StoredInstance]] = {}
+    for instance in new.values():
+        by_series.setdefault(_key(instance.header), []).append(instance)
+    for key, members in sorted(by_series.items()):
+        _add_to_series(c, key, members)
+    return len(new)
+
+
+def repeat(c: sa.Connection, repeated: Sequence[RepeatedInstance]) -> None:
+    """Note that an open association is still sending to a series: it isn't quiet."""
+    latest: dict[tuple[SeriesKey, str], datetime] = {}
+    for instance in repeated:
+        slot = (_key(instance.header), instance.association_id)
+        latest[slot] = max(instance.at, latest.get(slot, instance.at))
+    for (key, association_id), at in sorted(latest.items()):
+        row = c.execute(_select_series(key)).one_or_none()
+        if row is not None:
+            _touch(c, row.id, {association_id}, at)
+
+
+def missing(c: sa.Connection, names: Sequence[str]) -> list[str]:
+    """Those of the spool's `names` that have no row."""
+    found: set[str] = set()
+    for chunk in _chunks(names):
+        found.update(c.scalars(sa.select(instances.c.name).where(instances.c.name.in_(chunk))))
+    return [name for name in names if name not in found]
+
+
+def _known(c: sa.Connection, uids: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    column = instances.c.sop_instance_uid
+    for chunk in _chunks(uids):
+        known.update(c.scalars(sa.select(column).where(column.in_(chunk))))
+    return known
+
+
+def _add_to_series(c: sa.Connection, key: SeriesKey, members: Sequence[StoredInstance]) -> None:
+    first = min(instance.received_at for instance in members)
+    last = max(instance.received_at for instance in members)
+    series_id = _ensure_series(c, key, members[0].header.modality, first)
+    # Between the first look and the lock another process may have added some of them.
+    known = _known(c, [instance.header.sop_instance_uid for instance in members])
+    rows = [_row(m, series_id) for m in members if m.header.sop_instance_uid not in known]
+    if rows:
+        c.execute(instances.insert(), rows)
+    c.execute(
+        series.update()
+        .where(series.c.id == series_id)
+        .values(instance_count=series.c.instance_count + len(rows))
+    )
+    _touch(c, series_id, {instance.association_id for instance in members}, last)
+
+
+def _ensure_series(c: sa.Connection, key: SeriesKey, modality: str, first: datetime) -> int:
+    """The series' id; its row is locked until the end of the transaction."""
+    study_uid, series_uid = key
+    insert_missing(c, studies, [{"study_instance_uid": study_uid, "first_received_at": first}])
+    row = {
+        "study_instance_uid": study_uid,
+        "series_instance_uid": series_uid,
+        "modality": modality,
+        "first_received_at": first,
+        "last_received_at": first,
+        "instance_count": 0,
+        "revised_count": 0,
+    }
+    insert_missing(c, series, [row])
+    return int(c.execute(_select_series(key).with_for_update()).one().id)
+
+
+def _touch(c: sa.Connection, series_id: int, association_ids: Iterable[str], at: datetime) -> None:
+    c.execute(
+        series.update()
+        .where(series.c.id == series_id, series.c.last_received_at < at)
+        .values(last_received_at=at)
+    )
+    rows = [{"series_id": series_id, "association_id": a} for a in association_ids if a]
+    insert_missing(c, association_series, rows)
+
+
+def _select_series(key: SeriesKey) -> sa.Select[tuple[int]]:
+    study_uid, series_uid = key
+    return sa.select(series.c.id).where(
+        series.c.study_instance_uid == study_uid, series.c.series_instance_uid == series_uid
+    )
+
+
+def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
+    return {
+        "series_id": series_id,
+        "sop_instance_uid": instance.header.sop_instance_uid,
+        "sop_class_uid": instance.header.sop_class_uid,
+        "transfer_syntax_uid": instance.header.transfer_syntax_uid,
+        "name": instance.name,
+        "size_bytes": instance.size_bytes,
+        "file_sha256": instance.file_sha256,
+        "pixel_sha256": instance.pixel_sha256,
+        "received_at": instance.received_at,
+        "calling_ae_title": instance.calling_ae_title,
+        "called_ae_title": instance.called_ae_title,
+        "peer_address": instance.peer_address,
+        "association_id": instance.association_id,
+    }
+
+
+def _key(header: InstanceHeader) -> SeriesKey:
+    return header.study_instance_uid, header.series_instance_uid
+
+
+def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,0 +1,257 @@
+"""The tables of the tracking database, as SQLAlchemy Core.
+
+UIDs, numbers, digests and sentences; never an attribute of a patient. Times are UTC. What must be
+unique is unique here, so no race between processes can break it: one row per SOP Instance UID,
+one current revision, examination and verdict per series, one delivery per SEG and destination.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware time in UTC; SQLite keeps no zone, so it is taken off and put on here."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("times are aware and in UTC")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _uid(name: str, **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.String(64), nullable=False, **options)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, UtcDateTime, nullable=nullable)
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, default="", server_default="")
+
+
+def _title(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.String(64), nullable=False, default="", server_default="")
+
+
+def _key() -> sa.Column[int]:
+    return sa.Column("id", sa.Integer, primary_key=True)
+
+
+def _current() -> sa.Column[bool]:
+    return sa.Column("is_current", sa.Boolean, nullable=False)
+
+
+def _only_one_current(table: str) -> sa.Index:
+    """At most one current row per series, kept by the database itself."""
+    return sa.Index(
+        f"uq_{table}_current_series",
+        "series_id",
+        unique=True,
+        sqlite_where=sa.text("is_current"),
+        postgresql_where=sa.text("is_current"),
+    )
+
+
+studies = sa.Table(
+    "studies",
+    METADATA,
+    _uid("study_instance_uid", primary_key=True),
+    _time("first_received_at"),
+)
+
+series = sa.Table(
+    "series",
+    METADATA,
+    _key(),
+    sa.Column("study_instance_uid", sa.ForeignKey("studies.study_instance_uid"), nullable=False),
+    _uid("series_instance_uid", index=True),
+    _title("modality"),
+    _time("first_received_at"),
+    _time("last_received_at"),
+    # Two counts say whether a revision is due without looking at the instances.
+    sa.Column("instance_count", sa.Integer, nullable=False),
+    sa.Column("revised_count", sa.Integer, nullable=False),
+    sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
+    sa.Index(
+        "ix_series_unrevised",
+        "last_received_at",
+        sqlite_where=sa.text("instance_count <> revised_count"),
+        postgresql_where=sa.text("instance_count <> revised_count"),
+    ),
+)
+
+associations = sa.Table(
+    "associations",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("receiver_id", sa.String(32), nullable=False),
+    _title("calling_ae_title"),
+    _title("called_ae_title"),
+    _title("peer_address"),
+    _time("opened_at"),
+    _time("heartbeat_at"),
+    _time("closed_at", nullable=True),
+    _title("outcome"),
+    sa.Index("ix_associations_open", "closed_at", "heartbeat_at"),
+)
+
+association_series = sa.Table(
+    "association_series",
+    METADATA,
+    sa.Column("series_id", sa.ForeignKey("series.id"), primary_key=True),
+    # No foreign key: after a rebuild an association may be known by its id alone.
+    sa.Column("association_id", sa.String(32), primary_key=True),
+)
+
+instances = sa.Table(
+    "instances",
+    METADATA,
+    _key(),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
+    _uid("sop_instance_uid", unique=True),
+    _uid("sop_class_uid"),
+    _uid("transfer_syntax_uid"),
+    sa.Column("name", sa.String(80), nullable=False, unique=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("file_sha256", sa.String(64), nullable=False),
+    sa.Column("pixel_sha256", sa.String(64), nullable=False),
+    _time("received_at"),
+    _title("calling_ae_title"),
+    _title("called_ae_title"),
+    _title("peer_address"),
+    sa.Column("association_id", sa.String(32), nullable=False, default=""),
+    # The number of the first revision that holds this instance; empty until there is one.
+    # Instances are only ever added, so revision n holds those with a number up to n.
+    sa.Column("first_revision", sa.Integer),
+    sa.Index("ix_instances_series_id_first_revision", "series_id", "first_revision"),
+)
+
+revisions = sa.Table(
+    "revisions",
+    METADATA,
+    _key(),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("instance_count", sa.Integer, nullable=False),
+    _time("created_at"),
+    _time("examination_started_at", nullable=True),
+    _current(),
+    sa.UniqueConstraint("series_id", "number"),
+    _only_one_current("revisions"),
+)
+
+examinations = sa.Table(
+    "examinations",
+    METADATA,
+    _key(),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("revision_id", sa.ForeignKey("revisions.id"), nullable=False, index=True),
+    _time("created_at"),
+    sa.Column("evidence", sa.JSON(none_as_null=True)),
+    sa.Column("refusal", sa.JSON(none_as_null=True)),
+    # Why the examination itself failed: a sentence; empty for an examination that ended.
+    _text("failure"),
+    _title("software_version"),
+    _current(),
+    _only_one_current("examinations"),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    METADATA,
+    _key(),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("rule_id", sa.String(64), nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("numbers", sa.JSON, nullable=False),
+    _time("created_at"),
+    _current(),
+    _only_one_current("verdicts"),
+)
+
+segmentations = sa.Table(
+    "segmentations",
+    METADATA,
+    _key(),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    _uid("sop_instance_uid", index=True),
+    _uid("series_instance_uid"),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.UniqueConstraint("examination_id", "kind"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    METADATA,
+    _key(),
+    sa.Column("segmentation_id", sa.ForeignKey("segmentations.id"), nullable=False),
+    sa.Column("destination", sa.String(128), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    _text("last_error"),
+    _time("created_at"),
+    _time("updated_at"),
+    _time("next_attempt_at", nullable=True),
+    sa.UniqueConstraint("segmentation_id", "destination"),
+    sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+)
+
+audit_events = sa.Table(
+    "audit_events",
+    METADATA,
+    _key(),
+    _time("at"),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(128), nullable=False),
+    sa.Column("detail", sa.JSON, nullable=False),
+    sa.Index("ix_audit_events_event_at", "event", "at"),
+    sa.Index("ix_audit_events_subject", "subject"),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    METADATA,
+    _key(),
+    _time("at"),
+    sa.Column("name", sa.String(128), nullable=False, unique=True),
+    sa.Column("reason", sa.String(32), nullable=False),
+    _text("sentence"),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    # Empty where the object names none, or one that is no UID.
+    _title("sop_instance_uid"),
+    _title("series_instance_uid"),
+    _title("calling_ae_title"),
+    _title("peer_address"),
+    sa.Index("ix_quarantine_series_instance_uid", "series_instance_uid"),
+)

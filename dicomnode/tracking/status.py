@@ -1,0 +1,169 @@
+"""What `dicomnode status` shows: plain values, ready for `dataclasses.asdict` and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from dicomnode.domain import VerdictKind
+from dicomnode.tracking import deliveries
+from dicomnode.tracking.findings import SeriesFinding, SeriesState, findings
+from dicomnode.tracking.schema import series, studies
+
+STATE_SENTENCES = {
+    SeriesState.RECEIVING: "instances are still arriving, or the quiet time is not over",
+    SeriesState.WAITING: "complete, waiting for its examination",
+    SeriesState.EXAMINING: "being examined",
+    SeriesState.EXAMINED: "examined",
+    SeriesState.REFUSED: "no volume can be made of it",
+    SeriesState.FAILED: "the examination failed and can be tried again",
+}
+
+
+@dataclass(frozen=True)
+class DeliveryStatus:
+    """Times are ISO 8601 in UTC, here and below."""
+
+    id: int
+    kind: str
+    destination: str
+    state: str
+    attempts: int
+    last_error: str
+    next_attempt_at: str | None
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class SeriesStatus:
+    """One series; `verdict` is empty where there is none that counts now."""
+
+    series_instance_uid: str
+    modality: str
+    instance_count: int
+    state: str
+    state_sentence: str
+    first_received_at: str
+    last_received_at: str
+    revision: int | None
+    examined_at: str | None
+    verdict: str
+    rule: str
+    reasons: tuple[str, ...]
+    volumes_ml: dict[str, float]
+    models: tuple[str, ...]
+    warnings: tuple[str, ...]
+    refusal_code: str
+    refusal: str
+    failure: str
+    conflicts: int
+    deliveries: tuple[DeliveryStatus, ...]
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """`verdict` is the worst of its series, and empty until each of them has one or is refused."""
+
+    study_instance_uid: str
+    verdict: str
+    series: tuple[SeriesStatus, ...]
+
+
+def studies_status(c: sa.Connection, limit: int = 50) -> tuple[StudyStatus, ...]:
+    """The studies received last, newest first."""
+    latest = (
+        sa.select(studies.c.study_instance_uid)
+        .order_by(studies.c.first_received_at.desc())
+        .limit(limit)
+    )
+    return tuple(found for uid in c.scalars(latest).all() if (found := study_status(c, uid)))
+
+
+def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
+    """The study with this Study Instance UID, or that holds the series with this UID."""
+    found = findings(c, series.c.study_instance_uid == uid) or _by_series(c, uid)
+    if not found:
+        return None
+    return StudyStatus(
+        study_instance_uid=found[0].study_instance_uid,
+        verdict=_worst(found),
+        series=_series(c, found),
+    )
+
+
+def _by_series(c: sa.Connection, uid: str) -> tuple[SeriesFinding, ...]:
+    query = sa.select(series.c.study_instance_uid).where(series.c.series_instance_uid == uid)
+    study_uid = c.scalars(query).first()
+    return () if study_uid is None else findings(c, series.c.study_instance_uid == study_uid)
+
+
+def _series(c: sa.Connection, found: Sequence[SeriesFinding]) -> tuple[SeriesStatus, ...]:
+    ids = [finding.examination_id for finding in found if finding.examination_id is not None]
+    by_examination: dict[int, list[DeliveryStatus]] = {}
+    for delivery in deliveries.of_examinations(c, ids):
+        by_examination.setdefault(delivery.examination_id, []).append(_delivery(delivery))
+    return tuple(
+        _one_series(finding, tuple(by_examination.get(finding.examination_id or 0, ())))
+        for finding in found
+    )
+
+
+def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> SeriesStatus:
+    verdict, evidence, refusal = finding.verdict, finding.evidence, finding.refusal
+    counts = verdict is not None and not finding.has_newer_instances
+    return SeriesStatus(
+        series_instance_uid=finding.series_instance_uid,
+        modality=finding.modality,
+        instance_count=finding.instance_count,
+        state=finding.state.value,
+        state_sentence=STATE_SENTENCES[finding.state],
+        first_received_at=finding.first_received_at.isoformat(),
+        last_received_at=finding.last_received_at.isoformat(),
+        revision=finding.revision_number,
+        examined_at=_iso(finding.examined_at),
+        verdict=verdict.kind.value if verdict and counts else "",
+        rule=f"{verdict.rule_id} v{verdict.rule_version}" if verdict and counts else "",
+        reasons=verdict.reasons if verdict and counts else (),
+        volumes_ml={k.value: v for k, v in evidence.volumes_ml.items()} if evidence else {},
+        models=tuple(f"{m.name} {m.version}" for m in evidence.models) if evidence else (),
+        warnings=evidence.warnings if evidence else (),
+        refusal_code=refusal.code.value if refusal else "",
+        refusal=refusal.sentence if refusal else "",
+        failure=finding.failure,
+        conflicts=finding.conflicts,
+        deliveries=sent,
+    )
+
+
+def _worst(found: Sequence[SeriesFinding]) -> str:
+    ended = (SeriesState.EXAMINED, SeriesState.REFUSED)
+    if any(finding.state not in ended for finding in found):
+        return ""
+    kinds = [finding.verdict.kind for finding in found if finding.verdict is not None]
+    return max(kinds, key=lambda kind: kind.severity).value if kinds else ""
+
+
+def study_verdict(found: Sequence[SeriesFinding]) -> VerdictKind | None:
+    """The worst verdict of a study; None while a series has yet to be examined, or none has one."""
+    worst = _worst(found)
+    return VerdictKind(worst) if worst else None
+
+
+def _delivery(delivery: deliveries.Delivery) -> DeliveryStatus:
+    return DeliveryStatus(
+        id=delivery.id,
+        kind=delivery.segmentation.kind.value,
+        destination=delivery.destination,
+        state=delivery.state.value,
+        attempts=delivery.attempts,
+        last_error=delivery.last_error,
+        next_attempt_at=_iso(delivery.next_attempt_at),
+        sop_instance_uid=delivery.segmentation.sop_instance_uid,
+    )
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

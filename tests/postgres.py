@@ -1,0 +1,95 @@
+"""A private PostgreSQL server for tests: own folder, own port, stopped by who started it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_ROOTS = Path("/usr/lib/postgresql")
+_TIMEOUT_SECONDS = 60
+
+
+def missing() -> str:
+    """Why no server can be started here, as a sentence; empty when one can."""
+    if _programs() is None:
+        return "PostgreSQL isn't installed (Debian: postgresql)"
+    if os.geteuid() == 0 and _unprivileged_user() is None:
+        return "PostgreSQL doesn't run as root and there is no user postgres"
+    return ""
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Yields the URL of an empty database on a free loopback port."""
+    programs = _programs()
+    assert programs is not None
+    folder = Path(tempfile.mkdtemp(prefix="dicomnode-postgres-"))
+    data = folder / "data"
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    try:
+        _run(programs / "initdb", "-D", data, "-U", "dicomnode", "-A", "trust", "--no-sync")
+        port = _free_port()
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        log = folder / "log"
+        _run(programs / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+        try:
+            yield f"postgresql://dicomnode@127.0.0.1:{port}/postgres"
+        finally:
+            _run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(server_url: str, name: str) -> Iterator[str]:
+    """Yields the URL of a new database of this name on a running server, dropped at the end."""
+    import psycopg
+
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield f"{server_url.rsplit('/', 1)[0]}/{name}"
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _programs() -> Path | None:
+    folders = sorted(_ROOTS.glob("*/bin")) if _ROOTS.is_dir() else []
+    return next((folder for folder in reversed(folders) if (folder / "initdb").is_file()), None)
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return None
+
+
+def _run(*command: object) -> None:
+    arguments = [str(part) for part in command]
+    user = "postgres" if os.geteuid() == 0 else None
+    subprocess.run(
+        arguments,
+        check=True,
+        user=user,
+        cwd="/",
+        timeout=_TIMEOUT_SECONDS,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
