@@ -1,0 +1,181 @@
+"""Reading headers as scanners write them: invalid values count as absent, never as an error."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from dicomnode.domain import HeaderClaims, InstanceHeader
+from dicomnode.errors import UnreadableObjectError
+
+MAXIMUM_INFLATED_BYTES = 1 << 30
+
+# What pydicom raises on broken bytes; it has no exception of its own for most of them.
+PARSE_ERRORS = (
+    InvalidDicomError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+    zlib.error,
+    EOFError,
+    OSError,
+)
+
+_INDEX_KEYWORDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+)
+
+
+def read_header(source: Path | bytes) -> InstanceHeader:
+    """The index entry of a Part 10 file, on disk or in memory.
+
+    Raises `UnreadableObjectError` where it is no DICOM file or lacks one of the UIDs.
+    """
+    try:
+        ds = read_data_set(source, _INDEX_KEYWORDS)
+        missing = [keyword for keyword in _INDEX_KEYWORDS[:4] if not text(ds, keyword)]
+    except PARSE_ERRORS as error:
+        raise UnreadableObjectError(f"not a readable DICOM file: {error}") from error
+    if missing:
+        raise UnreadableObjectError(f"the object has no {', '.join(missing)}")
+    return InstanceHeader(
+        sop_class_uid=text(ds, "SOPClassUID") or "",
+        sop_instance_uid=text(ds, "SOPInstanceUID") or "",
+        study_instance_uid=text(ds, "StudyInstanceUID") or "",
+        series_instance_uid=text(ds, "SeriesInstanceUID") or "",
+        transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
+        modality=text(ds, "Modality") or "",
+    )
+
+
+def read_data_set(source: Path | bytes, keywords: Sequence[str] | None = None) -> FileDataset:
+    """The data set before the pixel data; only `keywords` where given."""
+    tags: list[Any] | None = None if keywords is None else list(keywords)
+    with open_object(source) as stream:
+        guard_deflated(stream)
+        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags)
+
+
+def open_object(source: Path | bytes) -> BinaryIO:
+    return BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def guard_deflated(stream: BinaryIO) -> None:
+    """Refuse a deflated object (PS3.5 A.5) that grows beyond `MAXIMUM_INFLATED_BYTES`.
+
+    pydicom inflates the whole of it at once, so the size is found before it is asked to.
+    """
+    try:
+        read_preamble(stream, force=False)
+        meta = _read_file_meta_info(stream)
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while chunk := inflater.unconsumed_tail or stream.read(1 << 16):
+            total += len(inflater.decompress(chunk, 1 << 22))
+            if total > MAXIMUM_INFLATED_BYTES:
+                raise ValueError(f"deflated object grows beyond {MAXIMUM_INFLATED_BYTES} bytes")
+            if inflater.eof:
+                return
+    finally:
+        stream.seek(0)
+
+
+def value(ds: Dataset, keyword: str) -> Any:
+    """The value of an element, or None where it is absent, empty or can't be parsed."""
+    try:
+        found = ds.get(keyword)
+    except PARSE_ERRORS:
+        return None
+    return None if found is None or found == "" else found
+
+
+def text(ds: Dataset, keyword: str) -> str | None:
+    found = value(ds, keyword)
+    return str(found).strip() or None if found is not None else None
+
+
+def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    """The values of a multi-valued text element, as given."""
+    found = value(ds, keyword)
+    if found is None:
+        return ()
+    several = [found] if isinstance(found, (str, UID)) or not isinstance(found, Iterable) else found
+    return tuple(str(item).strip() for item in several)
+
+
+def numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Exactly `count` finite numbers, else None."""
+    found = value(ds, keyword)
+    if found is None:
+        return None
+    several = found if count > 1 and isinstance(found, Iterable) else [found]
+    try:
+        result = tuple(float(item) for item in several)
+    except (TypeError, ValueError):
+        return None
+    return result if len(result) == count and all(map(math.isfinite, result)) else None
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    found = numbers(ds, keyword, 1)
+    return found[0] if found is not None else None
+
+
+def read_claims(datasets: Sequence[Dataset]) -> HeaderClaims:
+    """What the headers of a series say about de-identification, the strictest reading of all.
+
+    "Removed" or "not recognizable" counts only where every instance says so, the opposite as
+    soon as one does.
+    """
+    return HeaderClaims(
+        patient_identity_removed=_strictest(datasets, "PatientIdentityRemoved", "NO", "YES"),
+        deidentification_method=_union(datasets, lambda ds: texts(ds, "DeidentificationMethod")),
+        deidentification_codes=_union(datasets, _method_codes),
+        recognizable_visual_features=_strictest(
+            datasets, "RecognizableVisualFeatures", "YES", "NO"
+        ),
+        burned_in_annotation=_strictest(datasets, "BurnedInAnnotation", "YES", "NO"),
+        body_part_examined=next(
+            (part for ds in datasets if (part := text(ds, "BodyPartExamined"))), None
+        ),
+    )
+
+
+def _strictest(datasets: Sequence[Dataset], keyword: str, strict: str, lenient: str) -> str | None:
+    found = {(text(ds, keyword) or "").upper() for ds in datasets}
+    if strict in found:
+        return strict
+    return lenient if found == {lenient} else None
+
+
+def _union(
+    datasets: Sequence[Dataset], of: Callable[[Dataset], tuple[str, ...]]
+) -> tuple[str, ...]:
+    return tuple(sorted({item for ds in datasets for item in of(ds) if item}))
+
+
+def _method_codes(ds: Dataset) -> tuple[str, ...]:
+    items = value(ds, "DeidentificationMethodCodeSequence") or ()
+    return tuple(f"{text(i, 'CodeValue')}/{text(i, 'CodingSchemeDesignator')}" for i in items)

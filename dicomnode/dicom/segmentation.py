@@ -1,0 +1,162 @@
+"""Masks as DICOM Segmentation objects (PS3.3 A.51), one segment each, against the source slices."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from dicomnode.config import SegmentationSettings
+from dicomnode.dicom.header import number
+from dicomnode.dicom.segment_codes import SEGMENTS
+from dicomnode.dicom.series import SourceSeries
+from dicomnode.dicom.source_images import clean_source_images, valid_date_and_time
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, result_uid
+from dicomnode.dicom.verification import verify_segmentation
+from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
+from dicomnode.errors import SegmentationError
+
+__all__ = ["verify_segmentation", "write_segmentation"]
+
+logger = logging.getLogger("dicomnode.dicom")
+
+
+def write_segmentation(
+    mask: NDArray[np.uint8],
+    source: SourceSeries,
+    *,
+    kind: SegmentKind,
+    model: ModelIdentity,
+    series_instance_uid: str,
+    sop_instance_uid: str,
+    instance_number: int,
+    settings: SegmentationSettings,
+    out: Path,
+) -> SegmentationFile:
+    """Write the mask (slice, row, column) as a BINARY SEG, explicit VR little endian, durably.
+
+    The same arguments make the same bytes. Raises `SegmentationError` for a mask of another
+    shape, and for an empty one unless `settings.send_empty`.
+    """
+    _check(mask, source, kind, settings)
+    images, repaired = clean_source_images(source)
+    if repaired:
+        logger.warning(
+            "source header repaired for SEG",
+            extra={"series": source.series_instance_uid, "repaired": repaired},
+        )
+    try:
+        seg = hd.seg.Segmentation(
+            source_images=images,
+            pixel_array=mask.astype(bool, copy=False),
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(kind, model)],
+            series_instance_uid=series_instance_uid,
+            series_number=_series_number(source, settings),
+            sop_instance_uid=sop_instance_uid,
+            instance_number=instance_number,
+            manufacturer="dicomnode",
+            manufacturer_model_name="dicomnode",
+            software_versions=version("dicomnode"),
+            device_serial_number=model.sha256[:16] or "unknown",
+            content_label=kind.name,
+            content_description=SEGMENTS[kind].label,
+            content_creator_name="dicomnode",
+            series_description=settings.series_description,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            omit_empty_frames=bool(mask.any()),
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SegmentationError(f"the {kind} SEG could not be made: {error}") from error
+    _make_reproducible(seg, source)
+    if source.frame_of_reference_uid is None:
+        del seg.FrameOfReferenceUID
+        del seg.PositionReferenceIndicator
+    return SegmentationFile(kind, sop_instance_uid, series_instance_uid, out, _save(seg, out))
+
+
+def _check(
+    mask: NDArray[np.uint8], source: SourceSeries, kind: SegmentKind, settings: SegmentationSettings
+) -> None:
+    if mask.shape != source.geometry.shape:
+        raise SegmentationError(
+            f"the {kind} mask has shape {mask.shape}, its series {source.geometry.shape}"
+        )
+    if not settings.send_empty and not mask.any():
+        raise SegmentationError(f"the {kind} mask is empty; viewers can't load an empty SEG")
+
+
+def _describe(kind: SegmentKind, model: ModelIdentity) -> hd.seg.SegmentDescription:
+    codes_of_kind = SEGMENTS[kind]
+    return hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label=codes_of_kind.label,
+        segmented_property_category=codes_of_kind.category,
+        segmented_property_type=codes_of_kind.type,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=hd.AlgorithmIdentificationSequence(
+            name=model.name[:64],
+            family=codes.DCM.ArtificialIntelligence,
+            version=model.version[:64],
+            parameters={"sha256": model.sha256},
+        ),
+        display_color=codes_of_kind.colour,
+    )
+
+
+def _series_number(source: SourceSeries, settings: SegmentationSettings) -> int:
+    """The source's number plus an offset, within what VR IS and viewers can hold."""
+    given = int(number(source.datasets[0], "SeriesNumber") or 0)
+    total = settings.series_number_offset + max(given, 0)
+    return total if 1 <= total <= 2**31 - 1 else max(settings.series_number_offset, 1)
+
+
+def _make_reproducible(seg: Dataset, source: SourceSeries) -> None:
+    """Replace the clock and random UIDs that highdicom puts in."""
+    date, time = valid_date_and_time(source)
+    for keyword in ("ContentDate", "SeriesDate"):
+        setattr(seg, keyword, date)
+    for keyword in ("ContentTime", "SeriesTime"):
+        setattr(seg, keyword, time)
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+        if keyword in seg:
+            delattr(seg, keyword)
+    organization = result_uid(seg.SOPInstanceUID, "dimension organization")
+    for sequence in (seg.DimensionOrganizationSequence, seg.DimensionIndexSequence):
+        for item in sequence:
+            item.DimensionOrganizationUID = organization
+    seg.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    seg.file_meta.ImplementationVersionName = f"DICOMNODE_{version('dicomnode')}"[:16]
+
+
+def _save(seg: Dataset, out: Path) -> str:
+    """Temporary file, fsync, rename, directory fsync; the digest of the bytes."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=out.parent, prefix=".seg-")
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            seg.save_as(stream, enforce_file_format=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+            stream.seek(0)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        Path(name).replace(out)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise SegmentationError(f"{out}: the SEG could not be written: {error}") from error
+    folder = os.open(out.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return digest

@@ -1,0 +1,161 @@
+"""Clean copies of source headers for highdicom: small, complete, with valid values.
+
+Scanners and archives leave out type 2 attributes, and write `***` where a date should be;
+highdicom stops at both. What is copied into the SEG is therefore made here, element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.valuerep import DA, TM
+
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.header import PARSE_ERRORS, read_data_set, text, value
+from dicomnode.dicom.series import SourceSeries
+from dicomnode.dicom.uids import result_uid
+
+# Type 2 in the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): present, maybe empty.
+_TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+# Copied where present and valid, so that a PACS files the SEG with its study.
+_COPIED = (
+    "StudyDescription",
+    "IssuerOfPatientID",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID",
+    "ClinicalTrialTimePointID",
+)
+
+
+def _is_date(given: str) -> bool:
+    return DA(given) is not None and len(given) == 8
+
+
+def _is_time(given: str) -> bool:
+    return TM(given) is not None
+
+
+def _is_age(given: str) -> bool:
+    return len(given) == 4 and given[:3].isdigit() and given[3] in "DWMY"
+
+
+_VALID: dict[str, Callable[[str], bool]] = {
+    "PatientBirthDate": _is_date,
+    "StudyDate": _is_date,
+    "StudyTime": _is_time,
+    "PatientSex": lambda given: given in ("M", "F", "O"),
+    "PatientAge": _is_age,
+    "PatientName": lambda given: given.strip("*^= ") != "",
+    "ReferringPhysicianName": lambda given: given.strip("*^= ") != "",
+    "PatientID": lambda given: len(given) <= 64,
+    "AccessionNumber": lambda given: len(given) <= 16,
+    "StudyID": lambda given: len(given) <= 16,
+}
+
+
+def valid_date_and_time(source: SourceSeries) -> tuple[str, str]:
+    """The date and time of the series for the SEG's content: the same on every run.
+
+    The day on which the node happened to examine a series isn't in the SEG, or writing it
+    again would make other bytes under the same UID.
+    """
+    for level in ("Series", "Acquisition", "Study"):
+        for ds in source.datasets[:1]:
+            date, time = text(ds, f"{level}Date"), text(ds, f"{level}Time")
+            if date and _passes(_is_date, date):
+                return date, time if time and _passes(_is_time, time) else "000000"
+    return "19700101", "000000"
+
+
+def clean_source_images(source: SourceSeries) -> tuple[list[Dataset], list[str]]:
+    """One small data set per slice, and sentences on what had to be filled in or dropped.
+
+    A missing Frame of Reference UID is filled in, for highdicom only; the SEG loses it again.
+    """
+    shared, repaired = _patient_and_study(source.paths[0])
+    frame_of_reference = source.frame_of_reference_uid or stand_in_frame_of_reference(source)
+    images = []
+    for index, ds in enumerate(source.datasets):
+        image = Dataset()
+        image.update(shared)
+        image.SOPClassUID = ds.SOPClassUID
+        image.SOPInstanceUID = ds.SOPInstanceUID
+        image.StudyInstanceUID = source.study_instance_uid
+        image.SeriesInstanceUID = source.series_instance_uid
+        image.Modality = source.modality
+        image.FrameOfReferenceUID = frame_of_reference
+        image.PositionReferenceIndicator = ""
+        _set_geometry(image, ds, source.geometry, index)
+        images.append(image)
+    return images, repaired
+
+
+def stand_in_frame_of_reference(source: SourceSeries) -> str:
+    return result_uid(source.series_instance_uid, "frame of reference")
+
+
+def _set_geometry(image: Dataset, ds: Dataset, geometry: SliceGeometry, index: int) -> None:
+    """Positions as delivered: viewers compare them as text or to many digits."""
+    image.Rows, image.Columns = geometry.rows, geometry.columns
+    image.ImagePositionPatient = ds.ImagePositionPatient
+    image.ImageOrientationPatient = ds.ImageOrientationPatient
+    image.PixelSpacing = ds.PixelSpacing
+    image.SliceThickness = f"{geometry.slice_thicknesses_mm[index]:.10g}"
+
+
+def _patient_and_study(path: Path) -> tuple[Dataset, list[str]]:
+    ds = read_data_set(path)
+    shared, repaired = Dataset(), []
+    shared.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in (*_TYPE_2, *_COPIED):
+        if (found := value(ds, keyword)) is not None:
+            if _is_valid(keyword, str(found)):
+                setattr(shared, keyword, found if isinstance(found, Sequence) else _decoded(found))
+                continue
+            repaired.append(f"{keyword} has an invalid value and is empty in the SEG")
+        elif keyword in _TYPE_2 and keyword not in ds:
+            repaired.append(f"{keyword} is absent and is empty in the SEG")
+        if keyword in _TYPE_2:
+            setattr(shared, keyword, "")
+    return shared, repaired
+
+
+def _decoded(found: object) -> str | list[str]:
+    """Text in Unicode, whatever character set it came in: the SEG is written in UTF-8."""
+    return list(map(str, found)) if isinstance(found, MultiValue) else str(found)
+
+
+def _is_valid(keyword: str, given: str) -> bool:
+    return keyword not in _VALID or _passes(_VALID[keyword], given)
+
+
+def _passes(test: Callable[[str], bool], given: str) -> bool:
+    try:
+        return test(given)
+    except PARSE_ERRORS:
+        return False

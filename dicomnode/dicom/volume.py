@@ -1,0 +1,120 @@
+"""A series becomes a volume: rescaled values on the source grid, never without its geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.header import number, text
+from dicomnode.dicom.pixels import PixelFormat, check_limits, pixel_format, stored_values
+from dicomnode.dicom.series import SourceSeries, read_series
+
+__all__ = ["SourceSeries", "Volume", "read_series", "read_volume"]
+
+LOWEST_HOUNSFIELD = -1024.0
+# A header can name a whole range as padding; only outside this one it is believed for CT, since a
+# wrong claim must not wipe out tissue.
+_TISSUE_HOUNSFIELD = (-950.0, 3000.0)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`array` float32 (slice, row, column): values after rescaling, padding replaced by air."""
+
+    array: NDArray[np.float32]
+    geometry: SliceGeometry
+    modality: str
+    warnings: tuple[str, ...] = ()
+
+
+def read_volume(source: SourceSeries) -> Volume:
+    """Decode and rescale (PS3.3 C.11.1) every slice.
+
+    CT values end at -1024 HU below, where scanners write padding as -2000 or -3024. Raises
+    `SeriesRefusedError` where sizes are wrong or pixel data can't be decoded.
+    """
+    check_limits(source)
+    array = np.empty(source.geometry.shape, np.float32)
+    padded = 0
+    for index, ds in enumerate(source.datasets):
+        stored = stored_values(ds, source.paths[index], source.pixel_locations[index])
+        slope, intercept = _rescale(ds)
+        array[index] = stored
+        if (slope, intercept) != (1.0, 0.0):
+            array[index] *= np.float32(slope)
+            array[index] += np.float32(intercept)
+        padded += _mark_padding(array[index], stored, ds, source.modality)
+    warnings = _invert_if_bright_air(array, source) + _fill_padding(array, padded)
+    if source.modality == "CT":
+        np.maximum(array, LOWEST_HOUNSFIELD, out=array)
+    return Volume(array, source.geometry, source.modality, (*source.warnings, *warnings))
+
+
+def _rescale(ds: Dataset) -> tuple[float, float]:
+    """Slope and intercept; what is absent, invalid or zero counts as 1 and 0."""
+    return number(ds, "RescaleSlope") or 1.0, number(ds, "RescaleIntercept") or 0.0
+
+
+def _mark_padding(
+    plane: NDArray[np.float32], stored: NDArray[np.integer[Any]], ds: Dataset, modality: str
+) -> int:
+    """Set padding (PS3.3 C.7.5.1.1.2) to NaN in `plane`; the number of its pixels."""
+    limits = _padding_limits(ds, pixel_format(ds))
+    if limits is None:
+        return 0
+    low, high = limits
+    if low != high:
+        slope, intercept = _rescale(ds)
+        ends = sorted((low * slope + intercept, high * slope + intercept))
+        outside = ends[1] < _TISSUE_HOUNSFIELD[0] or ends[0] > _TISSUE_HOUNSFIELD[1]
+        if modality != "CT" or not outside:
+            return 0
+    hidden = (stored >= low) & (stored <= high)
+    plane[hidden] = np.nan
+    return int(np.count_nonzero(hidden))
+
+
+def _padding_limits(ds: Dataset, layout: PixelFormat) -> tuple[int, int] | None:
+    """Both ends as stored values. The VR of the value is often wrong: 63536 means -2000."""
+    value = number(ds, "PixelPaddingValue")
+    if value is None:
+        return None
+    other = number(ds, "PixelPaddingRangeLimit")
+    ends = [int(value), int(value if other is None else other)]
+    if layout.signed:
+        ends = [end - (1 << 16) if end > layout.highest else end for end in ends]
+    else:
+        ends = [end + (1 << 16) if end < 0 else end for end in ends]
+    return min(ends), max(ends)
+
+
+def _fill_padding(array: NDArray[np.float32], padded: int) -> tuple[str, ...]:
+    """Padding becomes the lowest real value: air, never tissue."""
+    if not padded:
+        return ()
+    lowest = 0.0 if padded == array.size else float(np.nanmin(array))
+    np.nan_to_num(array, copy=False, nan=lowest)
+    return (f"{padded / array.size:.1%} of the pixels are padding and count as air",)
+
+
+def _invert_if_bright_air(array: NDArray[np.float32], source: SourceSeries) -> tuple[str, ...]:
+    """MONOCHROME1 tells how to display values, not what they mean: real Hounsfield units stay,
+    but pixels that a film reader stored inverted, with bright air, are turned over."""
+    if text(source.datasets[0], "PhotometricInterpretation") != "MONOCHROME1":
+        return ()
+    corners = array[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    with np.errstate(all="ignore"):
+        air = float(np.nanmedian(corners)) if np.isfinite(corners).any() else np.inf
+        middle = (float(np.nanmin(array)) + float(np.nanmax(array))) / 2
+    if air < middle:
+        return ()
+    for index, ds in enumerate(source.datasets):
+        layout, (slope, intercept) = pixel_format(ds), _rescale(ds)
+        twice_middle = slope * (layout.lowest + layout.highest) + 2 * intercept
+        np.subtract(np.float32(twice_middle), array[index], out=array[index])
+    return ("MONOCHROME1 with bright air: the values were inverted",)
