@@ -6,6 +6,11 @@ No message holds a value that identifies a patient.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dicomnode.domain import Refusal
+
 
 class DicomnodeError(Exception):
     """The base: costs the operation at hand, never data."""
@@ -38,7 +43,7 @@ class UnreadableObjectError(DicomnodeError):
 class SeriesRefusedError(DicomnodeError):
     """No volume can be made of a series; `refusal` is the record that is kept for it."""
 
-    def __init__(self, refusal: object) -> None:
+    def __init__(self, refusal: Refusal) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
 
@@ -49,6 +54,14 @@ class ModelError(DicomnodeError):
 
 class SegmentationError(DicomnodeError):
     """A SEG could not be written, or, decoded again, does not hold the mask: quarantined."""
+
+
+class ExaminationFailedError(DicomnodeError):
+    """An examination ended with an error: it is recorded, the gate holds, a person may retry."""
+
+
+class JobError(DicomnodeError):
+    """No such job, or none that can be retried or cancelled as it stands: nothing is changed."""
 
 
 class DeliveryError(DicomnodeError):

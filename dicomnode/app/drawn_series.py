@@ -28,6 +28,14 @@ class DrawnSeries:
     defaced: bool
     seed: int
 
+    @property
+    def study_instance_uid(self) -> str:
+        return result_uid("demo", self.study)
+
+    @property
+    def series_instance_uid(self) -> str:
+        return result_uid("demo", self.study, self.modality)
+
 
 STUDIES = (
     DrawnSeries("intact", "CT-like head, intact", "CT", False, 9001),
@@ -65,8 +73,8 @@ def _instance(
     ds = Dataset()
     ds.SOPClassUID = _SOP_CLASSES[series.modality]
     ds.SOPInstanceUID = result_uid("demo", series.study, series.modality, str(index))
-    ds.StudyInstanceUID = result_uid("demo", series.study)
-    ds.SeriesInstanceUID = result_uid("demo", series.study, series.modality)
+    ds.StudyInstanceUID = series.study_instance_uid
+    ds.SeriesInstanceUID = series.series_instance_uid
     ds.FrameOfReferenceUID = result_uid("demo", series.study, "frame")
     ds.PatientName = f"DRAWN^{series.study.upper()}"
     ds.PatientID = f"DRAWN-{series.study.upper()}"

@@ -165,6 +165,7 @@ def _write_segs(
         file = write_segmentation(
             mask,
             source,
+            kind=model.kind,
             model=model,
             series_instance_uid=series_uid,
             sop_instance_uid=_sop_instance_uid(revision, model),

@@ -1,0 +1,115 @@
+"""`dicomnode check`: does this site work, before a series depends on it?"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dicomnode.config import Settings
+from dicomnode.delivery.store import echo
+from dicomnode.errors import DicomnodeError
+from dicomnode.inference.models import load_manifest, models_folder, verify
+from dicomnode.tracking.database import Database
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `sentence` says what was found or what to do."""
+
+    subject: str
+    ok: bool
+    sentence: str
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+def examine_site(settings: Settings) -> tuple[Finding, ...]:
+    """Run every check; one that fails never hides the others."""
+    return tuple(finding for check in CHECKS for finding in _guarded(check, settings))
+
+
+def _guarded(check: Check, settings: Settings) -> Iterator[Finding]:
+    try:
+        yield from check(settings)
+    except (DicomnodeError, OSError) as error:
+        yield Finding(check.__name__.replace("_", " "), False, str(error))
+
+
+def configuration(settings: Settings) -> Iterator[Finding]:
+    yield Finding("configuration", True, "every key is known and in range")
+    if settings.scp.host not in ("127.0.0.1", "::1", "localhost"):
+        listed = settings.scp.allowed_calling_ae_titles or settings.scp.allowed_networks
+        sentence = (
+            "listens beyond this machine, with allow-lists"
+            if listed
+            else (
+                "listens beyond this machine for anybody: set scp.allowed_calling_ae_titles "
+                "and scp.allowed_networks"
+            )
+        )
+        yield Finding("exposure", bool(listed), sentence)
+
+
+def port(settings: Settings) -> Iterator[Finding]:
+    where = f"{settings.scp.host}:{settings.scp.port}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.scp.host, settings.scp.port))
+        except OSError as error:
+            taken = f"{where} can't be opened ({error.strerror}); is the node running already?"
+            yield Finding("port", False, taken)
+        else:
+            yield Finding("port", True, f"{where} is free")
+
+
+def destinations(settings: Settings) -> Iterator[Finding]:
+    if not settings.destinations and not settings.delivery.return_to_sender:
+        yield Finding("destinations", False, "none is configured: SEGs stay on this machine")
+    for destination in settings.destinations:
+        subject = f"destination {destination.name}"
+        try:
+            echo(destination, destination.calling_ae_title or settings.scp.ae_title)
+        except DicomnodeError as error:
+            yield Finding(subject, False, str(error))
+        else:
+            yield Finding(subject, True, "answers C-ECHO")
+
+
+def models(settings: Settings) -> Iterator[Finding]:
+    for model in load_manifest(models_folder(settings.inference.models_folder)):
+        verify(model)
+        sentence = f"{model.identity.name}, SHA-256 {model.identity.sha256[:12]}... as pinned"
+        yield Finding(f"model {model.identity.kind.value}", True, sentence)
+
+
+def device(settings: Settings) -> Iterator[Finding]:
+    from dicomnode.inference.nnunet import device_name
+
+    yield Finding("device", True, f"the networks run on {device_name(settings.inference.device)}")
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.node.data_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    free_bytes = shutil.disk_usage(folder).free
+    enough = free_bytes > settings.scp.minimum_free_bytes
+    sentence = f"{free_bytes / 1e9:.1f} GB free in {folder}"
+    yield Finding(
+        "disk", enough, sentence if enough else f"{sentence}: under scp.minimum_free_bytes"
+    )
+
+
+def database(settings: Settings) -> Iterator[Finding]:
+    state = Database(settings.database_url).check()
+    if state.is_current:
+        yield Finding("database", True, f"reachable, schema {state.current}")
+    else:
+        sentence = f"schema {state.current}, needed {state.needed}: dicomnode db migrate"
+        yield Finding("database", False, sentence)
+
+
+CHECKS: tuple[Check, ...] = (configuration, port, destinations, models, device, disk, database)

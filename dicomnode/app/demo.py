@@ -1,0 +1,250 @@
+"""`dicomnode demo`: the node and a loopback PACS as real processes, and a study through both.
+
+The PACS is this project's own receiving role with a folder of its own; everything goes over
+DICOM associations on 127.0.0.1, as at a site.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode.app.batch import find, short_name
+from dicomnode.app.drawn_series import STUDIES, write_series
+from dicomnode.config import DestinationSettings, Settings, load
+from dicomnode.delivery.store import echo, send
+from dicomnode.domain import DeliveryState, GateDecision
+from dicomnode.errors import DeliveryError, DicomnodeError
+from dicomnode.gate.decision import decide
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.findings import SeriesState, verdicts_of_study
+from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
+
+LONGEST_WAIT_SECONDS = 1800.0
+
+_CONFIG = """\
+# Made by `dicomnode demo`.
+[node]
+data_folder = "{data}"
+[scp]
+ae_title = "{ae}"
+port = {port}
+minimum_free_bytes = 0
+[completeness]
+quiet_seconds = 2.0
+poll_seconds = 0.2
+[jobs]
+poll_seconds = 0.2
+"""
+_DESTINATION = """
+[[destinations]]
+name = "pacs"
+ae_title = "DEMOPACS"
+host = "127.0.0.1"
+port = {port}
+"""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo shows: verdicts, gate decisions, and what lies where."""
+
+    studies: tuple[StudyStatus, ...]
+    decisions: tuple[GateDecision, ...]
+    descriptions: dict[str, str]
+    segs_in_pacs: dict[str, int]
+    pictures: dict[str, Path]
+    folder: Path
+    logs: tuple[Path, ...]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Every series has an answer, and every SEG that was made is in the PACS."""
+        series = [item for study in self.studies for item in study.series]
+        return bool(series) and all(_is_settled(item) for item in series)
+
+
+@dataclass(frozen=True)
+class _Process:
+    """One `dicomnode` process with its configuration, folder and log."""
+
+    settings: Settings
+    config: Path
+    log: Path
+    command: str
+
+
+class Demo:
+    """Runs once into a new folder; `send` names a folder of the user's own DICOM files."""
+
+    def __init__(self, folder: Path, send_folder: Path | None) -> None:
+        if folder.exists() and any(folder.iterdir()) and not (folder / "node.toml").is_file():
+            raise DicomnodeError(f"{folder} holds other files; name a new folder with --out")
+        self._folder = folder
+        self._send_folder = send_folder
+
+    def run(self, progress: Callable[[str], None]) -> DemoResult:
+        """Draw, start, send, wait, collect; raises `DicomnodeError` when a process dies."""
+        began = time.monotonic()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        progress("drawing heads" if self._send_folder is None else "reading your files")
+        batches = self._batches()
+        pacs, node = self._processes()
+        with _running(pacs), _running(node):
+            progress("starting the PACS and the node")
+            _wait_for_echo(pacs, "DEMOPACS")
+            _wait_for_echo(node, "DICOMNODE")
+            for number, batch in enumerate(batches, start=1):
+                progress(f"the PACS sends series {number} of {len(batches)}")
+                send(_destination(node, "DICOMNODE"), batch, "DEMOPACS")
+            studies = _wait_for_verdicts(node, len(batches), progress)
+        return self._collect(node, pacs, studies, time.monotonic() - began)
+
+    def _batches(self) -> list[list[Path]]:
+        if self._send_folder is None:
+            return [
+                write_series(series, self._folder / "sent" / f"{series.study}-{series.modality}")
+                for series in STUDIES
+            ]
+        found = find([self._send_folder])
+        if not found.revisions:
+            raise DicomnodeError(f"{self._send_folder}: no DICOM series in it")
+        return [list(revision.paths) for revision in found.revisions]
+
+    def _processes(self) -> tuple[_Process, _Process]:
+        ports = _free_ports(2)
+        pacs_text = _CONFIG.format(data=self._folder / "pacs", ae="DEMOPACS", port=ports[0])
+        node_text = _CONFIG.format(data=self._folder / "node", ae="DICOMNODE", port=ports[1])
+        node_text += _DESTINATION.format(port=ports[0])
+        return (
+            self._process("pacs", pacs_text, "scp"),
+            self._process("node", node_text, "serve"),
+        )
+
+    def _process(self, name: str, text: str, command: str) -> _Process:
+        config = self._folder / f"{name}.toml"
+        config.write_text(text, encoding="utf-8")
+        return _Process(load(config), config, self._folder / f"{name}.log", command)
+
+    def _collect(
+        self, node: _Process, pacs: _Process, studies: tuple[StudyStatus, ...], seconds: float
+    ) -> DemoResult:
+        with Database(node.settings.database_url).read() as connection:
+            decisions = tuple(
+                decide(
+                    study.study_instance_uid,
+                    verdicts_of_study(connection, study.study_instance_uid),
+                    node.settings.gate,
+                )
+                for study in studies
+            )
+        with Database(pacs.settings.database_url).read() as connection:
+            stored = studies_status(connection)
+        return DemoResult(
+            studies=studies,
+            decisions=decisions,
+            descriptions=_descriptions() if self._send_folder is None else {},
+            segs_in_pacs={
+                study.study_instance_uid: sum(
+                    item.instance_count for item in study.series if item.modality == "SEG"
+                )
+                for study in stored
+            },
+            pictures=_pictures(node, studies),
+            folder=self._folder,
+            logs=(node.log, pacs.log),
+            seconds=seconds,
+        )
+
+
+@contextmanager
+def _running(process: _Process) -> Iterator[None]:
+    command = [sys.executable, "-m", "dicomnode.cli", process.command]
+    with process.log.open("wb") as log:
+        child = subprocess.Popen(
+            [*command, "--config", str(process.config)], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            yield
+        finally:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _wait_for_echo(process: _Process, ae_title: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return echo(_destination(process, ae_title), "DEMO")
+        except DeliveryError as error:
+            if time.monotonic() > deadline:
+                raise DicomnodeError(f"{ae_title} does not answer; see {process.log}") from error
+            time.sleep(0.2)
+
+
+def _wait_for_verdicts(
+    node: _Process, expected: int, progress: Callable[[str], None]
+) -> tuple[StudyStatus, ...]:
+    database = Database(node.settings.database_url)
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        with database.read() as connection:
+            studies = studies_status(connection)
+        series = [item for study in studies for item in study.series]
+        settled = sum(_is_settled(item) for item in series)
+        progress(f"the node examines and delivers: {settled} of {expected} series done")
+        if len(series) >= expected and settled == len(series):
+            return studies
+        time.sleep(0.5)
+    raise DicomnodeError(
+        f"after {LONGEST_WAIT_SECONDS / 60:.0f} minutes some series wait; see {node.log}"
+    )
+
+
+def _is_settled(series: SeriesStatus) -> bool:
+    if series.state == SeriesState.EXAMINED:
+        return all(delivery.state != DeliveryState.PENDING for delivery in series.deliveries)
+    return series.state in (SeriesState.REFUSED, SeriesState.FAILED)
+
+
+def _destination(process: _Process, ae_title: str) -> DestinationSettings:
+    port = process.settings.scp.port
+    return DestinationSettings(name="demo", ae_title=ae_title, host="127.0.0.1", port=port)
+
+
+def _descriptions() -> dict[str, str]:
+    return {series.series_instance_uid: series.description for series in STUDIES}
+
+
+def _pictures(node: _Process, studies: tuple[StudyStatus, ...]) -> dict[str, Path]:
+    results = node.settings.results_folder
+    found = {
+        item.series_instance_uid: sorted(
+            (results / short_name(item.series_instance_uid)).glob("*/picture.png")
+        )
+        for study in studies
+        for item in study.series
+    }
+    return {uid: paths[-1] for uid, paths in found.items() if paths}
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

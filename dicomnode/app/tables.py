@@ -1,0 +1,143 @@
+"""What the commands show, as rich tables; nothing here decides anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.inference.models import Model
+from dicomnode.tracking.status import SeriesStatus, StudyStatus
+
+if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
+    from dicomnode.app.checkup import Finding
+    from dicomnode.app.demo import DemoResult
+    from dicomnode.jobs.engine import Job
+
+__all__ = ["demo", "escape", "findings", "gate", "jobs", "models", "places", "status"]
+
+_VERDICT_STYLES = {
+    VerdictKind.DEFACED.value: "bold green",
+    VerdictKind.NO_FACE_IN_VIEW.value: "bold cyan",
+    VerdictKind.UNDETERMINED.value: "bold yellow",
+    VerdictKind.FACE_VISIBLE.value: "bold red",
+}
+
+
+def status(studies: Sequence[StudyStatus]) -> Group | Text:
+    """One table per study, one row per series."""
+    if not studies:
+        return Text("nothing received yet")
+    return Group(*(_study(study) for study in studies))
+
+
+def _study(study: StudyStatus) -> Table:
+    table = Table(title=f"study {study.study_instance_uid}", title_justify="left", expand=True)
+    for heading in ("series", "state", "verdict and reasons", "ml", "SEG"):
+        table.add_column(heading, overflow="fold")
+    for item in study.series:
+        table.add_row(
+            f"{item.modality} {item.series_instance_uid}\n{item.instance_count} instances",
+            item.state_sentence,
+            _answer(item),
+            _volumes(item),
+            _deliveries(item),
+        )
+    return table
+
+
+def _answer(item: SeriesStatus) -> Text:
+    if item.verdict:
+        text = Text(item.verdict, style=_VERDICT_STYLES[item.verdict])
+        return text.append("\n" + "\n".join(item.reasons), style="not bold default")
+    if item.refusal_code:
+        return Text(f"{item.refusal_code}\n{item.refusal}")
+    return Text(item.failure)
+
+
+def _volumes(item: SeriesStatus) -> str:
+    return "\n".join(f"{kind} {ml:.0f} ml" for kind, ml in item.volumes_ml.items())
+
+
+def _deliveries(item: SeriesStatus) -> Text:
+    lines = (
+        f"{d.kind} to {d.destination}: {d.state}{f' ({d.last_error})' if d.last_error else ''}"
+        for d in item.deliveries
+    )
+    return Text("\n".join(lines))
+
+
+def gate(decision: GateDecision) -> Group:
+    """The decision first, then its reasons, one per line."""
+    style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
+    head = Text(decision.outcome.replace("_", " ").upper(), style=style)
+    head.append(f"  study {decision.study_instance_uid}", style="not bold default")
+    return Group(head, *(Text(f"  {reason}") for reason in decision.reasons))
+
+
+def jobs(found: Iterable[Job]) -> Table:
+    table = Table(expand=True)
+    for heading in ("job", "subject", "state", "attempts", "next attempt", "error"):
+        table.add_column(heading, overflow="fold")
+    for job in found:
+        again = job.next_attempt_at.isoformat(timespec="seconds") if job.next_attempt_at else ""
+        row = (job.id, job.subject, job.state, str(job.attempts), again, job.error)
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def models(found: Iterable[Model]) -> Table:
+    table = Table(expand=True)
+    for heading in ("kind", "name", "version", "modalities", "licence", "SHA-256"):
+        table.add_column(heading, overflow="fold")
+    for model in found:
+        who = model.identity
+        modalities = ", ".join(model.modalities)
+        row = (who.kind, who.name, who.version, modalities, model.licence, who.sha256)
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def findings(found: Iterable[Finding]) -> Table:
+    table = Table(show_header=False, box=None)
+    for finding in found:
+        mark = Text("ok", style="green") if finding.ok else Text("PROBLEM", style="bold red")
+        table.add_row(mark, finding.subject, Text(finding.sentence, overflow="fold"))
+    return table
+
+
+def demo(result: DemoResult) -> Group:
+    """One table: what was sent, what the node says, what the PACS got, whether it may leave."""
+    table = Table(title=f"dicomnode demo, {result.seconds:.0f} s", expand=True, show_lines=True)
+    for heading in ("series", "verdict and reasons", "ml", "SEG in PACS", "gate, per study"):
+        table.add_column(heading, overflow="fold")
+    decisions = {decision.study_instance_uid: decision for decision in result.decisions}
+    for study in result.studies:
+        outcome = decisions[study.study_instance_uid].outcome
+        for item in study.series:
+            table.add_row(
+                result.descriptions.get(item.series_instance_uid)
+                or f"{item.modality} {item.series_instance_uid}",
+                _answer(item),
+                _volumes(item),
+                f"{result.segs_in_pacs.get(item.series_instance_uid, 0)} of {len(item.deliveries)}",
+                Text(outcome.upper(), style="green" if outcome is GateOutcome.RELEASE else "red"),
+            )
+    return Group(table, *(gate(decision) for decision in result.decisions))
+
+
+def places(result: DemoResult) -> str:
+    """Where everything lies."""
+    pictures = "\n".join(f"  {path}" for path in result.pictures.values())
+    logs = "\n".join(f"  {path}" for path in result.logs)
+    return (
+        f"\nPictures of each head with its masks:\n{pictures}\n"
+        f"Files: what was sent, the node's and the PACS's folders:\n  {result.folder}\n"
+        f"Logs:\n{logs}\n"
+        f"Ask the node yourself: dicomnode status --config {result.folder}/node.toml"
+    )

@@ -1,0 +1,74 @@
+"""May this study leave? One decision, from what the database knows of each of its series.
+
+It fails closed: a study leaves only if every series of it was examined as it stands now and has
+a verdict that the policy lets pass. Each series that holds it gives its own reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dicomnode.config import GateSettings
+from dicomnode.domain import GateDecision, GateOutcome
+from dicomnode.tracking.findings import SeriesFinding, SeriesState
+
+_NOT_EXAMINED = {
+    SeriesState.RECEIVING: "it is still arriving, or its quiet time is not over",
+    SeriesState.WAITING: "it waits for its examination",
+    SeriesState.EXAMINING: "it is being examined",
+}
+
+
+def decide(
+    study_instance_uid: str, findings: Sequence[SeriesFinding], settings: GateSettings
+) -> GateDecision:
+    """The decision with its reasons; `findings` are all series of the study, examined or not."""
+    if not findings:
+        reason = "no series of this study was ever received, so nothing is known of it"
+        return GateDecision(study_instance_uid, GateOutcome.UNKNOWN_STUDY, (reason,))
+    holding = [reason for finding in findings if (reason := _holds(finding, settings))]
+    if holding:
+        return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding))
+    passing = tuple(_passes(finding) for finding in findings)
+    return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing)
+
+
+def _holds(finding: SeriesFinding, settings: GateSettings) -> str:
+    """Why this series holds its study; empty where it doesn't."""
+    why = _unexamined(finding) or _not_passing(finding, settings)
+    return f"{_name(finding)}: {why}" if why else ""
+
+
+def _unexamined(finding: SeriesFinding) -> str:
+    if finding.conflicts:
+        return (
+            f"{finding.conflicts} other objects came under UIDs of its instances "
+            "and are in quarantine: which ones are true is for a person to say"
+        )
+    if finding.has_newer_instances:
+        return "instances arrived after its examination"
+    if finding.state is SeriesState.FAILED:
+        return f"its examination failed: {finding.failure}"
+    return _NOT_EXAMINED.get(finding.state, "")
+
+
+def _not_passing(finding: SeriesFinding, settings: GateSettings) -> str:
+    if finding.refusal is not None:
+        if not settings.hold_refused_series:
+            return ""
+        return f"it can't be examined, and may show a face: {finding.refusal}"
+    if finding.verdict is None:
+        return "it has no verdict"
+    if finding.verdict.kind in settings.pass_verdicts:
+        return ""
+    return f"{finding.verdict.kind}: {finding.verdict.reasons[0]}"
+
+
+def _passes(finding: SeriesFinding) -> str:
+    if finding.verdict is None:
+        return f"{_name(finding)}: refused, and gate.hold_refused_series is off"
+    return f"{_name(finding)}: {finding.verdict.kind}: {finding.verdict.reasons[0]}"
+
+
+def _name(finding: SeriesFinding) -> str:
+    return f"series {finding.series_instance_uid} ({finding.modality or 'no modality'})"
