@@ -1,0 +1,262 @@
+"""Jobs as people see them: list, retry, cancel; from any process, worker or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from dbos import DBOSClient, WorkflowStatus
+
+from dicomnode.config import Settings
+from dicomnode.domain import DeliveryState
+from dicomnode.errors import JobError
+from dicomnode.jobs import lanes
+from dicomnode.jobs.lanes import WORKFLOW_VERSION, JobQueue, Lane, Stage, deadline
+from dicomnode.tracking import deliveries, series
+from dicomnode.tracking.database import Database
+
+
+class JobState(StrEnum):
+    """Where a job stands, in words for people."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    WAITING_TO_RETRY = "waiting to try again"
+    DONE = "done"
+    FAILED = "failed"
+    SET_ASIDE = "set aside"
+    CANCELLED = "cancelled"
+
+
+# The engine's words and ours, all of them.
+_STATES = {
+    "ENQUEUED": JobState.WAITING,
+    "DELAYED": JobState.WAITING_TO_RETRY,
+    "PENDING": JobState.RUNNING,
+    "SUCCESS": JobState.DONE,
+    "ERROR": JobState.FAILED,
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.SET_ASIDE,
+    "CANCELLED": JobState.CANCELLED,
+}
+_ACTIVE = (JobState.WAITING, JobState.RUNNING, JobState.WAITING_TO_RETRY)
+_ENDED_WELL = (JobState.DONE, JobState.CANCELLED)
+_OPEN = [word for word, state in _STATES.items() if state not in _ENDED_WELL]
+# How a delivery that has ended is shown; one that is pending stands where its attempt stands.
+_ENDED_DELIVERIES = {
+    DeliveryState.DELIVERED: JobState.DONE,
+    DeliveryState.REFUSED: JobState.FAILED,
+    DeliveryState.CANCELLED: JobState.CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One examination, or one delivery with all its attempts."""
+
+    id: str
+    stage: Stage
+    subject: str
+    state: JobState
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None = None
+    error: str = ""
+
+
+def list_jobs(database: Database, *, everything: bool = False) -> list[Job]:
+    """Jobs that wait, run or need a person, oldest first; with `everything` the done ones too."""
+    with _queue(database) as queue:
+        jobs = _examinations(queue.client, database, everything)
+        jobs += _deliveries(queue.client, database, everything)
+    return sorted(jobs, key=lambda job: job.created_at)
+
+
+def retry(settings: Settings, database: Database, job_id: str) -> None:
+    """Run a job again now: one that failed, was set aside or cancelled, or waits to try again.
+
+    Raises `JobError` for an unknown id and for a job that waits for its turn or runs already.
+    """
+    stage, key = _parse(job_id)
+    with _queue(database) as queue:
+        if stage is Stage.DELIVER:
+            _retry_delivery(settings, queue, database, int(key))
+        else:
+            _retry_examination(queue.client, job_id)
+
+
+def cancel(database: Database, job_id: str) -> None:
+    """Take a job out; a step that runs is not interrupted, but nothing follows it.
+
+    Raises `JobError` for an unknown id and for a job that has ended.
+    """
+    stage, key = _parse(job_id)
+    with _queue(database) as queue:
+        if stage is Stage.DELIVER:
+            _cancel_delivery(queue.client, database, int(key))
+            return
+        job = _examination(_find(queue.client, job_id))
+        if job.state not in _ACTIVE:
+            raise JobError(f"job {job_id} has ended ({job.state}); there is nothing to cancel")
+        queue.client.cancel_workflow(job_id)
+
+
+@contextmanager
+def _queue(database: Database) -> Iterator[JobQueue]:
+    database.migrate()
+    lanes.migrate(database)
+    queue = JobQueue(database)
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def _parse(job_id: str) -> tuple[Stage, str]:
+    stage, _, key = job_id.partition(":")
+    if stage == Stage.EXAMINE and key:
+        return Stage.EXAMINE, key
+    if stage == Stage.DELIVER and key.isdecimal():
+        return Stage.DELIVER, key
+    raise JobError(f"{job_id} is no job id; `dicomnode jobs list` shows them")
+
+
+def _find(client: DBOSClient, workflow_id: str) -> WorkflowStatus:
+    found = client.list_workflows(workflow_ids=[workflow_id])
+    if not found:
+        raise JobError(f"there is no job {workflow_id}; `dicomnode jobs list` shows them")
+    return found[0]
+
+
+def _examinations(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
+    """Without `everything`, a failure that a newer revision has overtaken is left out too."""
+    found = client.list_workflows(
+        name=Stage.EXAMINE.value, status=None if everything else _OPEN, load_output=False
+    )
+    if everything:
+        return [_examination(status) for status in found]
+    with database.read() as connection:
+        return [
+            _examination(status)
+            for status in found
+            if series.is_current(connection, _revision_id(status))
+        ]
+
+
+def _revision_id(status: WorkflowStatus) -> int:
+    assert status.input is not None
+    return int(status.input["args"][0])
+
+
+def _examination(status: WorkflowStatus) -> Job:
+    return Job(
+        id=status.workflow_id,
+        stage=Stage.EXAMINE,
+        subject=status.workflow_id.split(":")[1],
+        state=_STATES[status.status],
+        attempts=status.recovery_attempts or 0,
+        created_at=_time(status.created_at) or datetime.now(UTC),
+        error=_error(status),
+    )
+
+
+def _error(status: WorkflowStatus) -> str:
+    if _STATES[status.status] is JobState.SET_ASIDE:
+        return set_aside_sentence(status)
+    return str(status.error) if status.error is not None else ""
+
+
+def set_aside_sentence(status: WorkflowStatus) -> str:
+    """What people read of a job that the engine doesn't start any more."""
+    return (
+        f"set aside: its worker died {status.recovery_attempts} times while it ran; look into "
+        "the log for the reason, then retry the job"
+    )
+
+
+def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
+    attempts = _newest_attempts(client)
+    states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
+    with database.read() as connection:
+        rows = deliveries.list_(connection, states)
+    return [_delivery(row, attempts.get(row.id)) for row in rows]
+
+
+def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
+    state = _ENDED_DELIVERIES.get(row.state, JobState.WAITING)
+    error = row.last_error
+    if row.state is DeliveryState.PENDING and attempt is not None:
+        state = _STATES[attempt.status]
+        error = _error(attempt) or error
+    return Job(
+        id=f"{Stage.DELIVER}:{row.id}",
+        stage=Stage.DELIVER,
+        subject=f"{row.examined_series_instance_uid} {row.segmentation.kind} to {row.destination}",
+        state=state,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        next_attempt_at=row.next_attempt_at if state is JobState.WAITING_TO_RETRY else None,
+        error=error,
+    )
+
+
+def _newest_attempts(client: DBOSClient) -> dict[int, WorkflowStatus]:
+    """By delivery: the attempt that counts, where the engine has one that did not end well."""
+    found = client.list_workflows(
+        name=Stage.DELIVER.value, status=_OPEN, load_input=False, load_output=False
+    )
+    return {_delivery_key(status)[0]: status for status in sorted(found, key=_delivery_key)}
+
+
+def _delivery_key(status: WorkflowStatus) -> tuple[int, int]:
+    _, delivery, attempt = status.workflow_id.split(":")
+    return int(delivery), int(attempt)
+
+
+def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
+    """Every attempt of one delivery, first to newest."""
+    found = client.list_workflows(
+        workflow_id_prefix=f"{Stage.DELIVER}:{delivery_id}:", load_input=False, load_output=False
+    )
+    if not found:
+        raise JobError(f"there is no job {Stage.DELIVER}:{delivery_id}")
+    return sorted(found, key=_delivery_key)
+
+
+def _retry_examination(client: DBOSClient, job_id: str) -> None:
+    state = _examination(_find(client, job_id)).state
+    if state in _ACTIVE:
+        raise JobError(f"job {job_id} is not at its end: it is {state}")
+    client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)
+
+
+def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key: int) -> None:
+    newest = _attempts(queue.client, key)[-1]
+    state = _STATES[newest.status]
+    if state is JobState.WAITING_TO_RETRY:
+        queue.client.set_workflow_delay(newest.workflow_id, delay_seconds=0)
+        return
+    if state in _ACTIVE:
+        raise JobError(f"job {Stage.DELIVER}:{key} is not at its end: it is {state}")
+    with database.begin() as connection:
+        if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
+            raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
+        deliveries.retry(connection, key)
+        attempt = _delivery_key(newest)[1] + 1
+        queue.enqueue_delivery(connection, key, attempt, deadline=deadline(settings))
+
+
+def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:
+    attempts = _attempts(client, key)
+    with database.begin() as connection:
+        if not deliveries.cancel(connection, key):
+            raise JobError(f"job {Stage.DELIVER}:{key} has ended; there is nothing to cancel")
+    for attempt in attempts:
+        if _STATES[attempt.status] in _ACTIVE:
+            client.cancel_workflow(attempt.workflow_id)
+
+
+def _time(epoch_ms: int | None) -> datetime | None:
+    return None if epoch_ms is None else datetime.fromtimestamp(epoch_ms / 1000, UTC)

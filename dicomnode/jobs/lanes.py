@@ -1,0 +1,212 @@
+"""The durable engine (DBOS Transact): its lanes, its configuration, and the way into it.
+
+Everything here follows from measurements that stand in docs/decisions.md: a lane for each scarce
+thing, one workflow per stage, ids that are idempotency keys, a priority always, a version fixed by
+hand. Engine and tracking tables share one database, so a row and its job are one transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    SQLAlchemyDatasource,
+)
+
+from dicomnode.config import Settings
+from dicomnode.domain import Revision
+from dicomnode.tracking.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+APPLICATION = "dicomnode"
+WORKFLOW_VERSION = "1"
+"""Changed when the shape of a workflow changes, after its lanes were drained: a job in flight is
+only taken up by the version that began it."""
+
+DRAIN_SECONDS = 5
+
+
+class Stage(StrEnum):
+    """One workflow each; the value begins every job id."""
+
+    EXAMINE = "examine"
+    DELIVER = "deliver"
+
+
+class Lane(StrEnum):
+    """A queue for each thing that is scarce."""
+
+    GPU = "gpu"
+    DELIVER = "deliver"
+
+
+class Priority(IntEnum):
+    """Lower runs first. A job without one would run before STAT, so every job has one."""
+
+    STAT = 1
+    ROUTINE = 100
+    BATCH = 1000
+
+
+def migrate(database: Database) -> None:
+    """Create the engine's tables, or bring them to this engine's version."""
+    _quiet_the_engine()
+    DBOS.migrate(_url(database))
+    SQLAlchemyDatasource.migrate(_url(database))
+
+
+class JobQueue:
+    """Puts jobs into the lanes from any process; runs none."""
+
+    def __init__(self, database: Database) -> None:
+        _quiet_the_engine()
+        self.client = DBOSClient(
+            system_database_engine=database.engine,
+            serializer=DBOSPortableJSONSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+            lazy=True,
+        )
+
+    def enqueue_examination(
+        self,
+        connection: Connection,
+        revision: Revision,
+        models_digest: str,
+        priority: Priority = Priority.ROUTINE,
+    ) -> str:
+        """Within the caller's transaction; the same revision and models again are the same job."""
+        job_id = examination_id(revision, models_digest)
+        options = _options(Stage.EXAMINE, Lane.GPU, job_id, priority)
+        self.client.enqueue_in_transaction(connection, options, revision.id)
+        return job_id
+
+    def enqueue_delivery(
+        self,
+        connection: Connection,
+        delivery_id: int,
+        attempt: int,
+        *,
+        deadline: float,
+        delay_seconds: float = 0.0,
+    ) -> str:
+        """Within the caller's transaction: the attempt of that number, after the delay.
+
+        `deadline` is when the delivery gives up, in seconds of the epoch.
+        """
+        job_id = delivery_attempt_id(delivery_id, attempt)
+        options = _options(Stage.DELIVER, Lane.DELIVER, job_id, Priority.ROUTINE)
+        if delay_seconds > 0:
+            options["delay_seconds"] = delay_seconds
+        self.client.enqueue_in_transaction(
+            connection, options, delivery_id, attempt, delay_seconds, deadline
+        )
+        return job_id
+
+    def close(self) -> None:
+        self.client.destroy()
+
+
+def examination_id(revision: Revision, models_digest: str) -> str:
+    """The idempotency key: stage, series, what it holds, and what looks at it."""
+    return ":".join(
+        (Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16], models_digest[:16])
+    )
+
+
+def deadline(settings: Settings) -> float:
+    """When a delivery that begins now gives up, in seconds of the epoch."""
+    return time.time() + settings.delivery.give_up_after_hours * 3600
+
+
+def delivery_attempt_id(delivery_id: int, attempt: int) -> str:
+    return f"{Stage.DELIVER}:{delivery_id}:{attempt}"
+
+
+@contextmanager
+def running(settings: Settings, is_busy: Callable[[], bool]) -> Iterator[None]:
+    """The engine at work in this process; its workflows have to be registered before.
+
+    At the end nothing new is started, and what runs gets `DRAIN_SECONDS` to end.
+    """
+    DBOS.launch()
+    try:
+        _register_lane(Lane.GPU, 1, settings)
+        _register_lane(Lane.DELIVER, settings.jobs.deliver_slots, settings)
+        yield
+    finally:
+        DBOS.destroy(
+            destroy_registry=True,
+            workflow_completion_timeout_sec=DRAIN_SECONDS if is_busy() else 0,
+        )
+
+
+def _register_lane(lane: Lane, slots: int, settings: Settings) -> None:
+    DBOS.register_queue(
+        lane.value,
+        worker_concurrency=slots,
+        polling_interval_sec=settings.jobs.poll_seconds,
+        on_conflict="always_update",
+    )
+
+
+def configure(database: Database, executor_id: str) -> SQLAlchemyDatasource:
+    """Make the engine's instance of this process; nothing runs before `running`.
+
+    The engine gets connections of its own: it reads while our transactions hold the write lock.
+    Returned is the way into the tracking database whose transactions happen exactly once.
+    """
+    _quiet_the_engine()
+    config: DBOSConfig = {
+        "name": APPLICATION,
+        "system_database_url": _url(database),
+        "application_version": WORKFLOW_VERSION,
+        "executor_id": executor_id,
+        "serializer": DBOSPortableJSONSerializer(),
+        "enable_otlp": False,
+        "log_level": "WARNING",
+        "run_migrations": False,
+        "use_listen_notify": False,
+    }
+    DBOS(config=config)
+    return SQLAlchemyDatasource.create(
+        _url(database),
+        engine=database.engine,
+        serializer=DBOSPortableJSONSerializer(),
+        run_migrations=False,
+    )
+
+
+def _options(stage: Stage, lane: Lane, job_id: str, priority: Priority) -> EnqueueOptions:
+    return {
+        "workflow_name": stage.value,
+        "queue_name": lane.value,
+        "workflow_id": job_id,
+        "app_version": WORKFLOW_VERSION,
+        "priority": int(priority),
+    }
+
+
+def _url(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+def _quiet_the_engine() -> None:
+    """The engine's log goes where ours goes: a handler of its own would write to the console."""
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    logger.propagate = True
+    logger.setLevel(logging.WARNING)

@@ -1,0 +1,36 @@
+"""From complete series to jobs: the revision and its job are one transaction."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from dicomnode.config import Settings
+from dicomnode.jobs.lanes import JobQueue
+from dicomnode.tracking import series
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
+
+log = logging.getLogger("dicomnode.jobs")
+
+
+def enqueue_complete_series(
+    settings: Settings, database: Database, spool: Spool, queue: JobQueue, models_digest: str
+) -> int:
+    """Give every series that is complete now a revision and a job; how many there were."""
+    now = datetime.now(UTC)
+    with database.read() as connection:
+        complete = series.complete_series(connection, now, settings.completeness.quiet_seconds)
+    enqueued = 0
+    for item in complete:
+        with database.begin() as connection:
+            revision = series.add_revision(connection, item, spool, now)
+            if revision is None:
+                continue  # sent again, and nothing changed
+            queue.enqueue_examination(connection, revision, models_digest)
+        enqueued += 1
+        log.info(
+            "series complete",
+            extra={"series": revision.series_instance_uid, "revision": revision.number},
+        )
+    return enqueued

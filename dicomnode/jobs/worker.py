@@ -1,0 +1,96 @@
+"""The working process: finds complete series, runs the lanes, takes over from the dead."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from dicomnode.config import Settings
+from dicomnode.jobs import lanes
+from dicomnode.jobs.lanes import JobQueue
+from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
+from dicomnode.jobs.recovery import recover_the_dead
+from dicomnode.jobs.watch import enqueue_complete_series
+from dicomnode.jobs.workflows import Stages, Workflows
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
+
+log = logging.getLogger("dicomnode.jobs")
+
+RECOVERY_SECONDS = 5.0
+
+
+def work(
+    settings: Settings,
+    database: Database,
+    stages: Stages,
+    *,
+    ready: Callable[[], None],
+    stop: threading.Event,
+    alive: Callable[[], None] = lambda: None,
+) -> bool:
+    """Run until `stop` is set; `alive` is called in every round, for a watchdog.
+
+    Returns whether all that had begun has ended. Where it is False, an examination is still
+    running in a thread: the process should end with `os._exit`, since Python would wait for it;
+    its job is taken up again by the next worker.
+    """
+    database.migrate()
+    lanes.migrate(database)
+    executor_id = new_executor_id()
+    spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
+    queue = JobQueue(database)
+    lock = liveness(database, settings.node.data_folder / "executors", executor_id)
+    lock.hold()
+    once = lanes.configure(database, executor_id)
+    workflows = Workflows(settings, database, spool, queue, once, stages)
+    workflows.register()
+    try:
+        with lanes.running(settings, lambda: workflows.is_busy):
+            log.info("working", extra={"executor": executor_id})
+            rounds = _Rounds(settings, database, spool, queue, lock, stages.models_digest)
+            rounds.recover()
+            ready()
+            while not stop.wait(settings.completeness.poll_seconds):
+                rounds.run()
+                alive()
+    finally:
+        queue.close()
+    if workflows.is_busy:
+        log.warning("stopped with a job running; the next worker takes it up again")
+        return False  # and the lock stays until the process ends
+    lock.release()
+    return True
+
+
+class _Rounds:
+    """What the working process does again and again besides its jobs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        spool: Spool,
+        queue: JobQueue,
+        lock: Liveness,
+        models_digest: str,
+    ) -> None:
+        self._watched = (settings, database, spool, queue, models_digest)
+        self._lock = lock
+        self._recovered_at = time.monotonic()
+
+    def run(self) -> None:
+        """One round; an error in it is logged, and the next round tries again."""
+        try:
+            enqueue_complete_series(*self._watched)
+            if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
+                self.recover()
+        except Exception:
+            log.exception("a round of the worker failed")
+
+    def recover(self) -> None:
+        self._lock.hold()
+        recover_the_dead(self._lock)
+        self._recovered_at = time.monotonic()

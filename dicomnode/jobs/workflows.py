@@ -1,0 +1,207 @@
+"""The two workflows, thin: which steps follow each other, and what is recorded between them.
+
+A step may run again after a kill, so every step is harmless when repeated: results have
+deterministic UIDs, and what is recorded has unique keys. Steps hand on small values as JSON,
+because the engine keeps them in its database.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from dbos import DBOS, SQLAlchemyDatasource, StepOptions
+from pydantic import TypeAdapter
+
+from dicomnode.config import DestinationSettings, Settings
+from dicomnode.delivery.destinations import destination_names, resolve
+from dicomnode.domain import Examination, Revision
+from dicomnode.errors import (
+    DatabaseError,
+    DeliveryError,
+    DeliveryRefusedError,
+    DicomnodeError,
+    ExaminationFailedError,
+)
+from dicomnode.jobs.lanes import JobQueue, Stage, deadline
+from dicomnode.tracking import deliveries, examinations, series
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
+
+log = logging.getLogger("dicomnode.jobs")
+
+_EXAMINATION = TypeAdapter(Examination)
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The work itself, given by the wiring; the engine knows no network and no protocol.
+
+    `examine` returns a verdict or a refusal and raises where it fails; `deliver` is
+    `dicomnode.delivery.store.send`; `models_digest` names all models together.
+    """
+
+    examine: Callable[[Revision], Examination]
+    deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
+    models_digest: str
+
+
+@dataclass
+class Workflows:
+    """What the workflows need, bound together; `register` makes them known to the engine."""
+
+    settings: Settings
+    database: Database
+    spool: Spool
+    queue: JobQueue
+    once: SQLAlchemyDatasource
+    stages: Stages
+    _gpu: threading.Lock = field(default_factory=threading.Lock)
+    _active: list[int] = field(default_factory=list)
+
+    def register(self) -> None:
+        # The engine counts recoveries after the first start; we count starts.
+        recoveries = self.settings.jobs.maximum_attempts - 1
+
+        @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
+        def examine(revision_id: int) -> str:
+            found = DBOS.run_step(_step("examine"), self._examine, revision_id)
+            self.once.run_tx_step({"name": "record"}, self._record, revision_id, found)
+            if "failure" in found:
+                raise ExaminationFailedError(found["failure"])
+            return "examined"
+
+        @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
+        def deliver(delivery_id: int, attempt: int, delay_seconds: float, deadline: float) -> str:
+            outcome = DBOS.run_step(_step("send"), self._send, delivery_id)
+            return DBOS.run_step(
+                _step("settle"),
+                self._settle,
+                delivery_id,
+                attempt,
+                delay_seconds,
+                deadline,
+                outcome,
+            )
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step that can take long is running."""
+        return bool(self._active)
+
+    def _examine(self, revision_id: int) -> dict[str, Any]:
+        """The examination as JSON, or the sentence that says why there is none."""
+        with self._gpu, self._working():
+            with self.database.begin() as connection:
+                revision = series.load_revision(connection, revision_id, self.spool)
+                examinations.start(connection, revision_id)
+            try:
+                examination = self.stages.examine(revision)
+            except Exception as error:
+                # The edge of the worker: any failure is recorded and shown.
+                log.exception("examination failed", extra={"series": revision.series_instance_uid})
+                return {"failure": _sentence(error)}
+        return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
+
+    def _record(self, revision_id: int, found: dict[str, Any]) -> None:
+        """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
+
+        A revision that was overtaken meanwhile is recorded, and its SEGs go nowhere.
+        """
+        connection = self.once.sql_session().connection()
+        if "failure" in found:
+            examinations.record_failure(connection, revision_id, found["failure"])
+            return
+        examination = _EXAMINATION.validate_python(found["examination"])
+        examination_id = examinations.record(connection, revision_id, examination)
+        if not series.is_current(connection, revision_id):
+            return
+        revision = series.load_revision(connection, revision_id, self.spool)
+        until = deadline(self.settings)
+        for segmentation in examination.segmentations:
+            for name in destination_names(segmentation.kind, revision, self.settings):
+                delivery_id = deliveries.add(connection, examination_id, segmentation, name)
+                self.queue.enqueue_delivery(connection, delivery_id, 1, deadline=until)
+
+    def _send(self, delivery_id: int) -> dict[str, str]:
+        """Try once; how it ended, as a small value."""
+        with self.database.begin() as connection:
+            delivery = deliveries.claim(connection, delivery_id)
+        if delivery is None:
+            return {"state": "ended", "sentence": ""}
+        try:
+            destination = resolve(delivery.destination, self.settings)
+            with self._working():
+                warnings = self.stages.deliver(
+                    destination, [delivery.segmentation.path], self.settings.scp.ae_title
+                )
+        except DeliveryRefusedError as error:
+            return {"state": "refused", "sentence": str(error)}
+        except (DeliveryError, OSError) as error:
+            return {"state": "again", "sentence": _sentence(error)}
+        return {"state": "delivered", "sentence": "; ".join(warnings)}
+
+    def _settle(
+        self,
+        delivery_id: int,
+        attempt: int,
+        delay_seconds: float,
+        deadline: float,
+        outcome: dict[str, str],
+    ) -> str:
+        """Record how an attempt ended; the next attempt is a job of its own that waits outside."""
+        state, sentence = outcome["state"], outcome["sentence"]
+        if state == "again" and time.time() >= deadline:
+            hours = self.settings.delivery.give_up_after_hours
+            state, sentence = "refused", f"gave up after {hours:g} hours; at last: {sentence}"
+        with self.database.begin() as connection:
+            if state == "delivered":
+                deliveries.mark_delivered(connection, delivery_id)
+            elif state == "refused":
+                deliveries.mark_refused(connection, delivery_id, sentence)
+            elif state == "again":
+                delay = self._next_delay(delay_seconds)
+                at = datetime.now(UTC) + timedelta(seconds=delay)
+                deliveries.mark_failed(connection, delivery_id, sentence, at)
+                self.queue.enqueue_delivery(
+                    connection, delivery_id, attempt + 1, deadline=deadline, delay_seconds=delay
+                )
+        log.info("delivery attempt", extra={"delivery": delivery_id, "outcome": state})
+        return state
+
+    def _next_delay(self, delay_seconds: float) -> float:
+        first = self.settings.delivery.first_retry_seconds
+        return min(max(first, 2 * delay_seconds), self.settings.delivery.longest_retry_seconds)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        self._active.append(1)
+        try:
+            yield
+        finally:
+            self._active.pop()
+
+
+def _step(name: str) -> StepOptions:
+    """A database that is away for two minutes costs no job: the step is tried again meanwhile."""
+    return {
+        "name": name,
+        "retries_allowed": True,
+        "max_attempts": 8,
+        "interval_seconds": 1.0,
+        "backoff_rate": 2.0,
+        "should_retry": lambda error: isinstance(error, DatabaseError),
+    }
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, DicomnodeError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
