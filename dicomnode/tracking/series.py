@@ -102,6 +102,11 @@ def load_revision(c: sa.Connection, revision_id: int, spool: Spool) -> Revision:
     )
 
 
+def is_current(c: sa.Connection, revision_id: int) -> bool:
+    """Whether that revision is the newest of its series."""
+    return bool(c.scalar(sa.select(revisions.c.is_current).where(revisions.c.id == revision_id)))
+
+
 def _void(c: sa.Connection, series_id: int) -> None:
     for table in (revisions, examinations, verdicts):
         c.execute(
