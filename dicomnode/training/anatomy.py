@@ -74,7 +74,8 @@ def _skin_solids(b: Build) -> list[Solid]:
     ]
     if b.shoulders:
         solids.append(ellipsoid((0, -48, -275), (200, 80, 75)))
-    return solids + [
+    return [
+        *solids,
         capsule((0, 80, -36), (0, 97 + n, -74), 7, 10),
         mirrored(ellipsoid((10, 90 + n / 2, -78), (9, 11, 8))),
     ]

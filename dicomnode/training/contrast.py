@@ -7,8 +7,8 @@ from typing import cast
 import numpy as np
 from scipy import ndimage
 
-from dicomnode.training.drawn import Labels, Modality, Volume, paint, smooth_noise
-from dicomnode.training.tissue import Tissue
+from dicomnode.training.drawn import Labels, Volume, paint, smooth_noise
+from dicomnode.training.tissue import Modality, Tissue
 
 _DARK = (Tissue.AIR, Tissue.TABLE, Tissue.CAVITY, Tissue.LUNG)
 

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicomnode.training import anatomy
-from dicomnode.training.drawn import Labels, Pose, centred_affine, smooth_noise, template_points
-from dicomnode.training.drawn import Affine
-from dicomnode.training.solids import Points, capsule, ellipsoid, mirrored
+from dicomnode.training.drawn import (
+    Affine,
+    Labels,
+    Pose,
+    centred_affine,
+    smooth_noise,
+    template_points,
+)
+from dicomnode.training.solids import Field, Points, capsule, ellipsoid, mirrored
 from dicomnode.training.tissue import Tissue
 
 
@@ -21,7 +26,7 @@ class DrawnBody:
     affine: Affine
 
 
-def _torso(p: Points, rng: np.random.Generator, wobble: anatomy.Mask) -> Labels:
+def _torso(p: Points, rng: np.random.Generator, wobble: Field) -> Labels:
     wide, deep = rng.uniform(125, 190), rng.uniform(80, 130)
     skin = ellipsoid((0, 0, 0), (wide, deep, 900))(p)
     if rng.random() < 0.5:

@@ -82,4 +82,4 @@ def sample(
 
 def sample_mask(mask: Mask, affine: Affine, onto: Grid, world: Affine) -> Mask:
     """`mask` on another grid: linear, then cut at one half."""
-    return cast(Mask, sample(mask.astype(np.float32), affine, onto, world, 0.0) >= 0.5)
+    return sample(mask.astype(np.float32), affine, onto, world, 0.0) >= 0.5

@@ -117,8 +117,8 @@ class _Preprocessor:
 
     def save(self, case: str, variant: Variant) -> None:
         from nnunetv2.training.dataloading.nnunet_dataset import (
-            nnUNetDatasetBlosc2,
             comp_blosc2_params,
+            nnUNetDatasetBlosc2,
         )
 
         shape = variant.array.shape

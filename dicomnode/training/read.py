@@ -19,8 +19,9 @@ import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
-from dicomnode.training.drawn import Affine, Modality, Volume
+from dicomnode.training.drawn import Affine, Volume
 from dicomnode.training.grid import to_hpl
+from dicomnode.training.tissue import Modality
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FEWEST_SLICES = 10
@@ -36,21 +37,24 @@ class Scan:
     modality: Modality
 
 
-def read_nifti(path: Path) -> tuple[Volume, Affine]:
-    """Voxels and affine (LPS mm), HPL axes."""
+def _nibabel() -> Any:
+    """Imported when needed, and not fully typed."""
     import nibabel
 
-    image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+    return nibabel
+
+
+def read_nifti(path: Path) -> tuple[Volume, Affine]:
+    """Voxels and affine (LPS mm), HPL axes."""
+    image = _nibabel().load(path)
     array = np.asarray(image.dataobj, dtype=np.float32)
     return to_hpl(array, LPS_FROM_RAS @ np.asarray(image.affine, dtype=np.float64))
 
 
 def write_nifti(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     """Writes voxels with an affine to LPS mm."""
-    import nibabel
-
-    image = nibabel.Nifti1Image(array, LPS_FROM_RAS @ affine)  # type: ignore[attr-defined]
-    nibabel.save(image, path)  # type: ignore[attr-defined]
+    nibabel = _nibabel()
+    nibabel.save(nibabel.Nifti1Image(array, LPS_FROM_RAS @ affine), path)
 
 
 def _blobs(path: Path) -> Iterator[bytes]:
@@ -104,7 +108,7 @@ def _pixels_of(header: Any) -> Volume:
 
 def read_dicom(path: Path) -> list[Scan]:
     """Every volumetric CT or MR series in a folder or a tar archive, named by its order."""
-    scans = []
+    scans: list[Scan] = []
     for slices in _series_of(path).values():
         modality = str(slices[0].get("Modality", ""))
         if len(slices) < FEWEST_SLICES or modality not in ("CT", "MR"):

@@ -15,9 +15,10 @@ from typing import Any, cast
 import numpy as np
 from scipy import ndimage
 
-from dicomnode.training.drawn import Affine, Mask, Modality, Volume
+from dicomnode.training.drawn import Affine, Mask, Volume
 from dicomnode.training.grid import Grid, sample_mask
 from dicomnode.training.read import read_nifti
+from dicomnode.training.tissue import Modality
 
 CLOSE_MM = 6.0
 CT_SKIN_HU = -300.0
@@ -116,10 +117,16 @@ def read_template(folder: Path) -> Template:
     return Template(array, affine, box, box_affine)
 
 
+def _itk() -> Any:
+    """Imported when needed: it takes a while, and it is not typed."""
+    import SimpleITK
+
+    return SimpleITK
+
+
 def _itk_image(array: Volume, affine: Affine) -> Any:
     """ITK wants the first index fastest: array axes reversed, columns of the affine too."""
-    import SimpleITK as sitk
-
+    sitk = _itk()
     image = sitk.GetImageFromArray(array)
     columns = affine[:3, :3][:, ::-1]
     spacing = np.linalg.norm(columns, axis=0)
@@ -131,8 +138,7 @@ def _itk_image(array: Volume, affine: Affine) -> Any:
 
 def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -> Affine:
     """Affine from LPS mm of `array` to LPS mm of the template (Mattes mutual information)."""
-    import SimpleITK as sitk
-
+    sitk = _itk()
     fixed, moving = _itk_image(array, affine), _itk_image(template.array, template.affine)
     start = sitk.CenteredTransformInitializer(
         fixed, moving, sitk.AffineTransform(3), sitk.CenteredTransformInitializerFilter.MOMENTS

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def training_folder(root: Path) -> Path:
-    """Where nnU-Net keeps the trainings of this data set: plans, dataset.json and one folder a fold."""
+    """Where nnU-Net keeps the trainings of this set: plans, dataset.json, a folder a fold."""
     name = f"StarterTrainer__{plans.PLANS_NAME}__{plans.CONFIGURATION}"
     return root / RESULTS / plans.DATASET_NAME / name
 
@@ -45,7 +45,7 @@ def _build(folder: Path, fold: str, epochs: int, device: str, seed: int) -> Any:
     latest = training_folder(folder) / f"fold_{fold}" / "checkpoint_latest.pth"
     plan["continue_training"] = latest.is_file()
     torch.manual_seed(seed)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with contextlib.redirect_stdout(io.StringIO()):
         trainer = StarterTrainer(
             plan,
             plans.CONFIGURATION,
@@ -97,7 +97,7 @@ def run(
         for epoch in range(trainer.current_epoch, epochs):
             progress("training", epoch, epochs)
             _epoch(trainer)
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        with contextlib.redirect_stdout(io.StringIO()):
             trainer.on_train_end()
         progress("training", epochs, epochs)
         del trainer

@@ -18,7 +18,7 @@ ENOUGH_VOXELS = 60
 class Scene:
     """A head with coordinates of its own.
 
-    `anterior_mm`, `superior_mm`, `left_mm`: per voxel, along the head's axes from the middle of
+    `anterior_mm`, `superior_mm`, `right_mm`: per voxel, along the head's axes from the middle of
     its face. `depth_mm`: distance into the foreground (0 outside). `body`: foreground.
     """
 
@@ -28,7 +28,7 @@ class Scene:
     spacing_mm: tuple[float, float, float]
     anterior_mm: Volume
     superior_mm: Volume
-    left_mm: Volume
+    right_mm: Volume
     depth_mm: Volume
 
     def face_percentile(self, field: Volume, percent: float) -> float:
@@ -43,22 +43,25 @@ def scene_of(array: Volume, affine: Affine, body: Mask, face: Mask) -> Scene:
         (np.arange(n, dtype=np.float32) - np.float32(m))
         for n, m in zip(face.shape, middle, strict=True)
     ]
-    along = axes @ affine[:3, :3]  # rows: anterior, superior, left; columns: array axes
-    fields = [
-        sum(
-            np.float32(row[a]) * np.expand_dims(index[a], [b for b in range(3) if b != a])
-            for a in range(3)
-        )
-        for row in along
-    ]
+    along = axes @ affine[:3, :3]  # rows: anterior, superior, right; columns: array axes
+    fields = [_along(row, index) for row in along]
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     spacing = (float(sides[0]), float(sides[1]), float(sides[2]))
     depth = ndimage.distance_transform_edt(body, sampling=spacing).astype(np.float32)
     return Scene(array, body, face, spacing, fields[0], fields[1], fields[2], depth)
 
 
+def _along(row: npt.NDArray[np.float64], index: list[Volume]) -> Volume:
+    """Millimetres along one direction, for every voxel; `row`: millimetres per step of each axis."""
+    steps = [
+        np.float32(row[axis]) * np.expand_dims(index[axis], [b for b in range(3) if b != axis])
+        for axis in range(3)
+    ]
+    return cast(Volume, steps[0] + steps[1] + steps[2])
+
+
 def _head_axes(affine: Affine, body: Mask, face: Mask) -> npt.NDArray[np.float64]:
-    """Anterior, superior and left of the head in LPS, read off the planes that bound its face box.
+    """Anterior, superior and right of the head in LPS, read off the planes that bound its face box.
 
     Where the face meets the rest of the head it ends in two planes: one behind it, one above it.
     """
@@ -74,7 +77,7 @@ def _head_axes(affine: Affine, body: Mask, face: Mask) -> npt.NDArray[np.float64
     superior = -_typical(normals, np.array([0.0, 0.0, -1.0]))
     superior -= anterior * (superior @ anterior)
     superior /= np.linalg.norm(superior)
-    return np.stack([anterior, superior, np.cross(superior, anterior) * -1.0])
+    return np.stack([anterior, superior, np.cross(anterior, superior)])
 
 
 def _typical(

@@ -31,40 +31,40 @@ def _face_box(s: Scene, rng: np.random.Generator) -> Mask:
         s.superior_mm < top + rng.uniform(-0.15, 0.35) * (s.anterior_mm - back)
     )
     if rng.random() < 0.4:
-        half = 0.5 * (s.face_percentile(s.left_mm, 99.5) - s.face_percentile(s.left_mm, 0.5))
-        box &= np.abs(s.left_mm) < half + rng.uniform(-8, 15)
+        half = 0.5 * (s.face_percentile(s.right_mm, 99.5) - s.face_percentile(s.right_mm, 0.5))
+        box &= np.abs(s.right_mm) < half + rng.uniform(-8, 15)
     if rng.random() < 0.3:
         box &= s.superior_mm > s.face_percentile(s.superior_mm, rng.uniform(0, 6))
-    return cast(Mask, box)
+    return box
 
 
 def _shear(s: Scene, rng: np.random.Generator) -> Mask:
     """One plane from the brow to the throat (Quickshear, Schimke and Hale 2011)."""
     angle = np.deg2rad(rng.uniform(15, 55))
     along = np.cos(angle) * s.anterior_mm - np.sin(angle) * s.superior_mm
-    return cast(Mask, along > s.face_percentile(along.astype(np.float32), rng.uniform(3, 20)))
+    return along > s.face_percentile(along.astype(np.float32), rng.uniform(3, 20))
 
 
 def _face_and_ears(s: Scene, rng: np.random.Generator) -> Mask:
     back = s.face_percentile(s.anterior_mm, 1)
     top = s.face_percentile(s.superior_mm, 99)
-    wide = float(np.percentile(np.abs(s.left_mm[s.body]), rng.uniform(95.5, 98.5)))
-    ears = (np.abs(s.left_mm) > wide) & (s.superior_mm < top + rng.uniform(0, 20))
+    wide = float(np.percentile(np.abs(s.right_mm[s.body]), rng.uniform(95.5, 98.5)))
+    ears = (np.abs(s.right_mm) > wide) & (s.superior_mm < top + rng.uniform(0, 20))
     ears &= (s.superior_mm > top - 90) & (s.anterior_mm > back - rng.uniform(60, 90))
-    return cast(Mask, _face_box(s, rng) | ears)
+    return _face_box(s, rng) | ears
 
 
 def _half_face(s: Scene, rng: np.random.Generator) -> Mask:
     """Left, right, upper or lower half of the face box."""
     box = _face_box(s, rng)
-    field = s.left_mm if rng.random() < 0.5 else s.superior_mm
+    field = s.right_mm if rng.random() < 0.5 else s.superior_mm
     cut = s.face_percentile(field, rng.uniform(35, 65))
-    return cast(Mask, box & ((field > cut) if rng.random() < 0.5 else (field < cut)))
+    return box & ((field > cut) if rng.random() < 0.5 else (field < cut))
 
 
 def _skin_shell(s: Scene, rng: np.random.Generator) -> Mask:
     """Only the outermost layer of the face (mask_face, mri_reface)."""
-    return cast(Mask, _face_box(s, rng) & (s.depth_mm < rng.uniform(7, 20)))
+    return _face_box(s, rng) & (s.depth_mm < rng.uniform(7, 20))
 
 
 def _all_but_brain(s: Scene, rng: np.random.Generator) -> Mask:

@@ -10,7 +10,7 @@ from typing import Literal, cast
 import numpy as np
 
 from dicomnode.training import anatomy
-from dicomnode.training.drawn import Affine, Labels, Mask, Modality, Volume, draw_head
+from dicomnode.training.drawn import Affine, Labels, Mask, Volume, draw_head
 from dicomnode.training.drawn_body import draw_body
 from dicomnode.training.grid import Grid, sample
 from dicomnode.training.read import Scan, read_scans
@@ -21,6 +21,7 @@ from dicomnode.training.reference import (
     read_template,
     register,
 )
+from dicomnode.training.tissue import Modality
 
 Kind = Literal["head", "body", "drawn_head", "drawn_body", "defaced"]
 Progress = Callable[[str, int, int], None]

@@ -62,7 +62,9 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
 
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802
+        self,
+    ) -> tuple[Any, ...]:
         """No rotation here (done when preparing); no mirroring at inference."""
         self.inference_allowed_mirroring_axes = None
         return (0.0, 0.0), False, self.configuration_manager.patch_size, (LEFT_RIGHT_AXIS,)
@@ -70,7 +72,7 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
     @staticmethod
     def get_training_transforms(
         patch_size: Any,
-        rotation_for_DA: Any,
+        rotation_for_DA: Any,  # noqa: N803
         deep_supervision_scales: Any,
         mirror_axes: tuple[int, ...],
         do_dummy_2d_data_aug: bool,

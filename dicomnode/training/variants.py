@@ -1,4 +1,4 @@
-"""One training volume after another from a source: pose, field of view, contrast, faults, defacing."""
+"""Training volumes from a source: pose, field of view, contrast, faults, defacing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from dicomnode.training import contrast
-from dicomnode.training.drawn import Affine, Labels, Mask, Modality, Volume
+from dicomnode.training.drawn import Affine, Labels, Mask, Volume
 from dicomnode.training.grid import Grid
 from dicomnode.training.hard_negatives import FAULTS
 from dicomnode.training.simulate import METHOD_SHARES, deface, pick
 from dicomnode.training.sources import Source
+from dicomnode.training.tissue import Modality
 
 FOREGROUND, FACE, ANONYMISED = 1, 2, 3
 
@@ -31,7 +32,7 @@ DEFACED_SHARE = 0.55
 
 @dataclass(frozen=True)
 class Variant:
-    """`array` (HPL axes) and `labels`: 0 background, 1 foreground but not face, 2 face, 3 anonymised."""
+    """`array` (HPL axes); `labels`: 0 background, 1 foreground, 2 face, 3 anonymised."""
 
     array: Volume
     labels: Labels
@@ -101,7 +102,7 @@ def _window(source: Source, rng: np.random.Generator) -> tuple[npt.NDArray[np.fl
 
 
 def _target(source: Source, world: Affine, rng: np.random.Generator) -> Grid:
-    """The window as a grid in the patient: where `world` shrinks the head, the window shrinks too."""
+    """The window as a grid in the patient; it shrinks with the head where `world` does."""
     first, last = _window(source, rng)
     step = np.linalg.norm(source.affine[:3, :3], axis=0)
     directions = source.affine[:3, :3] / step
