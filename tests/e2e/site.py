@@ -1,0 +1,198 @@
+"""A whole site on loopback: Orthanc as the PACS, and the node as `dicomnode serve` runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def wait_until(what: str, happened: Any, seconds: float, log: Path | None = None) -> Any:
+    """Poll until `happened()` is true and return it; fails with the end of the log."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if result := happened():
+            return result
+        time.sleep(0.3)
+    tail = log.read_text(errors="replace")[-3000:] if log is not None and log.exists() else ""
+    raise AssertionError(f"not within {seconds:.0f} s: {what}\n{tail}")
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A real PACS with an empty store."""
+
+    http_port: int
+    dicom_port: int
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=20) as page:
+            return bytes(page.read())
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.get("/system"))
+        except OSError:
+            return False
+
+    def seg_series(self) -> list[dict[str, Any]]:
+        every = json.loads(self.get("/series?expand"))
+        return [item for item in every if item["MainDicomTags"]["Modality"] == "SEG"]
+
+    def file(self, instance: str) -> bytes:
+        return self.get(f"/instances/{instance}/file")
+
+
+@contextmanager
+def running_orthanc(folder: Path) -> Iterator[Orthanc]:
+    http_port, dicom_port = free_ports(2)
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = {
+        "Name": "test",
+        "StorageDirectory": str(folder / "store"),
+        "IndexDirectory": str(folder / "store"),
+        "HttpPort": http_port,
+        "HttpBindAddresses": ["127.0.0.1"],
+        "DicomPort": dicom_port,
+        "DicomAet": "ORTHANC",
+        "DicomAlwaysAllowStore": True,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [],
+    }
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
+    log = folder / "orthanc.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["Orthanc", str(folder / "orthanc.json")], stdout=output, stderr=subprocess.STDOUT
+        )
+    orthanc = Orthanc(http_port, dicom_port)
+    try:
+        wait_until("Orthanc answers", orthanc.answers, 40, log)
+        yield orthanc
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running node and how to ask it."""
+
+    config: Path
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return dicomnode(*arguments, "--config", str(self.config))
+
+    def status(self) -> list[dict[str, Any]]:
+        found = self.command("status", "--json")
+        assert found.returncode == 0, found.stderr
+        return [item for study in json.loads(found.stdout) for item in study["series"]]
+
+    def settled(self, expected: int) -> list[dict[str, Any]]:
+        """The series, once each of them is examined or refused and its SEGs are delivered."""
+        found = self.status()
+        ended = [
+            item
+            for item in found
+            if item["state"] in ("examined", "refused", "failed")
+            and all(delivery["state"] != "pending" for delivery in item["deliveries"])
+        ]
+        return found if len(ended) == len(found) >= expected else []
+
+
+def dicomnode(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one command of the installed package, as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "dicomnode.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        env=os.environ | {"COLUMNS": "160"},
+    )
+
+
+@contextmanager
+def running_node(folder: Path, pacs: Orthanc, extra: str = "") -> Iterator[Node]:
+    (port,) = free_ports(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.toml"
+    config.write_text(
+        f"""
+[node]
+data_folder = "{folder / "data"}"
+[scp]
+port = {port}
+minimum_free_bytes = 0
+[completeness]
+quiet_seconds = 2.0
+poll_seconds = 0.3
+[jobs]
+poll_seconds = 0.2
+[[destinations]]
+name = "pacs"
+ae_title = "ORTHANC"
+host = "127.0.0.1"
+port = {pacs.dicom_port}
+{extra}
+"""
+    )
+    log = folder / "node.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dicomnode.cli", "serve", "--config", str(config)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    node = Node(config, port, log, process)
+    try:
+        wait_until("the node listens", lambda: b"listens as" in log.read_bytes(), 90, log)
+        yield node
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def storescu(port: int, files: Sequence[Path]) -> subprocess.CompletedProcess[str]:
+    """dcmtk's sender, every syntax as it is in the files (compressed ones need --propose)."""
+    command = ["storescu", "-aet", "SCANNER", "-aec", "DICOMNODE", "-R", "127.0.0.1", str(port)]
+    return subprocess.run(
+        [*command, *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"TCP_NODELAY": "1"},
+    )
+
+
+def missing_peers() -> str:
+    """Why this can't run here, as a sentence; empty when it can."""
+    absent = [name for name in ("Orthanc", "storescu") if shutil.which(name) is None]
+    return f"not installed: {', '.join(absent)} (Debian: orthanc, dcmtk)" if absent else ""

@@ -1,0 +1,181 @@
+"""The whole way on real series: storescu sends, the node examines, Orthanc keeps the SEGs.
+
+What the SEGs must hold is found on another route that shares no code with the node's: SimpleITK
+reads and turns the series, nnunetv2's own loader reads the network, pydicom reads the SEG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from dicomnode.inference.models import STARTER_FOLDER, load_manifest
+from tests.e2e.site import (
+    Node,
+    Orthanc,
+    missing_peers,
+    running_node,
+    running_orthanc,
+    storescu,
+    wait_until,
+)
+
+pytestmark = [
+    pytest.mark.real_data,
+    pytest.mark.peer,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(missing_peers()), reason=missing_peers()),
+]
+
+NOT_DEFACED = {"FACE_VISIBLE", "UNDETERMINED", "NO_FACE_IN_VIEW"}
+# Name of the archive, part of the path in it, verdicts that are right.
+SENT = {
+    "sag_anon": ("sag_anon_mprage_siemens_skyra_3y", "", {"FACE_VISIBLE", "UNDETERMINED"}),
+    "uih": ("uih_umr770_t1_subjA_134434", "", {"FACE_VISIBLE", "UNDETERMINED"}),
+    "decubitus": ("decubitus_t1_siemens_prisma_4positions", "/HFDL/", NOT_DEFACED),
+    "studyforrest": ("studyforrest_t1_boxmask_zerofill", "", {"DEFACED"}),
+    "ct_phantom": ("philips_ingenuity_headphantom_tilt_16slices", "", NOT_DEFACED),
+}
+
+
+@pytest.fixture(scope="module")
+def series_files(real_series: Callable[[str], list[Path]]) -> dict[str, list[Path]]:
+    return {
+        name: [path for path in real_series(archive) if part in str(path) and is_image(path)]
+        for name, (archive, part, _) in SENT.items()
+    }
+
+
+def is_image(path: Path) -> bool:
+    try:
+        return "Rows" in pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows"])
+    except pydicom.errors.InvalidDicomError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def site(
+    series_files: dict[str, list[Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Node, Orthanc]]:
+    folder = tmp_path_factory.mktemp("site")
+    with running_orthanc(folder / "pacs") as pacs, running_node(folder / "node", pacs) as node:
+        for files in series_files.values():
+            sent = storescu(node.port, files)
+            assert sent.returncode == 0, sent.stderr
+        wait_until("every series is settled", lambda: node.settled(len(SENT)), 600, node.log)
+        yield node, pacs
+
+
+def series_uid(files: list[Path]) -> str:
+    return str(pydicom.dcmread(files[0], stop_before_pixels=True).SeriesInstanceUID)
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_a_real_series_has_the_right_verdict(
+    name: str, site: tuple[Node, Orthanc], series_files: dict[str, list[Path]]
+) -> None:
+    node, _ = site
+    found = {item["series_instance_uid"]: item for item in node.status()}
+    item = found[series_uid(series_files[name])]
+    assert item["state"] == "examined", item
+    assert item["verdict"] in SENT[name][2], item["reasons"]
+    assert item["reasons"]
+    assert item["instance_count"] == len(series_files[name])
+
+
+def test_the_gate_holds_every_study_but_the_defaced_one(
+    site: tuple[Node, Orthanc], series_files: dict[str, list[Path]]
+) -> None:
+    node, _ = site
+    for name, files in series_files.items():
+        study = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+        decision = node.command("gate", study, "--json")
+        assert decision.returncode == (0 if name == "studyforrest" else 3), decision.stdout
+        assert json.loads(decision.stdout)["reasons"]
+
+
+def test_the_pacs_has_one_seg_series_per_series(
+    site: tuple[Node, Orthanc], series_files: dict[str, list[Path]]
+) -> None:
+    _, pacs = site
+    sources = [referenced_series(pacs, item) for item in pacs.seg_series()]
+    assert sorted(sources) == sorted(series_uid(files) for files in series_files.values())
+
+
+def referenced_series(pacs: Orthanc, series: dict[str, Any]) -> str:
+    seg = pydicom.dcmread(BytesIO(pacs.file(series["Instances"][0])))
+    return str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
+
+
+@pytest.mark.parametrize("name", ["sag_anon", "uih", "decubitus"])
+def test_the_seg_in_the_pacs_is_the_networks_mask_voxel_for_voxel(
+    name: str, site: tuple[Node, Orthanc], series_files: dict[str, list[Path]]
+) -> None:
+    _, pacs = site
+    files = series_files[name]
+    checked = 0
+    for series in pacs.seg_series():
+        for instance in series["Instances"]:
+            seg = pydicom.dcmread(BytesIO(pacs.file(instance)))
+            if seg.ReferencedSeriesSequence[0].SeriesInstanceUID != series_uid(files):
+                continue
+            expected = masks_by_instance(files, network_of(seg))
+            found = frames_by_instance(seg)
+            for uid, mask in expected.items():
+                np.testing.assert_array_equal(found.get(uid, np.zeros_like(mask)), mask)
+            assert set(found) <= set(expected)
+            checked += 1
+    assert checked >= 2
+
+
+def network_of(seg: pydicom.Dataset) -> Path:
+    name = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
+    (model,) = [m for m in load_manifest(STARTER_FOLDER) if m.identity.name == name]
+    return model.folder
+
+
+def frames_by_instance(seg: pydicom.Dataset) -> dict[str, npt.NDArray[np.uint8]]:
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    uids = [
+        str(item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+        for item in seg.PerFrameFunctionalGroupsSequence
+    ]
+    assert len(set(uids)) == len(uids)
+    return dict(zip(uids, frames, strict=True))
+
+
+def masks_by_instance(files: list[Path], model: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    """The network's mask on each source slice, by SimpleITK and nnunetv2 alone."""
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(files[0].parent))
+    image = sitk.ReadImage(names, sitk.sitkFloat32)
+    turned = sitk.DICOMOrient(image, "LPS")
+    mask = sitk.GetImageFromArray(predict(sitk.GetArrayFromImage(turned), turned, model))
+    mask.CopyInformation(turned)
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    slices = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, code))
+    uids = [str(pydicom.dcmread(n, stop_before_pixels=True).SOPInstanceUID) for n in names]
+    return dict(zip(uids, slices, strict=True))
+
+
+def predict(
+    array: npt.NDArray[np.float32], image: sitk.Image, model: Path
+) -> npt.NDArray[np.uint8]:
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(
+        use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False, tile_step_size=0.5
+    )
+    predictor.initialize_from_trained_model_folder(str(model), ("all",))
+    spacing = list(reversed(image.GetSpacing()))
+    labels = predictor.predict_single_npy_array(array[np.newaxis], {"spacing": spacing})
+    return np.asarray(labels).astype(np.uint8)
