@@ -52,7 +52,7 @@ def scene_of(array: Volume, affine: Affine, body: Mask, face: Mask) -> Scene:
 
 
 def _along(row: npt.NDArray[np.float64], index: list[Volume]) -> Volume:
-    """Millimetres along one direction, for every voxel; `row`: millimetres per step of each axis."""
+    """Millimetres along one direction for every voxel; `row`: mm per step of each axis."""
     steps = [
         np.float32(row[axis]) * np.expand_dims(index[axis], [b for b in range(3) if b != axis])
         for axis in range(3)

@@ -41,8 +41,8 @@ def _face_box(s: Scene, rng: np.random.Generator) -> Mask:
 def _shear(s: Scene, rng: np.random.Generator) -> Mask:
     """One plane from the brow to the throat (Quickshear, Schimke and Hale 2011)."""
     angle = np.deg2rad(rng.uniform(15, 55))
-    along = np.cos(angle) * s.anterior_mm - np.sin(angle) * s.superior_mm
-    return along > s.face_percentile(along.astype(np.float32), rng.uniform(3, 20))
+    along: Volume = np.cos(angle) * s.anterior_mm - np.sin(angle) * s.superior_mm
+    return along > s.face_percentile(along, rng.uniform(3, 20))
 
 
 def _face_and_ears(s: Scene, rng: np.random.Generator) -> Mask:

@@ -1,0 +1,100 @@
+"""Three binary networks answer exactly what the one region network answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dicomnode.training import plans
+from dicomnode.training.export import FOLDERS, TRAINER, export, slice_weights
+
+
+def _network(outputs: int) -> torch.nn.Module:
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    arch = plans.architecture()
+    network: torch.nn.Module = get_network_from_plans(
+        arch["network_class_name"],
+        arch["arch_kwargs"],
+        arch["_kw_requires_import"],
+        1,
+        outputs,
+        allow_init=True,
+        deep_supervision=False,
+    )
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def region_network() -> torch.nn.Module:
+    """Weights rounded to half precision, as the exported ones are."""
+    torch.manual_seed(4)
+    network = _network(len(plans.REGIONS))
+    network.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
+    return network
+
+
+@pytest.mark.parametrize("channel", range(len(plans.REGIONS)))
+def test_softmax_of_the_slice_is_the_sigmoid_of_the_region(
+    region_network: torch.nn.Module, channel: int
+) -> None:
+    binary = _network(2)
+    binary.load_state_dict(slice_weights(region_network.state_dict(), channel))
+    x = torch.randn(1, 1, 32, 32, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logit = region_network(x)[0, channel]
+        pair = binary(x)[0]
+    assert torch.equal(pair[0], torch.zeros_like(logit))
+    assert torch.equal(pair[1], logit)
+    assert torch.allclose(torch.softmax(pair, 0)[1], torch.sigmoid(logit), atol=1e-6)
+    assert torch.equal(pair.argmax(0) == 1, logit > 0)
+
+
+@pytest.fixture
+def training(tmp_path: Path, region_network: torch.nn.Module) -> Path:
+    folder = tmp_path / "results" / plans.DATASET_NAME / "trainer"
+    (folder / "fold_all").mkdir(parents=True)
+    checkpoint = {
+        "network_weights": region_network.state_dict(),
+        "optimizer_state": {"big": torch.zeros(10)},
+        "init_args": {"plans": {"secret_path": str(tmp_path)}},
+        "current_epoch": 3,
+    }
+    torch.save(checkpoint, folder / "fold_all" / "checkpoint_final.pth")
+    return folder
+
+
+def test_exports_hold_only_what_a_predictor_needs(training: Path, tmp_path: Path) -> None:
+    folders = export(training, tmp_path / "out")
+    assert [f.name for f in folders] == list(FOLDERS.values())
+    for folder in folders:
+        (file,) = folder.glob("*/fold_all/checkpoint_final.pth")
+        content = torch.load(file, weights_only=True)
+        assert content["trainer_name"] == TRAINER
+        assert "optimizer_state" not in content
+        assert str(tmp_path).encode() not in file.read_bytes()
+        assert file.stat().st_size < 6_000_000
+        card = json.loads((folder / "card.json").read_text())
+        assert card["kind"] in plans.REGIONS
+        assert card["name"] == folder.name
+
+
+def test_an_export_predicts_with_the_plain_predictor(
+    training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path))
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    folder = export(training, tmp_path / "out")[0]
+    (model,) = (p for p in folder.iterdir() if p.is_dir())
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), ("all",))
+    array = np.random.default_rng(0).normal(size=(1, 40, 44, 36)).astype(np.float32)
+    answer = predictor.predict_single_npy_array(array, {"spacing": [6.0, 5.0, 5.0]})
+    assert answer.shape == (40, 44, 36)
+    assert set(np.unique(answer)) <= {0, 1}
