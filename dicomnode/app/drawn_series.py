@@ -75,7 +75,7 @@ def _instance(
     ds.SOPInstanceUID = result_uid("demo", series.study, series.modality, str(index))
     ds.StudyInstanceUID = series.study_instance_uid
     ds.SeriesInstanceUID = series.series_instance_uid
-    ds.FrameOfReferenceUID = result_uid("demo", series.study, "frame")
+    ds.FrameOfReferenceUID = result_uid("demo", series.study, series.modality, "frame")
     ds.PatientName = f"DRAWN^{series.study.upper()}"
     ds.PatientID = f"DRAWN-{series.study.upper()}"
     ds.PatientBirthDate = ds.PatientSex = ds.AccessionNumber = ds.ReferringPhysicianName = ""

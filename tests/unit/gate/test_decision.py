@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from dicomnode.config import GateSettings
+from dicomnode.domain import GateOutcome, Refusal, RefusalCode, Verdict, VerdictKind
+from dicomnode.gate.decision import decide
+from dicomnode.tracking.findings import SeriesFinding, SeriesState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STUDY = "1.2.3"
+SETTINGS = GateSettings()
+
+
+def verdict(kind: VerdictKind) -> Verdict:
+    return Verdict(kind, "rule", 1, ("because",))
+
+
+DEFACED = SeriesFinding(
+    study_instance_uid=STUDY,
+    series_instance_uid="1.2.3.4",
+    modality="MR",
+    instance_count=10,
+    state=SeriesState.EXAMINED,
+    has_newer_instances=False,
+    conflicts=0,
+    first_received_at=NOW,
+    last_received_at=NOW,
+    revision_id=1,
+    revision_number=1,
+    revision_digest="ab",
+    examination_id=1,
+    examined_at=NOW,
+    verdict=verdict(VerdictKind.DEFACED),
+    evidence=None,
+    refusal=None,
+    failure="",
+    software_version="1",
+)
+REFUSED = replace(
+    DEFACED,
+    state=SeriesState.REFUSED,
+    verdict=None,
+    refusal=Refusal(RefusalCode.LOCALIZER, "a localizer"),
+)
+HOLDING = {
+    "a visible face": replace(DEFACED, verdict=verdict(VerdictKind.FACE_VISIBLE)),
+    "a doubt": replace(DEFACED, verdict=verdict(VerdictKind.UNDETERMINED)),
+    "no face in view": replace(DEFACED, verdict=verdict(VerdictKind.NO_FACE_IN_VIEW)),
+    "a refused series": REFUSED,
+    "a failed examination": replace(DEFACED, state=SeriesState.FAILED, failure="out of memory"),
+    "late instances": replace(DEFACED, has_newer_instances=True, state=SeriesState.RECEIVING),
+    "a conflict": replace(DEFACED, conflicts=1),
+    "a series that waits": replace(DEFACED, state=SeriesState.WAITING, verdict=None),
+    "a series being examined": replace(DEFACED, state=SeriesState.EXAMINING, verdict=None),
+    "no verdict at all": replace(DEFACED, verdict=None),
+}
+
+
+def test_a_study_of_proven_series_is_released() -> None:
+    decision = decide(STUDY, [DEFACED, DEFACED], SETTINGS)
+    assert decision.outcome is GateOutcome.RELEASE
+    assert len(decision.reasons) == 2
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_one_series_without_proof_holds_its_study(name: str) -> None:
+    decision = decide(STUDY, [DEFACED, HOLDING[name]], SETTINGS)
+    assert decision.outcome is GateOutcome.HOLD
+    assert len(decision.reasons) == 1
+    assert "1.2.3.4" in decision.reasons[0]
+
+
+def test_every_holding_series_gives_its_reason() -> None:
+    decision = decide(STUDY, list(HOLDING.values()), SETTINGS)
+    assert len(decision.reasons) == len(HOLDING)
+
+
+def test_an_unknown_study_is_not_released() -> None:
+    assert decide(STUDY, [], SETTINGS).outcome is GateOutcome.UNKNOWN_STUDY
+
+
+def test_policy_may_let_bodies_and_refused_series_pass() -> None:
+    lenient = GateSettings(
+        pass_verdicts=("DEFACED", "NO_FACE_IN_VIEW"), hold_refused_series=False
+    )
+    series = [DEFACED, HOLDING["no face in view"], REFUSED]
+    assert decide(STUDY, series, lenient).outcome is GateOutcome.RELEASE
+    series.append(HOLDING["a visible face"])
+    assert decide(STUDY, series, lenient).outcome is GateOutcome.HOLD
