@@ -79,6 +79,7 @@ class SCPSettings(_Section):
     dimse_timeout_seconds: PositiveFloat = 30.0
     network_timeout_seconds: PositiveFloat = 60.0
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
+    maximum_object_bytes: PositiveInt = 2_147_483_648
 
 
 class CompletenessSettings(_Section):

@@ -1,0 +1,1 @@
+"""The receiving Application Entity: associations in, durable objects and index events out."""

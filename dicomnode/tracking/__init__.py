@@ -1,0 +1,1 @@
+"""The tracking database and the spool: the only SQL and the only file store."""

@@ -9,6 +9,7 @@ receiver writes rows in groups, so it pays for one sync per group.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Database:
         """Create the tables, or bring them to the version that this software needs."""
         from alembic import command
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         with self.begin() as connection:

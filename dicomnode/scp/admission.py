@@ -1,0 +1,103 @@
+"""Who may open an association (PS3.8 9.3.4: result, source and reason of a rejection)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from dicomnode.config import SCPSettings
+
+_PERMANENT, _TRANSIENT = 1, 2
+_SERVICE_USER, _PRESENTATION_PROVIDER = 1, 3
+
+
+@dataclass(frozen=True)
+class AssociationRequest:
+    """Who asks; the two counts include this request."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    peer_address: str
+    open_from_peer: int
+    open_in_all: int
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What an A-ASSOCIATE-RJ says to the peer, and the sentence that the log says to us."""
+
+    result: int
+    source: int
+    diagnostic: int
+    sentence: str
+
+
+def decide(settings: SCPSettings, request: AssociationRequest) -> Rejection | None:
+    """None: welcome. The first rule that objects gives the reason."""
+    for objects, rejection in _RULES:
+        if objects(settings, request):
+            return rejection
+    return None
+
+
+def _network_unknown(settings: SCPSettings, request: AssociationRequest) -> bool:
+    if not settings.allowed_networks:
+        return False
+    address = ip_address(request.peer_address.partition("%")[0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return not any(address in network for network in settings.allowed_networks)
+
+
+def _called_title_wrong(settings: SCPSettings, request: AssociationRequest) -> bool:
+    return settings.require_called_ae_title and request.called_ae_title != settings.ae_title
+
+
+def _calling_title_unknown(settings: SCPSettings, request: AssociationRequest) -> bool:
+    allowed = settings.allowed_calling_ae_titles
+    return bool(allowed) and request.calling_ae_title not in allowed
+
+
+def _too_many_from_peer(settings: SCPSettings, request: AssociationRequest) -> bool:
+    return request.open_from_peer > settings.maximum_associations_per_peer
+
+
+def _too_many(settings: SCPSettings, request: AssociationRequest) -> bool:
+    return request.open_in_all > settings.maximum_associations
+
+
+_Rule = Callable[[SCPSettings, AssociationRequest], bool]
+_RULES: tuple[tuple[_Rule, Rejection], ...] = (
+    (
+        _network_unknown,
+        Rejection(_PERMANENT, _SERVICE_USER, 1, "its address is not in scp.allowed_networks"),
+    ),
+    (
+        _called_title_wrong,
+        Rejection(_PERMANENT, _SERVICE_USER, 7, "it calls another AE title than scp.ae_title"),
+    ),
+    (
+        _calling_title_unknown,
+        Rejection(
+            _PERMANENT,
+            _SERVICE_USER,
+            3,
+            "its AE title is not in scp.allowed_calling_ae_titles",
+        ),
+    ),
+    (
+        _too_many_from_peer,
+        Rejection(
+            _TRANSIENT,
+            _PRESENTATION_PROVIDER,
+            2,
+            "it has scp.maximum_associations_per_peer associations open",
+        ),
+    ),
+    (
+        _too_many,
+        Rejection(
+            _TRANSIENT, _PRESENTATION_PROVIDER, 2, "scp.maximum_associations are open in all"
+        ),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Bounds on what one connection can make the receiver hold, set before the first byte is read.
+
+pynetdicom 3 reads as many bytes as a PDU header announces, for as long as that takes, in pieces of
+4 KiB. `guard` puts a bounded and faster `recv` on the connection's `AssociationSocket`. It leans on
+these facts, which tests/contract/test_pynetdicom.py checks for each version: EVT_CONN_OPEN fires
+before anything is read; the DUL calls `recv(6)`, then `recv(announced length)`, and takes fewer
+bytes than asked for as a closed connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from dataclasses import dataclass
+
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket
+
+LOGGER = logging.getLogger("dicomnode.scp")
+
+# PS3.8 limits only P-DATA by the negotiated maximum; a request with all 128 presentation contexts
+# and dozens of transfer syntaxes each stays well below this.
+LONGEST_PDU_BYTES = 1_048_576
+# Asynchronous operations are never granted, so one request waits at a time; a little slack.
+MOST_WAITING_REQUESTS = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`pdu_seconds` is the time that one PDU may take from its first byte to its last."""
+
+    pdu_seconds: float
+    object_bytes: int
+    pdu_bytes: int = LONGEST_PDU_BYTES
+
+
+def guard(association: Association, limits: Limits) -> None:
+    """Bound the reading of a new association; called from EVT_CONN_OPEN."""
+    wire = association.dul.socket
+    if wire is not None:
+        setattr(wire, "recv", _BoundedReader(association, wire, limits))  # noqa: B010
+
+
+class _BoundedReader:
+    """Stands in for `AssociationSocket.recv` of one connection."""
+
+    def __init__(self, association: Association, wire: AssociationSocket, limits: Limits) -> None:
+        self._association = association
+        self._wire = wire
+        self._limits = limits
+
+    def __call__(self, nr_bytes: int) -> bytearray:
+        connection = self._wire.socket
+        if connection is None:
+            return bytearray()
+        excess = self._excess(nr_bytes)
+        if excess:
+            return self._hang_up(connection, excess)
+        buffer = bytearray(nr_bytes)
+        view = memoryview(buffer)
+        deadline = time.monotonic() + self._limits.pdu_seconds
+        read = 0
+        while read < nr_bytes:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                count = connection.recv_into(view[read:])
+            except TimeoutError:
+                return self._hang_up(
+                    connection, f"a PDU took longer than {self._limits.pdu_seconds:g} s"
+                )
+            if count == 0:
+                break
+            read += count
+        view.release()
+        del buffer[read:]
+        return buffer
+
+    def _excess(self, nr_bytes: int) -> str:
+        if nr_bytes > self._limits.pdu_bytes:
+            return f"it announced a PDU of {nr_bytes} bytes, at most {self._limits.pdu_bytes} pass"
+        dimse = self._association.dimse
+        if dimse.msg_queue.qsize() > MOST_WAITING_REQUESTS:
+            return "it sent requests without waiting for the answers"
+        message = dimse.message
+        data_set = None if message is None else message.data_set
+        if data_set is not None and data_set.tell() > self._limits.object_bytes:
+            return f"its object is larger than scp.maximum_object_bytes {self._limits.object_bytes}"
+        return ""
+
+    def _hang_up(self, connection: socket.socket, why: str) -> bytearray:
+        LOGGER.warning(
+            "connection closed: %s", why, extra={"peer": self._association.requestor.address}
+        )
+        # Nothing more is read; the short answer makes pynetdicom see a closed connection.
+        self._wire.socket = None
+        connection.close()
+        return bytearray()

@@ -1,0 +1,67 @@
+"""Why an object is not accepted, and what its sender is told (PS3.4 B.2.3, PS3.7 annex C)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from dicomnode.domain import InstanceHeader
+from dicomnode.scp.uids import is_uid
+
+
+class Reason(StrEnum):
+    """Stable: they name folders of the quarantine and stand in the database."""
+
+    UNREADABLE = "unreadable"
+    BAD_UID = "bad_uid"
+    MISMATCH = "mismatch"
+    WRONG_CONTEXT = "wrong_context"
+    CONFLICT = "conflict"
+    OUT_OF_SPACE = "out_of_space"
+    NOT_STORED = "not_stored"
+
+
+# Status and Error Comment (0000,0902): LO, at most 64 characters.
+REFUSALS: dict[Reason, tuple[int, str]] = {
+    Reason.UNREADABLE: (0xC000, "The data set can't be read or is cut off"),
+    Reason.BAD_UID: (0xC001, "A UID of the object is not a UID"),
+    Reason.CONFLICT: (0xC002, "Another object with this SOP Instance UID is stored here"),
+    Reason.MISMATCH: (0xA900, "The UIDs of data set and command set differ"),
+    Reason.WRONG_CONTEXT: (0x0122, "The SOP class is not that of the presentation context"),
+    Reason.OUT_OF_SPACE: (0xA700, "No space left, send again later"),
+    Reason.NOT_STORED: (0x0110, "The object could not be written, send again later"),
+}
+
+
+class RefusedObjectError(Exception):
+    """An object that is answered with a failure; its bytes go to the quarantine."""
+
+    def __init__(
+        self, reason: Reason, sentence: str = "", header: InstanceHeader | None = None
+    ) -> None:
+        super().__init__(sentence or REFUSALS[reason][1])
+        self.reason = reason
+        self.header = header
+
+
+def require_consistent(
+    header: InstanceHeader,
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    context_sop_class_uid: str,
+) -> None:
+    """The UIDs are UIDs, and those of the command set (given by name) are the data set's."""
+    uids = (
+        header.sop_instance_uid,
+        header.series_instance_uid,
+        header.study_instance_uid,
+        header.sop_class_uid,
+        sop_instance_uid,
+        sop_class_uid,
+    )
+    if not all(is_uid(uid) for uid in uids):
+        raise RefusedObjectError(Reason.BAD_UID)
+    if (header.sop_instance_uid, header.sop_class_uid) != (sop_instance_uid, sop_class_uid):
+        raise RefusedObjectError(Reason.MISMATCH)
+    if sop_class_uid != context_sop_class_uid:
+        raise RefusedObjectError(Reason.WRONG_CONTEXT)
