@@ -6,19 +6,20 @@ import hashlib
 import logging
 import os
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from dicomnode import __version__
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.header import number
-from dicomnode.dicom.segment_codes import SEGMENTS
+from dicomnode.dicom.segment_codes import PRIVATE_SCHEME, SEGMENTS
 from dicomnode.dicom.series import SourceSeries
 from dicomnode.dicom.source_images import clean_source_images, valid_date_and_time
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, result_uid
@@ -49,40 +50,59 @@ def write_segmentation(
     shape, and for an empty one unless `settings.send_empty`.
     """
     _check(mask, source, kind, settings)
-    images, repaired = clean_source_images(source)
-    if repaired:
-        logger.warning(
-            "source header repaired for SEG",
-            extra={"series": source.series_instance_uid, "repaired": repaired},
-        )
+    seg = _build(mask, source, kind, model, settings, series_instance_uid, sop_instance_uid)
+    seg.InstanceNumber = instance_number
+    _keep_segment_number_per_frame(seg)
+    _make_reproducible(seg, source)
+    if source.frame_of_reference_uid is None:
+        del seg.FrameOfReferenceUID
+        del seg.PositionReferenceIndicator
+    return SegmentationFile(kind, sop_instance_uid, series_instance_uid, out, _save(seg, out))
+
+
+def _build(
+    mask: NDArray[np.uint8],
+    source: SourceSeries,
+    kind: SegmentKind,
+    model: ModelIdentity,
+    settings: SegmentationSettings,
+    series_instance_uid: str,
+    sop_instance_uid: str,
+) -> Dataset:
+    clean = clean_source_images(source)
+    if clean.repairs:
+        context = {"series": source.series_instance_uid, "repairs": clean.repairs}
+        logger.warning("source header repaired for SEG", extra=context)
+    segment = SEGMENTS[kind]
+    private = segment.type.scheme_designator == PRIVATE_SCHEME
     try:
         seg = hd.seg.Segmentation(
-            source_images=images,
+            source_images=clean.images,
             pixel_array=mask.astype(bool, copy=False),
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[_describe(kind, model)],
             series_instance_uid=series_instance_uid,
             series_number=_series_number(source, settings),
             sop_instance_uid=sop_instance_uid,
-            instance_number=instance_number,
+            instance_number=1,
             manufacturer="dicomnode",
             manufacturer_model_name="dicomnode",
-            software_versions=version("dicomnode"),
+            software_versions=__version__,
             device_serial_number=model.sha256[:16] or "unknown",
             content_label=kind.name,
-            content_description=SEGMENTS[kind].label,
-            content_creator_name="dicomnode",
+            content_description=segment.label,
+            content_creator_name="Dicomnode^Automatic",
             series_description=settings.series_description,
+            coding_schemes=[_private_scheme()] if private else None,
+            pixel_measures=_pixel_measures(source),
             transfer_syntax_uid=ExplicitVRLittleEndian,
             omit_empty_frames=bool(mask.any()),
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise SegmentationError(f"the {kind} SEG could not be made: {error}") from error
-    _make_reproducible(seg, source)
-    if source.frame_of_reference_uid is None:
-        del seg.FrameOfReferenceUID
-        del seg.PositionReferenceIndicator
-    return SegmentationFile(kind, sop_instance_uid, series_instance_uid, out, _save(seg, out))
+    # Names bypass highdicom, which would write an unusual one into its log.
+    seg.PatientName, seg.ReferringPhysicianName = clean.patient_name, clean.referring_physician
+    return seg
 
 
 def _check(
@@ -114,6 +134,37 @@ def _describe(kind: SegmentKind, model: ModelIdentity) -> hd.seg.SegmentDescript
     )
 
 
+def _private_scheme() -> CodingSchemeIdentificationItem:
+    return CodingSchemeIdentificationItem(
+        PRIVATE_SCHEME,
+        name="dicomnode private codes",
+        responsible_organization="dicomnode",
+    )
+
+
+def _pixel_measures(source: SourceSeries) -> hd.PixelMeasuresSequence:
+    """Slice thickness as the scanner says; the spacing only where it is the same everywhere."""
+    geometry = source.geometry
+    thickness = number(source.datasets[0], "SliceThickness")
+    return hd.PixelMeasuresSequence(
+        pixel_spacing=[float(item) for item in source.datasets[0].PixelSpacing],
+        slice_thickness=thickness or round(geometry.slice_spacing_mm, 6),
+        spacing_between_slices=(
+            round(geometry.slice_spacing_mm, 6) if geometry.is_evenly_spaced else None
+        ),
+    )
+
+
+def _keep_segment_number_per_frame(seg: Dataset) -> None:
+    """highdicom shares what is equal in all frames; dcmjs and older viewers look for the
+    Segment Identification (PS3.3 C.8.20.3.1) in each frame only."""
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    if "SegmentIdentificationSequence" in shared:
+        for item in seg.PerFrameFunctionalGroupsSequence:
+            item.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
+        del shared.SegmentIdentificationSequence
+
+
 def _series_number(source: SourceSeries, settings: SegmentationSettings) -> int:
     """The source's number plus an offset, within what VR IS and viewers can hold."""
     given = int(number(source.datasets[0], "SeriesNumber") or 0)
@@ -131,12 +182,15 @@ def _make_reproducible(seg: Dataset, source: SourceSeries) -> None:
     for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
         if keyword in seg:
             delattr(seg, keyword)
+    for item in seg.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in item:
+            del item.ContributionDateTime
     organization = result_uid(seg.SOPInstanceUID, "dimension organization")
     for sequence in (seg.DimensionOrganizationSequence, seg.DimensionIndexSequence):
         for item in sequence:
             item.DimensionOrganizationUID = organization
     seg.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    seg.file_meta.ImplementationVersionName = f"DICOMNODE_{version('dicomnode')}"[:16]
+    seg.file_meta.ImplementationVersionName = f"DICOMNODE_{__version__}"[:16]
 
 
 def _save(seg: Dataset, out: Path) -> str:

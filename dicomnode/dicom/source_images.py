@@ -7,12 +7,12 @@ highdicom stops at both. What is copied into the SEG is therefore made here, ele
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.sequence import Sequence
-from pydicom.valuerep import DA, TM
+from pydicom.valuerep import DA, TM, PersonName
 
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import PARSE_ERRORS, read_data_set, text, value
@@ -35,6 +35,13 @@ _TYPE_2 = (
 _COPIED = (
     "StudyDescription",
     "IssuerOfPatientID",
+    "PatientBirthTime",
+    "EthnicGroup",
+    "OtherPatientIDs",
+    "PatientComments",
+    "AdditionalPatientHistory",
+    "Occupation",
+    "PregnancyStatus",
     "PatientAge",
     "PatientSize",
     "PatientWeight",
@@ -92,12 +99,24 @@ def valid_date_and_time(source: SourceSeries) -> tuple[str, str]:
     return "19700101", "000000"
 
 
-def clean_source_images(source: SourceSeries) -> tuple[list[Dataset], list[str]]:
-    """One small data set per slice, and sentences on what had to be filled in or dropped.
+@dataclass(frozen=True)
+class CleanSourceImages:
+    """`images` have no names in them; `repairs` are sentences on what was filled or dropped."""
+
+    images: list[Dataset]
+    patient_name: str
+    referring_physician: str
+    repairs: tuple[str, ...]
+
+
+def clean_source_images(source: SourceSeries) -> CleanSourceImages:
+    """One small data set per slice, in the order of the slices.
 
     A missing Frame of Reference UID is filled in, for highdicom only; the SEG loses it again.
     """
-    shared, repaired = _patient_and_study(source.paths[0])
+    shared, repairs = _patient_and_study(source.paths[0])
+    patient, physician = str(shared.PatientName), str(shared.ReferringPhysicianName)
+    shared.PatientName = shared.ReferringPhysicianName = ""
     frame_of_reference = source.frame_of_reference_uid or stand_in_frame_of_reference(source)
     images = []
     for index, ds in enumerate(source.datasets):
@@ -112,7 +131,7 @@ def clean_source_images(source: SourceSeries) -> tuple[list[Dataset], list[str]]
         image.PositionReferenceIndicator = ""
         _set_geometry(image, ds, source.geometry, index)
         images.append(image)
-    return images, repaired
+    return CleanSourceImages(images, patient, physician, tuple(repairs))
 
 
 def stand_in_frame_of_reference(source: SourceSeries) -> str:
@@ -135,7 +154,7 @@ def _patient_and_study(path: Path) -> tuple[Dataset, list[str]]:
     for keyword in (*_TYPE_2, *_COPIED):
         if (found := value(ds, keyword)) is not None:
             if _is_valid(keyword, str(found)):
-                setattr(shared, keyword, found if isinstance(found, Sequence) else _decoded(found))
+                setattr(shared, keyword, _decoded(found))
                 continue
             repaired.append(f"{keyword} has an invalid value and is empty in the SEG")
         elif keyword in _TYPE_2 and keyword not in ds:
@@ -145,9 +164,11 @@ def _patient_and_study(path: Path) -> tuple[Dataset, list[str]]:
     return shared, repaired
 
 
-def _decoded(found: object) -> str | list[str]:
+def _decoded(found: object) -> object:
     """Text in Unicode, whatever character set it came in: the SEG is written in UTF-8."""
-    return list(map(str, found)) if isinstance(found, MultiValue) else str(found)
+    if isinstance(found, MultiValue):
+        return list(map(_decoded, found))
+    return str(found) if isinstance(found, (str, PersonName)) else found
 
 
 def _is_valid(keyword: str, given: str) -> bool:

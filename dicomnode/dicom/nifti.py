@@ -1,0 +1,130 @@
+"""NIfTI files as volumes, and masks back on the same grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from dicomnode.dicom.checks import MINIMUM_SLICES, refuse
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.pixels import MAXIMUM_VOXELS
+from dicomnode.dicom.volume import Volume
+from dicomnode.domain import RefusalCode
+
+# What nibabel raises on a broken file, beside its own.
+_READ_ERRORS = (ImageFileError, OSError, EOFError, ValueError, TypeError, KeyError, MemoryError)
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_RIGHT_ANGLE = 1e-3
+
+
+def read_nifti(path: Path) -> Volume:
+    """A 3D NIfTI-1 or NIfTI-2 file; its k, j, i axes become slice, row, column.
+
+    Raises `SeriesRefusedError` where it is no single gray volume or says nothing of orientation.
+    """
+    try:
+        image = _load(path)
+        shape = tuple(int(size) for size in image.shape)
+        _check_shape(shape, image.get_data_dtype())  # type: ignore[no-untyped-call]
+        affine = _orientation(image)
+        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
+    except _READ_ERRORS as error:
+        refuse(RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {error}")
+    array = values.transpose(2, 1, 0)
+    if _is_reversed(affine):
+        array = array[::-1]
+    array = np.ascontiguousarray(array)
+    broken = ~np.isfinite(array)
+    if broken.any():
+        array[broken] = array[~broken].min() if not broken.all() else 0.0
+    return Volume(array, _geometry(affine, shape), modality="")
+
+
+def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
+    """A mask (slice, row, column) of `read_nifti(like)` as uint8 on the grid of `like`."""
+    image = _load(like)
+    affine = _orientation(image)
+    voxels = (mask[::-1] if _is_reversed(affine) else mask).transpose(2, 1, 0)
+    if voxels.shape != tuple(image.shape[:3]):
+        raise ValueError(f"mask has shape {voxels.shape}, {like.name} {image.shape}")
+    header = image.header.copy()  # type: ignore[no-untyped-call]
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    result = nib.Nifti1Image(voxels.astype(np.uint8), image.affine, header)  # type: ignore[no-untyped-call]
+    result.to_filename(out)
+
+
+def _load(path: Path) -> nib.Nifti1Image:
+    """Nifti2Image is one too; other formats that nibabel knows say less about orientation."""
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Image):
+        raise ValueError(f"it is a {type(image).__name__}")
+    return image
+
+
+def _check_shape(shape: tuple[int, ...], kind: np.dtype[np.generic]) -> None:
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+        refuse(
+            RefusalCode.NOT_VOLUMETRIC,
+            f"the file holds an array of {' x '.join(map(str, shape))}, not one volume",
+            "dim",
+            shape,
+        )
+    if min(shape[:3]) < MINIMUM_SLICES:
+        refuse(
+            RefusalCode.TOO_FEW_SLICES,
+            f"{min(shape[:3])} slices are too few for a volume; it takes {MINIMUM_SLICES}",
+            "dim",
+            shape,
+        )
+    if int(np.prod(shape[:3], dtype=np.int64)) > MAXIMUM_VOXELS:
+        refuse(RefusalCode.UNREADABLE_PIXELS, "more voxels than the node reads", "dim", shape)
+    if kind.fields is not None or kind.kind not in "iuf":
+        refuse(RefusalCode.NOT_MONOCHROME, "the voxels are not gray values", "datatype", [kind])
+
+
+def _orientation(image: nib.Nifti1Image) -> NDArray[np.float64]:
+    """(i, j, k, 1) to LPS millimetres."""
+    header = image.header
+    if not (header["qform_code"] or header["sform_code"]):
+        refuse(
+            RefusalCode.NO_GEOMETRY,
+            "neither qform nor sform is set, so left, front and top are unknown",
+            "qform_code, sform_code",
+            [0, 0],
+        )
+    affine = _RAS_TO_LPS @ image.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        refuse(RefusalCode.NO_GEOMETRY, "the affine is not invertible", "srow_x, srow_y, srow_z")
+    unit = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
+    if abs(float(unit[:, 0] @ unit[:, 1])) > _RIGHT_ANGLE:
+        refuse(
+            RefusalCode.NO_GEOMETRY,
+            "the first two axes are not at a right angle",
+            "srow_x, srow_y, srow_z",
+            [f"{float(unit[:, 0] @ unit[:, 1]):.4f}"],
+        )
+    return np.asarray(affine)
+
+
+def _is_reversed(affine: NDArray[np.float64]) -> bool:
+    """Slices have to grow along the normal, the cross product of the i and j directions."""
+    return float(np.linalg.det(affine[:3, :3])) < 0
+
+
+def _geometry(affine: NDArray[np.float64], shape: tuple[int, ...]) -> SliceGeometry:
+    spacing = np.linalg.norm(affine[:3, :2], axis=0)
+    steps = np.arange(shape[2])[:: -1 if _is_reversed(affine) else 1]
+    return SliceGeometry(
+        positions_mm=affine[:3, 3] + steps[:, None] * affine[:3, 2],
+        row_cosines=affine[:3, 0] / spacing[0],
+        column_cosines=affine[:3, 1] / spacing[1],
+        pixel_spacing_mm=(float(spacing[1]), float(spacing[0])),
+        rows=shape[1],
+        columns=shape[0],
+    )
