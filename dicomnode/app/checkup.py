@@ -6,8 +6,9 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from dicomnode.config import Settings
+from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.store import echo
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.models import load_manifest, models_folder, verify
@@ -60,15 +61,26 @@ def port(settings: Settings) -> Iterator[Finding]:
         try:
             probe.bind((settings.scp.host, settings.scp.port))
         except OSError as error:
-            taken = f"{where} can't be opened ({error.strerror}); is the node running already?"
-            yield Finding("port", False, taken)
+            yield _who_has_the_port(settings, error)
         else:
             yield Finding("port", True, f"{where} is free")
 
 
+def _who_has_the_port(settings: Settings, error: OSError) -> Finding:
+    where = f"{settings.scp.host}:{settings.scp.port}"
+    ourselves = DestinationSettings(
+        name="self", ae_title=settings.scp.ae_title, host=settings.scp.host, port=settings.scp.port
+    )
+    try:
+        echo(ourselves, settings.scp.ae_title)
+    except DicomnodeError:
+        return Finding("port", False, f"{where} can't be opened: {error.strerror}")
+    return Finding("port", True, f"{where}: the node is running and answers C-ECHO")
+
+
 def destinations(settings: Settings) -> Iterator[Finding]:
     if not settings.destinations and not settings.delivery.return_to_sender:
-        yield Finding("destinations", False, "none is configured: SEGs stay on this machine")
+        yield Finding("destinations", True, "none is configured: SEGs stay on this machine")
     for destination in settings.destinations:
         subject = f"destination {destination.name}"
         try:
@@ -104,7 +116,11 @@ def disk(settings: Settings) -> Iterator[Finding]:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    state = Database(settings.database_url).check()
+    found = Database(settings.database_url)
+    if found.is_sqlite and not Path(found.url.database or "").exists():
+        yield Finding("database", True, "none yet; the node makes it when it starts")
+        return
+    state = found.check()
     if state.is_current:
         yield Finding("database", True, f"reachable, schema {state.current}")
     else:

@@ -1,0 +1,1 @@
+"""The commands, one module per subject; the only code that prints."""

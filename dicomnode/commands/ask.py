@@ -1,0 +1,59 @@
+"""`status`, `gate`, `check`: questions to the node."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dicomnode.app import tables
+from dicomnode.commands.common import AsJson, Config, existing_database, out, quiet_settings, show
+from dicomnode.domain import GateOutcome
+from dicomnode.errors import DicomnodeError
+
+GATE_EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKNOWN_STUDY: 4}
+
+
+def status(
+    uid: Annotated[str | None, typer.Argument(help="A Study or Series Instance UID.")] = None,
+    json_: AsJson = False,
+    config: Config = None,
+) -> None:
+    """What the node knows: studies, series, verdicts with reasons, deliveries."""
+    from dicomnode.tracking.status import studies_status, study_status
+
+    with existing_database(quiet_settings(config)).read() as connection:
+        if uid is None:
+            studies = studies_status(connection)
+        else:
+            one = study_status(connection, uid)
+            studies = (one,) if one else ()
+    if uid is not None and not studies:
+        raise DicomnodeError(f"{uid}: no study and no series of this UID was received")
+    show(tables.status(studies), studies, json_)
+
+
+def gate(
+    study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    json_: AsJson = False,
+    config: Config = None,
+) -> None:
+    """May this study leave? Exit code 0 release, 3 hold, 4 unknown study."""
+    from dicomnode.gate.decision import decide
+    from dicomnode.tracking.findings import verdicts_of_study
+
+    settings = quiet_settings(config)
+    with existing_database(settings).read() as connection:
+        decision = decide(study_uid, verdicts_of_study(connection, study_uid), settings.gate)
+    show(tables.gate(decision), decision, json_)
+    raise typer.Exit(GATE_EXIT_CODES[decision.outcome])
+
+
+def check(config: Config = None) -> None:
+    """Does everything work: configuration, port, destinations, models, device, disk, database?"""
+    from dicomnode.app.checkup import examine_site
+
+    findings = examine_site(quiet_settings(config))
+    out.print(tables.findings(findings))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""What every command needs: the configuration, the database, consoles and a progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dicomnode.app import logs
+from dicomnode.config import Settings, load
+from dicomnode.domain import as_json
+from dicomnode.errors import DatabaseError
+from dicomnode.tracking.database import Database
+
+DEFAULT_CONFIG = Path("config.toml")
+
+out = Console()
+err = Console(stderr=True)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Default: ./config.toml, else the built-in values."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+
+
+def settings_of(config: Path | None, log_level: str | None = None) -> Settings:
+    """Read the configuration and begin to log; raises `ConfigurationError`."""
+    if config is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
+    settings = load(config)
+    logs.configure(log_level or settings.node.log_level)
+    return settings
+
+
+def quiet_settings(config: Path | None) -> Settings:
+    """For commands that a person reads: only warnings are logged."""
+    return settings_of(config, "WARNING")
+
+
+def existing_database(settings: Settings) -> Database:
+    """For questions: a wrong path must not look like a node that received nothing."""
+    database = Database(settings.database_url)
+    if not database.check().is_current:
+        raise DatabaseError("the database has another schema version: dicomnode db migrate")
+    return database
+
+
+def show(table: object, value: object, as_document: bool) -> None:
+    """The table for people, or the value as one JSON document."""
+    if as_document:
+        print(json.dumps(as_json(value), indent=2))
+    else:
+        out.print(table)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """On standard error, so that standard output can be read by a program."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
+        yield bar

@@ -1,0 +1,55 @@
+"""`examine`: folders and files, without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dicomnode.commands.common import Config, err, progress_bar, quiet_settings
+
+
+def examine(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders or files.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the masks go.")],
+    config: Config = None,
+) -> None:
+    """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per series."""
+    from dicomnode.app import batch
+    from dicomnode.inference.models import load_manifest, models_folder
+    from dicomnode.inference.nnunet import load_networks
+
+    settings = quiet_settings(config)
+    models = load_manifest(models_folder(settings.inference.models_folder))
+    out_folder.mkdir(parents=True, exist_ok=True)
+    with (
+        progress_bar() as bar,
+        (out_folder / "results.jsonl").open("w", encoding="utf-8") as results,
+    ):
+        task = bar.add_task("looking for series", total=None)
+        found = batch.find(paths, lambda files: bar.advance(task, files))
+        bar.update(task, description="loading the networks")
+        networks = load_networks(models, settings.inference)
+        total = len(found.revisions) + len(found.nifti) + len(found.unreadable)
+        bar.reset(task, total=total)
+
+        def report(line: dict[str, Any]) -> None:
+            text = json.dumps(line, ensure_ascii=True)
+            results.write(text + "\n")
+            results.flush()
+            print(text, flush=True)
+            bar.advance(task)
+
+        def stage(text: str) -> None:
+            bar.update(task, description=text)
+
+        tally = batch.examine_all(found, networks, settings, out_folder, report, stage)
+    err.print(
+        f"{tally.examined} examined, {tally.refused} refused, {tally.failed} failed; "
+        f"masks and results.jsonl are in {out_folder}",
+        highlight=False,
+    )
+    if not tally.complete:
+        raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""`serve`, `scp`, `work`, `demo`: the node and its roles."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicomnode import __version__
+from dicomnode.app import tables
+from dicomnode.app.notify import keep_watchdog_fed, notify
+from dicomnode.commands.common import Config, err, out, progress_bar, settings_of
+from dicomnode.tracking.database import Database
+
+
+def serve(config: Config = None) -> None:
+    """Run the node: receive, examine, deliver. Stops with Ctrl+C or SIGTERM."""
+    from dicomnode.app.supervisor import Supervisor
+
+    settings = settings_of(config)
+    stop = _stop_on_signals()
+    Database(settings.database_url).migrate()
+    where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
+
+    def ready() -> None:
+        notify("READY=1")
+        err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
+
+    Supervisor(config, stop).run(ready)
+
+
+def scp(config: Config = None) -> None:
+    """Run only the receiving role (systemd: dicomnode-scp.service)."""
+    from dicomnode.scp.server import serve as serve_scp
+
+    settings = settings_of(config)
+    stop = _stop_on_signals()
+    Database(settings.database_url).migrate()
+    keep_watchdog_fed(stop)
+    serve_scp(settings, ready=lambda: notify("READY=1"), stop=stop)
+
+
+def work(config: Config = None) -> None:
+    """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
+    from dicomnode.app.stages import make_stages
+    from dicomnode.jobs.worker import work as run_worker
+
+    settings = settings_of(config)
+    stop = _stop_on_signals()
+    database = Database(settings.database_url)
+    database.migrate()
+    finished = run_worker(
+        settings,
+        database,
+        make_stages(settings),
+        ready=lambda: notify("READY=1"),
+        stop=stop,
+        alive=lambda: notify("WATCHDOG=1"),
+    )
+    if not finished:  # a network can't be interrupted; its job is taken up by the next worker
+        os._exit(0)
+
+
+def demo(
+    out_folder: Annotated[Path, typer.Option("--out", help="A new folder.")] = Path("demo-out"),
+    send: Annotated[
+        Path | None, typer.Option("--send", exists=True, help="Your own DICOM folder.")
+    ] = None,
+) -> None:
+    """The whole node on this machine: a loopback PACS sends heads, SEGs and verdicts come back."""
+    from dicomnode.app.demo import Demo
+
+    with progress_bar() as bar:
+        task = bar.add_task("", total=None)
+        result = Demo(out_folder, send).run(lambda text: bar.update(task, description=text))
+    out.print(tables.demo(result))
+    out.print(tables.places(result), highlight=False)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

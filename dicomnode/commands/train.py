@@ -1,0 +1,94 @@
+"""`train` and `evaluate`: the networks from heads to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicomnode.commands.common import out, progress_bar
+
+app = typer.Typer(no_args_is_help=True, help="Train the starter networks, or your own.")
+
+Folder = Annotated[Path, typer.Argument(file_okay=False, help="The training set's folder.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="The same seed and settings give the same result.")]
+
+
+@app.command()
+def prepare(
+    sources: Annotated[list[Path], typer.Argument(exists=True, help="Folders of real heads.")],
+    folder: Annotated[Path, typer.Option("--out", help="The training set's folder.")],
+    variants: Annotated[int, typer.Option(min=1, help="How many volumes to make.")] = 440,
+    seed: Seed = 1,
+) -> None:
+    """Make a training set: real and drawn heads, simulated defacing, varied contrast."""
+    from dicomnode.training.prepare import prepare as make
+
+    with _steps() as progress:
+        make(sources, folder, seed=seed, variants=variants, progress=progress)
+
+
+@app.command()
+def run(
+    folder: Folder,
+    fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
+    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    device: Device = "cpu",
+    seed: Seed = 1,
+) -> None:
+    """Train one fold with nnU-Net's own trainer; run it again to go on after an interruption."""
+    from dicomnode.training.run import run as train
+
+    with _steps() as progress:
+        trained = train(
+            folder, fold=fold, epochs=epochs, device=device, seed=seed, progress=progress
+        )
+    out.print(str(trained), highlight=False)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    models: Annotated[Path, typer.Option("--out", help="The models folder to write.")],
+    fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
+) -> None:
+    """Write the three networks as ordinary nnU-Net folders, with cards and manifest."""
+    from dicomnode.inference.models import pin
+    from dicomnode.training.export import export as write
+    from dicomnode.training.run import training_folder
+
+    for path in write(training_folder(folder), models, fold=fold):
+        out.print(str(path), highlight=False)
+    pin(models)
+
+
+def evaluate(
+    models: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Models folder.")],
+    cases: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Training set.")],
+    results: Annotated[Path, typer.Option("--out", help="Where CSV and JSON go.")],
+    person: Annotated[
+        list[str] | None, typer.Option(help="Only cases of this person; may be repeated.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Judge networks on whole scans: Dice, millilitres, verdicts, per case."""
+    from dicomnode.training.evaluate import evaluate as judge
+
+    with _steps() as progress:
+        judge(models, cases, results, persons=person, device=device, progress=progress)
+    out.print(f"scores are in {results}", highlight=False)
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    with progress_bar() as bar:
+        task = bar.add_task("")
+
+        def progress(step: str, done: int, total: int) -> None:
+            bar.update(task, description=step, completed=done, total=total)
+
+        yield progress
