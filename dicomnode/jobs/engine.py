@@ -15,6 +15,7 @@ from dicomnode.domain import DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import WORKFLOW_VERSION, JobQueue, Lane, Stage, deadline
+from dicomnode.jobs.set_aside import set_aside_sentence
 from dicomnode.tracking import deliveries, series
 from dicomnode.tracking.database import Database
 
@@ -105,8 +106,7 @@ def cancel(database: Database, job_id: str) -> None:
 
 @contextmanager
 def _queue(database: Database) -> Iterator[JobQueue]:
-    database.migrate()
-    lanes.migrate(database)
+    lanes.migrate(database)  # a node that has never worked has no jobs yet, and no tables for them
     queue = JobQueue(database)
     try:
         yield queue
@@ -132,9 +132,7 @@ def _find(client: DBOSClient, workflow_id: str) -> WorkflowStatus:
 
 def _examinations(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
     """Without `everything`, a failure that a newer revision has overtaken is left out too."""
-    found = client.list_workflows(
-        name=Stage.EXAMINE.value, status=None if everything else _OPEN, load_output=False
-    )
+    found = client.list_workflows(name=Stage.EXAMINE.value, status=None if everything else _OPEN)
     if everything:
         return [_examination(status) for status in found]
     with database.read() as connection:
@@ -168,14 +166,6 @@ def _error(status: WorkflowStatus) -> str:
     return str(status.error) if status.error is not None else ""
 
 
-def set_aside_sentence(status: WorkflowStatus) -> str:
-    """What people read of a job that the engine doesn't start any more."""
-    return (
-        f"set aside: its worker died {status.recovery_attempts} times while it ran; look into "
-        "the log for the reason, then retry the job"
-    )
-
-
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
     attempts = _newest_attempts(client)
     states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
@@ -204,9 +194,7 @@ def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
 
 def _newest_attempts(client: DBOSClient) -> dict[int, WorkflowStatus]:
     """By delivery: the attempt that counts, where the engine has one that did not end well."""
-    found = client.list_workflows(
-        name=Stage.DELIVER.value, status=_OPEN, load_input=False, load_output=False
-    )
+    found = client.list_workflows(name=Stage.DELIVER.value, status=_OPEN, load_input=False)
     return {_delivery_key(status)[0]: status for status in sorted(found, key=_delivery_key)}
 
 
@@ -221,7 +209,7 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
         workflow_id_prefix=f"{Stage.DELIVER}:{delivery_id}:", load_input=False, load_output=False
     )
     if not found:
-        raise JobError(f"there is no job {Stage.DELIVER}:{delivery_id}")
+        raise JobError(f"there is no job deliver:{delivery_id}; `dicomnode jobs list` shows them")
     return sorted(found, key=_delivery_key)
 
 

@@ -12,6 +12,7 @@ from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.recovery import recover_the_dead
+from dicomnode.jobs.set_aside import record_set_aside
 from dicomnode.jobs.watch import enqueue_complete_series
 from dicomnode.jobs.workflows import Stages, Workflows
 from dicomnode.tracking.database import Database
@@ -78,6 +79,8 @@ class _Rounds:
         models_digest: str,
     ) -> None:
         self._watched = (settings, database, spool, queue, models_digest)
+        self._database = database
+        self._queue = queue
         self._lock = lock
         self._recovered_at = time.monotonic()
 
@@ -93,4 +96,5 @@ class _Rounds:
     def recover(self) -> None:
         self._lock.hold()
         recover_the_dead(self._lock)
+        record_set_aside(self._queue.client, self._database)
         self._recovered_at = time.monotonic()

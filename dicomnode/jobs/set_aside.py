@@ -1,0 +1,61 @@
+"""Poison: jobs that took their worker down so often that the engine starts them no more.
+
+Without this they would stand as "being examined" and "pending" for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from dbos import DBOSClient, WorkflowStatus
+
+from dicomnode.domain import DeliveryState
+from dicomnode.jobs.lanes import Stage
+from dicomnode.tracking import deliveries, examinations
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.findings import SeriesState, findings
+from dicomnode.tracking.schema import revisions
+
+log = logging.getLogger("dicomnode.jobs")
+
+SET_ASIDE = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
+_UNDER_WAY = (SeriesState.WAITING, SeriesState.EXAMINING)
+
+
+def set_aside_sentence(status: WorkflowStatus) -> str:
+    """What people read of a job that the engine doesn't start any more."""
+    starts = (status.recovery_attempts or 1) - 1  # the last one was counted and not made
+    return (
+        f"set aside: its worker died {starts} times while it ran; look into the log for the "
+        "reason, then retry the job"
+    )
+
+
+def record_set_aside(client: DBOSClient, database: Database) -> None:
+    """Say in the tracking database what the engine has given up; repeating it changes nothing."""
+    for status in client.list_workflows(status=SET_ASIDE, load_output=False):
+        assert status.input is not None
+        key, sentence = int(status.input["args"][0]), set_aside_sentence(status)
+        if status.name == Stage.EXAMINE:
+            recorded = _examination(database, key, sentence)
+        else:
+            recorded = _delivery(database, key, sentence)
+        if recorded:
+            log.error("job set aside", extra={"job": status.workflow_id})
+
+
+def _examination(database: Database, revision_id: int, sentence: str) -> bool:
+    with database.begin() as connection:
+        found = findings(connection, revisions.c.id == revision_id)
+        under_way = any(finding.state in _UNDER_WAY for finding in found)
+        if under_way:
+            examinations.record_failure(connection, revision_id, sentence)
+    return under_way
+
+
+def _delivery(database: Database, delivery_id: int, sentence: str) -> bool:
+    with database.begin() as connection:
+        pending = deliveries.load(connection, delivery_id).state is DeliveryState.PENDING
+        if pending:
+            deliveries.mark_refused(connection, delivery_id, sentence)
+    return pending

@@ -1,0 +1,216 @@
+"""From a received series to a delivered SEG, on the real engine; what fails is seen and retried."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from dicomnode.domain import Examination, Refusal, RefusalCode, Revision
+from dicomnode.errors import JobError, ModelError
+from dicomnode.jobs.engine import JobState, cancel, retry
+from tests import small_node
+from tests.integration.jobs.conftest import Node, pacs, until
+from tests.storage_peer import storage_peer
+
+MakeNode = Callable[..., Node]
+
+
+def test_a_complete_series_is_examined_and_its_segs_are_delivered(
+    make_node: MakeNode, database_url: str
+) -> None:
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port), url=database_url)
+        series = [node.put("a"), node.put("b")]
+        with node.working():
+            until(lambda: node.states() == ["delivered"] * 4)
+    assert set(peer.received.values()) == {1}
+    assert len(peer.received) == 4
+    assert {s.series_instance_uid for study in node.status() for s in study.series} == set(series)
+    assert all(study.verdict == "DEFACED" for study in node.status())
+    assert node.jobs() == []
+    assert {job.state for job in node.jobs(everything=True)} == {JobState.DONE}
+
+
+def test_what_was_examined_is_not_examined_again_after_a_restart(make_node: MakeNode) -> None:
+    examined: list[Revision] = []
+    node = make_node()
+    stages = small_node.stages(node.settings)
+
+    def examine(revision: Revision) -> Examination:
+        examined.append(revision)
+        return stages.examine(revision)
+
+    node.put("a")
+    for _ in range(2):
+        with node.working(replace(stages, examine=examine)):
+            until(lambda: bool(node.status()) and node.status()[0].verdict != "")
+            node.put("a")  # sent again
+            time.sleep(0.5)
+    assert len(examined) == 1
+
+
+def test_a_late_slice_makes_a_new_examination(make_node: MakeNode) -> None:
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a", slices=3)
+        with node.working():
+            until(lambda: len(peer.received) == 2)
+            node.put("a", slices=1, first=3)
+            until(lambda: len(peer.received) == 4)
+            until(lambda: node.status()[0].verdict == "DEFACED")
+    assert node.status()[0].series[0].revision == 2
+
+
+def test_a_destination_that_was_down_gets_everything_when_it_is_back(
+    make_node: MakeNode, database_url: str, free_port: int
+) -> None:
+    node = make_node(pacs(free_port), url=database_url)
+    node.put("a")
+    with node.working():
+        until(lambda: [job.state for job in node.jobs()] == [JobState.WAITING_TO_RETRY] * 2)
+        waiting = node.jobs()[0]
+        assert waiting.next_attempt_at is not None
+        assert f"pacs (PACS at 127.0.0.1:{free_port}) does not accept" in waiting.error
+        with storage_peer(free_port) as peer:
+            until(lambda: node.states() == ["delivered"] * 2)
+    assert set(peer.received.values()) == {1}
+
+
+def test_a_delivery_gives_up_after_its_time_and_a_person_can_retry_it(
+    make_node: MakeNode, free_port: int
+) -> None:
+    node = make_node(pacs(free_port), delivery={"give_up_after_hours": 0.5 / 3600})
+    node.put("a")
+    with node.working():
+        until(lambda: node.states() == ["refused"] * 2)
+        assert all("gave up after" in job.error for job in node.jobs())
+        assert {job.state for job in node.jobs()} == {JobState.FAILED}
+        with storage_peer(free_port):
+            for job in node.jobs():
+                retry(node.settings, node.database, job.id)
+            until(lambda: node.states() == ["delivered"] * 2)
+
+
+def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode) -> None:
+    with storage_peer(statuses=[0xA900, 0xC000]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["refused"] * 2)
+            assert {job.error[-3:] for job in node.jobs()}
+            assert sum("0xA900" in job.error for job in node.jobs()) == 1
+            for job in node.jobs():
+                retry(node.settings, node.database, job.id)
+            until(lambda: node.states() == ["delivered"] * 2)
+    assert [delivery.attempts for delivery in node.status()[0].series[0].deliveries] == [2, 2]
+
+
+def test_a_waiting_delivery_is_tried_at_once_when_a_person_asks(
+    make_node: MakeNode, free_port: int
+) -> None:
+    later = {"first_retry_seconds": 600.0, "longest_retry_seconds": 600.0}
+    node = make_node(pacs(free_port), delivery=later)
+    node.put("a")
+    with node.working():
+        until(lambda: [job.state for job in node.jobs()] == [JobState.WAITING_TO_RETRY] * 2)
+        with storage_peer(free_port):
+            for job in node.jobs():
+                retry(node.settings, node.database, job.id)
+            until(lambda: node.states() == ["delivered"] * 2)
+
+
+def test_a_cancelled_delivery_is_not_sent(make_node: MakeNode, free_port: int) -> None:
+    node = make_node(pacs(free_port))
+    node.put("a")
+    with node.working():
+        until(lambda: len(node.jobs()) == 2 and node.states() == ["pending"] * 2)
+        for job in node.jobs():
+            cancel(node.database, job.id)
+        with storage_peer(free_port) as peer:
+            time.sleep(2)
+    assert node.states() == ["cancelled"] * 2
+    assert not peer.received
+    with pytest.raises(JobError, match="has ended"):
+        cancel(node.database, "deliver:1")
+
+
+def test_an_examination_that_fails_is_listed_and_can_be_retried(make_node: MakeNode) -> None:
+    node = make_node()
+    good = small_node.stages(node.settings)
+    broken = True
+
+    def examine(revision: Revision) -> Examination:
+        if broken:
+            raise ModelError("the face network has another SHA-256 than its manifest")
+        return good.examine(revision)
+
+    uid = node.put("a")
+    with node.working(replace(good, examine=examine)):
+        until(lambda: [job.state for job in node.jobs()] == [JobState.FAILED])
+        (job,) = node.jobs()
+        assert job.subject == uid
+        assert job.error == "the face network has another SHA-256 than its manifest"
+        assert node.status()[0].series[0].failure == job.error
+        assert node.status()[0].verdict == ""
+        broken = False
+        retry(node.settings, node.database, job.id)
+        until(lambda: node.status()[0].verdict == "DEFACED")
+        until(lambda: node.jobs() == [])
+
+
+def test_a_refused_series_is_no_failure(make_node: MakeNode) -> None:
+    node = make_node()
+    refusal = Refusal(RefusalCode.LOCALIZER, "a localizer is no volume")
+
+    def examine(revision: Revision) -> Examination:
+        return Examination(revision.digest, refusal=refusal)
+
+    node.put("a")
+    with node.working(replace(small_node.stages(node.settings), examine=examine)):
+        until(lambda: node.status()[0].series[0].refusal_code == "LOCALIZER")
+        until(lambda: [job.state for job in node.jobs(everything=True)] == [JobState.DONE])
+    assert node.jobs() == []
+
+
+def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: MakeNode) -> None:
+    node = make_node()
+    slow = small_node.stages(node.settings, lambda: 1.0)
+    node.put("a")
+    node.put("b")
+    with node.working(slow):
+        one_of_each = {JobState.RUNNING, JobState.WAITING}
+        until(lambda: {job.state for job in node.jobs()} == one_of_each)
+        (waiting,) = (job for job in node.jobs() if job.state is JobState.WAITING)
+        cancel(node.database, waiting.id)
+        until(lambda: node.jobs() == [])
+        assert sorted(study.verdict for study in node.status()) == ["", "DEFACED"]
+        retry(node.settings, node.database, waiting.id)
+        until(lambda: [study.verdict for study in node.status()] == ["DEFACED"] * 2)
+
+
+@pytest.mark.parametrize("job_id", ["examine:1.2.3:d:m", "deliver:77", "deliver:x", "nothing"])
+def test_an_unknown_job_is_told(make_node: MakeNode, job_id: str) -> None:
+    node = make_node()
+    with pytest.raises(JobError, match="jobs list"):
+        retry(node.settings, node.database, job_id)
+    with pytest.raises(JobError, match="jobs list"):
+        cancel(node.database, job_id)
+
+
+def test_a_node_that_never_worked_has_no_jobs(make_node: MakeNode) -> None:
+    assert make_node().jobs(everything=True) == []
+
+
+def test_stopping_does_not_wait_for_a_long_examination(make_node: MakeNode) -> None:
+    node = make_node()
+    node.put("a")
+    began = time.monotonic()
+    with node.working(small_node.stages(node.settings, lambda: 12.0)):
+        until(lambda: JobState.RUNNING in [job.state for job in node.jobs()])
+        began = time.monotonic()
+    assert time.monotonic() - began < 11
+    with node.working():
+        until(lambda: node.status()[0].verdict == "DEFACED")

@@ -1,0 +1,143 @@
+"""A node whose examinations are small: real spool, database, engine and DICOM, no network.
+
+Run as a program it is a worker process, to be killed: `python -m tests.small_node CONFIG.toml`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage
+
+from dicomnode import config
+from dicomnode.delivery.store import send
+from dicomnode.dicom.uids import result_uid
+from dicomnode.domain import (
+    Examination,
+    InstanceHeader,
+    Revision,
+    SegmentationFile,
+    SegmentKind,
+    StoredInstance,
+    Verdict,
+    VerdictKind,
+)
+from dicomnode.jobs.worker import work
+from dicomnode.jobs.workflows import Stages
+from dicomnode.tracking import instances
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
+
+KINDS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
+MODELS = "0123456789abcdef" * 4
+
+
+def put_series(
+    settings: config.Settings, database: Database, name: str, slices: int = 3, first: int = 0
+) -> str:
+    """Receive a series a minute ago, one study each; returns its Series Instance UID."""
+    series_uid = result_uid("series", name)
+    spool = Spool(settings.spool_folder)
+    spool.prepare()
+    rows = [_put_instance(spool, name, series_uid, first + number) for number in range(slices)]
+    with database.begin() as connection:
+        instances.add(connection, rows)
+    return series_uid
+
+
+def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> StoredInstance:
+    uid = result_uid("instance", name, str(number))
+    content = f"{name} {number}".encode()
+    stored = spool.store(uid, b"meta", content)
+    return StoredInstance(
+        header=InstanceHeader(
+            CTImageStorage, uid, result_uid("study", name), series_uid, ExplicitVRLittleEndian, "CT"
+        ),
+        name=stored.name,
+        size_bytes=stored.size_bytes,
+        file_sha256=stored.file_sha256,
+        pixel_sha256=hashlib.sha256(content).hexdigest(),
+        received_at=datetime.now(UTC) - timedelta(minutes=1),
+        calling_ae_title="SCANNER",
+        peer_address="127.0.0.1",
+    )
+
+
+def examine(revision: Revision, out: Path, seconds: float = 0.0) -> Examination:
+    """Two SEGs with the UIDs that the real examination would give them, and a verdict."""
+    assert all(path.is_file() for path in revision.paths)
+    time.sleep(seconds)
+    files = tuple(_segmentation(revision, kind, out) for kind in KINDS)
+    verdict = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
+    return Examination(revision.digest, verdict=verdict, segmentations=files)
+
+
+def _segmentation(revision: Revision, kind: SegmentKind, out: Path) -> SegmentationFile:
+    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS, kind)
+    series_uid = result_uid(revision.series_instance_uid, revision.digest, "seg")
+    path = out / f"{hashlib.sha256(uid.encode()).hexdigest()}.dcm"
+    write_seg(path, uid, series_uid)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return SegmentationFile(kind, uid, series_uid, path, sha256)
+
+
+def write_seg(path: Path, uid: str, series_uid: str) -> Path:
+    """The smallest object that a peer takes for a SEG."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SegmentationStorage
+    meta.MediaStorageSOPInstanceUID = uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    data_set.SOPClassUID = SegmentationStorage
+    data_set.SOPInstanceUID = uid
+    data_set.StudyInstanceUID = result_uid("study", series_uid)
+    data_set.SeriesInstanceUID = series_uid
+    data_set.PatientID = "TEST"
+    data_set.Modality = "SEG"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    data_set.save_as(temporary, enforce_file_format=True)
+    temporary.replace(path)
+    return path
+
+
+def stages(settings: config.Settings, seconds: Callable[[], float] = lambda: 0.0) -> Stages:
+    return Stages(
+        examine=lambda revision: examine(revision, settings.results_folder, seconds()),
+        deliver=send,
+        models_digest=MODELS,
+    )
+
+
+def _poison(revision: Revision) -> Examination:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def main() -> None:
+    settings = config.load(Path(sys.argv[1]))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    given = stages(settings, lambda: random.uniform(0.0, 0.3))
+    if "poison" in sys.argv:
+        given = Stages(examine=_poison, deliver=send, models_digest=MODELS)
+    if "slow" in sys.argv:
+        given = stages(settings, lambda: 60.0)
+    ready = Path(sys.argv[1]).with_suffix(".ready")
+    finished = work(settings, Database(settings.database_url), given, ready=ready.touch, stop=stop)
+    if not finished:
+        os._exit(3)
+
+
+if __name__ == "__main__":
+    main()
