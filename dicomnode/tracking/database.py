@@ -66,9 +66,9 @@ class Database:
 
     def migrate(self) -> None:
         """Create the tables, or bring them to the version that this software needs."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         with self.begin() as connection:

@@ -1,0 +1,97 @@
+"""Values for the tracking tests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dicomnode.domain import (
+    Evidence,
+    Examination,
+    HeaderClaims,
+    InstanceHeader,
+    ModelIdentity,
+    Refusal,
+    RefusalCode,
+    Revision,
+    SegmentationFile,
+    SegmentKind,
+    StoredInstance,
+    Verdict,
+    VerdictKind,
+)
+from dicomnode.tracking.associations import OpenedAssociation
+from dicomnode.tracking.spool import object_name
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+STUDY, SERIES = "1.2.826.0.1.1", "1.2.826.0.1.1.1"
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def instance(
+    number: int,
+    seconds: float = 0.0,
+    *,
+    association: str = "",
+    series: str = SERIES,
+    study: str = STUDY,
+    pixels: str = "",
+) -> StoredInstance:
+    uid = f"{series}.{number}"
+    return StoredInstance(
+        header=InstanceHeader(
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
+            sop_instance_uid=uid,
+            study_instance_uid=study,
+            series_instance_uid=series,
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            modality="MR",
+        ),
+        name=object_name(uid),
+        size_bytes=1000,
+        file_sha256=f"{number:064x}",
+        pixel_sha256=pixels or f"{number:064x}",
+        received_at=at(seconds),
+        calling_ae_title="SCANNER",
+        called_ae_title="DICOMNODE",
+        peer_address="192.0.2.7",
+        association_id=association,
+    )
+
+
+def association(name: str, seconds: float = 0.0, receiver: str = "r1") -> OpenedAssociation:
+    return OpenedAssociation(name, receiver, "SCANNER", "DICOMNODE", "192.0.2.7", at(seconds))
+
+
+EVIDENCE = Evidence(
+    volumes_ml={SegmentKind.FOREGROUND: 4000.0, SegmentKind.ANONYMISED_AREA: 320.5},
+    largest_component_ml={SegmentKind.FOREGROUND: 3990.0, SegmentKind.ANONYMISED_AREA: 300.0},
+    models=(ModelIdentity(SegmentKind.FOREGROUND, "foreground-starter", "1", "ab" * 32),),
+    claims=HeaderClaims(deidentification_codes=("113102/DCM",)),
+    field_of_view_mm=(180.0, 240.0, 240.0),
+    spacing_mm=(1.0, 0.5, 0.5),
+    matrix=(180, 480, 480),
+    warnings=("one slice is missing",),
+)
+
+
+def segmentation(kind: SegmentKind = SegmentKind.FOREGROUND) -> SegmentationFile:
+    return SegmentationFile(kind, "2.25.1", "2.25.2", Path("results/mask.dcm"), "cd" * 32)
+
+
+def examined(revision: Revision, kind: VerdictKind = VerdictKind.DEFACED) -> Examination:
+    return Examination(
+        revision_digest=revision.digest,
+        evidence=EVIDENCE,
+        verdict=Verdict(kind, "rule", 1, ("an anonymised area of 320 ml",), {"face_ml": 0.5}),
+        segmentations=(segmentation(),),
+        software_version="0.1.0",
+    )
+
+
+def refused(revision: Revision) -> Examination:
+    refusal = Refusal(RefusalCode.LOCALIZER, "It is a localizer.", "ImageType", ("LOCALIZER",))
+    return Examination(revision_digest=revision.digest, refusal=refusal)

@@ -1,0 +1,83 @@
+"""The outbox."""
+
+from __future__ import annotations
+
+import pytest
+
+from dicomnode.domain import DeliveryState
+from dicomnode.tracking import deliveries, examinations, instances, series
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.rows import SERIES, STUDY, at, examined, instance, segmentation
+
+
+@pytest.fixture
+def delivery_id(database: Database, spool: Spool) -> int:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examination_id = examinations.record(connection, revision.id, examined(revision))
+        return deliveries.add(connection, examination_id, segmentation(), "pacs", at(40))
+
+
+def test_a_delivery_knows_what_goes_where(database: Database, delivery_id: int) -> None:
+    with database.read() as connection:
+        delivery = deliveries.load(connection, delivery_id)
+    assert delivery.segmentation == segmentation()
+    assert delivery.destination == "pacs"
+    assert delivery.study_instance_uid == STUDY
+    assert delivery.examined_series_instance_uid == SERIES
+    assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 0)
+
+
+def test_adding_it_again_changes_nothing(database: Database, delivery_id: int) -> None:
+    with database.begin() as connection:
+        deliveries.mark_delivered(connection, delivery_id)
+        examination_id = deliveries.load(connection, delivery_id).examination_id
+        again = deliveries.add(connection, examination_id, segmentation(), "pacs")
+        assert again == delivery_id
+        assert deliveries.load(connection, again).state is DeliveryState.DELIVERED
+
+
+def test_attempts_are_counted_and_a_failure_keeps_it_pending(
+    database: Database, delivery_id: int
+) -> None:
+    with database.begin() as connection:
+        assert deliveries.claim(connection, delivery_id) is not None
+        deliveries.mark_failed(connection, delivery_id, "connection refused", at(60))
+        claimed = deliveries.claim(connection, delivery_id)
+    assert claimed is not None
+    assert (claimed.attempts, claimed.last_error) == (2, "connection refused")
+    assert claimed.next_attempt_at == at(60)
+
+
+@pytest.mark.parametrize("end", ["delivered", "refused", "cancelled"])
+def test_nothing_is_sent_after_an_end(database: Database, delivery_id: int, end: str) -> None:
+    with database.begin() as connection:
+        if end == "delivered":
+            deliveries.mark_delivered(connection, delivery_id)
+        elif end == "refused":
+            deliveries.mark_refused(connection, delivery_id, "0xA900")
+        else:
+            assert deliveries.cancel(connection, delivery_id)
+        assert deliveries.claim(connection, delivery_id) is None
+        deliveries.mark_failed(connection, delivery_id, "too late", at(60))
+        assert deliveries.load(connection, delivery_id).state.value == end
+        assert not deliveries.cancel(connection, delivery_id)
+        assert deliveries.retry(connection, delivery_id) is (end != "delivered")
+
+
+def test_unknown_deliveries_are_said_to_be_unknown(database: Database) -> None:
+    with database.begin() as connection:
+        assert deliveries.claim(connection, 4711) is None
+        with pytest.raises(LookupError):
+            deliveries.load(connection, 4711)
+
+
+def test_deliveries_are_listed_by_state(database: Database, delivery_id: int) -> None:
+    with database.read() as connection:
+        pending = deliveries.list_(connection, [DeliveryState.PENDING])
+        ended = deliveries.list_(connection, [DeliveryState.DELIVERED])
+    assert [delivery.id for delivery in pending] == [delivery_id]
+    assert ended == []

@@ -1,0 +1,160 @@
+"""Examinations, verdicts and what the gate is told of a study."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from dicomnode.domain import DeliveryState, Revision, VerdictKind
+from dicomnode.tracking import deliveries, examinations, findings, instances, quarantine, series
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.schema import verdicts
+from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.rows import (
+    EVIDENCE,
+    SERIES,
+    STUDY,
+    at,
+    examined,
+    instance,
+    refused,
+    segmentation,
+)
+
+
+def revision_of(database: Database, spool: Spool, numbers: tuple[int, ...] = (1, 2)) -> Revision:
+    with database.begin() as connection:
+        instances.add(connection, [instance(number) for number in numbers])
+        revision = series.add_revision(connection, 1, spool, at(30))
+    assert revision is not None
+    return revision
+
+
+def finding(database: Database) -> findings.SeriesFinding:
+    with database.read() as connection:
+        (found,) = findings.verdicts_of_study(connection, STUDY)
+    return found
+
+
+def test_a_study_that_was_never_received_has_no_findings(database: Database) -> None:
+    with database.read() as connection:
+        assert findings.verdicts_of_study(connection, "1.2.3") == ()
+
+
+def test_the_states_of_a_series_follow_its_way(database: Database, spool: Spool) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+    assert finding(database).state == "receiving"
+    with database.begin() as connection:
+        revision = series.add_revision(connection, 1, spool, at(30))
+    assert revision is not None
+    assert finding(database).state == "waiting"
+    with database.begin() as connection:
+        examinations.start(connection, revision.id)
+    assert finding(database).state == "examining"
+    with database.begin() as connection:
+        examinations.record_failure(connection, revision.id, "the GPU is gone")
+    assert (finding(database).state, finding(database).failure) == ("failed", "the GPU is gone")
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, refused(revision))
+    assert finding(database).state == "refused"
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examined(revision))
+    assert finding(database).state == "examined"
+
+
+def test_evidence_and_verdict_come_back_as_they_were(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    examination = examined(revision)
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examination)
+    found = finding(database)
+    assert found.evidence == EVIDENCE
+    assert found.verdict == examination.verdict
+    assert found.refusal is None
+    assert found.revision_digest == revision.digest
+
+
+def test_a_refusal_comes_back_as_it_was(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, refused(revision))
+    assert finding(database).refusal == refused(revision).refusal
+    assert finding(database).verdict is None
+
+
+def test_a_new_examination_supersedes_the_old_one_and_its_waiting_deliveries(
+    database: Database, spool: Spool
+) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        first = examinations.record(connection, revision.id, examined(revision))
+        waiting = deliveries.add(connection, first, segmentation(), "pacs")
+        sent = deliveries.add(connection, first, segmentation(), "archive")
+        deliveries.mark_delivered(connection, sent)
+        examinations.record(connection, revision.id, examined(revision, VerdictKind.FACE_VISIBLE))
+        assert deliveries.load(connection, waiting).state is DeliveryState.CANCELLED
+        assert deliveries.load(connection, sent).state is DeliveryState.DELIVERED
+    verdict = finding(database).verdict
+    assert verdict is not None
+    assert verdict.kind is VerdictKind.FACE_VISIBLE
+
+
+def test_the_result_of_an_old_revision_never_counts(database: Database, spool: Spool) -> None:
+    old = revision_of(database, spool)
+    revision_of(database, spool, (1, 2, 3))
+    with database.begin() as connection:
+        examinations.record(connection, old.id, examined(old))
+    assert finding(database).verdict is None
+    assert finding(database).state == "waiting"
+
+
+def test_an_examination_of_another_revision_is_not_recorded(
+    database: Database, spool: Spool
+) -> None:
+    old = revision_of(database, spool)
+    new = revision_of(database, spool, (1, 2, 3))
+    with pytest.raises(ValueError, match="not of revision"), database.begin() as connection:
+        examinations.record(connection, new.id, examined(old))
+    with pytest.raises(LookupError), database.begin() as connection:
+        examinations.record(connection, 4711, examined(old))
+
+
+def test_the_database_itself_allows_one_current_verdict_per_series(
+    database: Database, spool: Spool
+) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examined(revision))
+        examinations.record(connection, revision.id, examined(revision))
+    with pytest.raises(IntegrityError), database.begin() as connection:
+        connection.execute(sa.update(verdicts).values(is_current=True))
+
+
+def test_a_failure_takes_the_verdict_away(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examined(revision))
+        examinations.record_failure(connection, revision.id, "the model is gone")
+    assert finding(database).verdict is None
+
+
+def test_objects_that_conflict_are_counted_for_their_series(
+    database: Database, spool: Spool
+) -> None:
+    revision_of(database, spool)
+    with database.begin() as connection:
+        conflict = QuarantinedObject(
+            at(1), "conflict/a.dcm", "conflict", "another object", 1, f"{SERIES}.1", SERIES
+        )
+        quarantine.add(connection, [conflict, conflict])
+    assert finding(database).conflicts == 1
+
+
+def test_the_segmentations_of_an_examination_come_back(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        examination_id = examinations.record(connection, revision.id, examined(revision))
+        assert examinations.load_segmentations(connection, examination_id) == (segmentation(),)
