@@ -9,7 +9,7 @@ three networks together answer what the one answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,7 @@ def _recipe(training_folder: Path) -> dict[str, Any]:
     return content
 
 
-def _training_data(recipe: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
     variants = [v for v in recipe.get("variants", []) if v["person"] not in left_out]
     real = sorted({v["person"] for v in variants if not v["kind"].startswith("drawn")})
     return {
@@ -148,13 +148,12 @@ def export(
     """
     import torch
 
-    from dicomnode.training.prepare import FOLDS
-
     source = _checkpoint_of(training_folder / f"fold_{fold}")
     # The trainer's own checkpoint holds plain Python objects beside tensors; it was made here.
     checkpoint = torch.load(source, map_location="cpu", weights_only=False)
-    left_out = frozenset[str]() if fold == "all" else FOLDS[int(fold)]
-    data = _training_data(_recipe(training_folder), left_out)
+    recipe = _recipe(training_folder)
+    left_out = [] if fold == "all" else recipe["left_out"][int(fold)]
+    data = _training_data(recipe, left_out)
     folders = []
     for region in FOLDERS:
         folder = _write_model(out, region, fold, checkpoint, int(data["variants"]))

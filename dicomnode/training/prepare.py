@@ -31,11 +31,18 @@ from dicomnode.training.variants import Variant, make_variant
 SHARES = {"head": 0.46, "drawn_head": 0.36, "body": 0.07, "drawn_body": 0.11}
 VARIANTS_PER_DRAWN = 4
 
-# Persons (and bodies) left out per fold; every other source trains in all folds.
-FOLDS: tuple[frozenset[str], ...] = (
-    frozenset({"sag_anon", "t1_head_ext2", "ts_example_ct_abdomen_pelvis"}),
-    frozenset({"uih_A", "decubitus", "ts_example_mr_abdomen"}),
-)
+# Which of the two folds leaves a person (or body) of the shared data out. None: in every training.
+# Persons that are not named here are shared out evenly.
+FOLD_OF_PERSON: dict[str, int | None] = {
+    "sag_anon": 0,
+    "t1_head_ext2": 0,
+    "ts_example_ct_abdomen_pelvis": 0,
+    "uih_A": 1,
+    "decubitus": 1,
+    "ts_example_mr_abdomen": 1,
+    "avg152T1": None,
+}
+FOLDS = 2
 
 
 @dataclass(frozen=True)
@@ -78,15 +85,22 @@ def plan_variants(
     return planned, drawn
 
 
+def left_out_of(planned: Sequence[Planned]) -> list[list[str]]:
+    """Per fold, the real persons that its training must not see."""
+    persons = sorted({p.person for p in planned if not p.kind.startswith("drawn")})
+    others = [p for p in persons if p not in FOLD_OF_PERSON]
+    fold_of = {p: k % FOLDS for k, p in enumerate(others)} | FOLD_OF_PERSON
+    return [[p for p in persons if fold_of[p] == fold] for fold in range(FOLDS)]
+
+
 def _splits(planned: Sequence[Planned]) -> list[dict[str, list[str]]]:
-    return [
-        {
-            "train": [p.case for p in planned if p.person not in left_out],
-            "val": [p.case for p in planned if p.person in left_out]
-            or [p.case for p in planned][:2],
-        }
-        for left_out in FOLDS
-    ]
+    every = [p.case for p in planned]
+    splits = []
+    for left_out in left_out_of(planned):
+        held = [p.case for p in planned if p.person in left_out]
+        train = [case for case in every if case not in set(held)]
+        splits.append({"train": train, "val": held or every[:2]})
+    return splits
 
 
 def _write_json(path: Path, content: Any) -> None:
@@ -159,7 +173,8 @@ def prepare(
     planned, drawn = plan_variants(list(usable.values()), variants, seed)
     folder = out / DATASETS / plans.DATASET_NAME
     _write_frame(folder, planned)
-    _write_json(out / "recipe.json", {"seed": seed, "variants": [asdict(p) for p in planned]})
+    recipe = {"seed": seed, "left_out": left_out_of(planned)}
+    _write_json(out / "recipe.json", {**recipe, "variants": [asdict(p) for p in planned]})
     with nnunet_folders(out):
         writer = _Preprocessor(folder)
         latest: Source | None = None
