@@ -20,7 +20,7 @@ from dicomnode.tracking.spool import Spool
 
 log = logging.getLogger("dicomnode.jobs")
 
-RECOVERY_SECONDS = 5.0
+RECOVERY_SECONDS = 2.0
 
 
 def work(

@@ -20,7 +20,7 @@ from typing import Any
 from dbos import DBOS, SQLAlchemyDatasource, StepOptions
 from pydantic import TypeAdapter
 
-from dicomnode.config import DestinationSettings, Settings
+from dicomnode.config import DeliverySettings, DestinationSettings, Settings
 from dicomnode.delivery.destinations import destination_names, resolve
 from dicomnode.domain import Examination, Revision
 from dicomnode.errors import (
@@ -167,7 +167,7 @@ class Workflows:
             elif state == "refused":
                 deliveries.mark_refused(connection, delivery_id, sentence)
             elif state == "again":
-                delay = self._next_delay(delay_seconds)
+                delay = next_delay(delay_seconds, self.settings.delivery)
                 at = datetime.now(UTC) + timedelta(seconds=delay)
                 deliveries.mark_failed(connection, delivery_id, sentence, at)
                 self.queue.enqueue_delivery(
@@ -176,10 +176,6 @@ class Workflows:
         log.info("delivery attempt", extra={"delivery": delivery_id, "outcome": state})
         return state
 
-    def _next_delay(self, delay_seconds: float) -> float:
-        first = self.settings.delivery.first_retry_seconds
-        return min(max(first, 2 * delay_seconds), self.settings.delivery.longest_retry_seconds)
-
     @contextmanager
     def _working(self) -> Iterator[None]:
         self._active.append(1)
@@ -187,6 +183,11 @@ class Workflows:
             yield
         finally:
             self._active.pop()
+
+
+def next_delay(delay_seconds: float, settings: DeliverySettings) -> float:
+    """Twice the delay before, from the first to the longest."""
+    return min(max(settings.first_retry_seconds, 2 * delay_seconds), settings.longest_retry_seconds)
 
 
 def _step(name: str) -> StepOptions:

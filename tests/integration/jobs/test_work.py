@@ -202,15 +202,3 @@ def test_an_unknown_job_is_told(make_node: MakeNode, job_id: str) -> None:
 
 def test_a_node_that_never_worked_has_no_jobs(make_node: MakeNode) -> None:
     assert make_node().jobs(everything=True) == []
-
-
-def test_stopping_does_not_wait_for_a_long_examination(make_node: MakeNode) -> None:
-    node = make_node()
-    node.put("a")
-    began = time.monotonic()
-    with node.working(small_node.stages(node.settings, lambda: 12.0)):
-        until(lambda: JobState.RUNNING in [job.state for job in node.jobs()])
-        began = time.monotonic()
-    assert time.monotonic() - began < 11
-    with node.working():
-        until(lambda: node.status()[0].verdict == "DEFACED")

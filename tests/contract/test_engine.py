@@ -1,0 +1,76 @@
+"""What we rely on in the job engine beyond its public promise; run it before an upgrade."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from dbos import DBOS, WorkflowStatusString
+from dbos._sys_db import WorkflowStatuses
+
+from dicomnode.config import Settings
+from dicomnode.jobs import lanes
+from dicomnode.jobs.engine import _STATES
+from dicomnode.jobs.recovery import recover_the_dead
+from dicomnode.tracking.database import Database
+
+
+class _Dead:
+    """Says of every executor but ours that it is dead."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    def hold(self) -> None: ...
+
+    def is_dead(self, executor_id: str) -> bool:
+        return executor_id != "the-living"
+
+    def forget(self, executor_id: str) -> None:
+        self.forgotten.append(executor_id)
+
+    def release(self) -> None: ...
+
+
+def test_every_state_of_the_engine_has_a_word_for_people() -> None:
+    assert set(_STATES) == set(get_args(WorkflowStatuses))
+    assert set(_STATES) == {status.value for status in WorkflowStatusString}
+
+
+def test_the_private_recovery_call_takes_executor_ids() -> None:
+    (name,) = inspect.signature(DBOS._recover_pending_workflows).parameters
+    assert name == "executor_ids"
+
+
+def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_running(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = make_settings(jobs={"poll_seconds": 0.05})
+    database = Database(settings.database_url)
+    database.migrate()
+    lanes.migrate(database)
+    queue = lanes.JobQueue(database)
+    with database.begin() as connection:
+        queue.enqueue_delivery(connection, 7, 1, deadline=0.0)
+        connection.exec_driver_sql(
+            "UPDATE workflow_status SET status = 'PENDING', executor_id = 'the-dead'"
+        )
+    lanes.configure(database, "the-living")
+    ran: list[int] = []
+
+    @DBOS.workflow(name=lanes.Stage.DELIVER)
+    def deliver(delivery_id: int, attempt: int, delay_seconds: float, deadline: float) -> None:
+        ran.append(delivery_id)
+
+    dead = _Dead()
+    with lanes.running(settings, lambda: False):
+        assert recover_the_dead(dead) == 1
+        handle = DBOS.retrieve_workflow(lanes.delivery_attempt_id(7, 1))
+        handle.get_result(polling_interval_sec=0.05)
+        assert recover_the_dead(dead) == 0
+    assert ran == [7]
+    assert dead.forgotten == ["the-dead"]
+    queue.close()
+    database.close()

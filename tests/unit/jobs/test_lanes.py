@@ -1,0 +1,63 @@
+"""Job ids and delays: the small rules that idempotency and patience rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomnode.config import Settings
+from dicomnode.domain import Revision
+from dicomnode.jobs.lanes import Priority, examination_id
+from dicomnode.jobs.liveness import FileLiveness, new_executor_id
+from dicomnode.jobs.workflows import next_delay
+
+REVISION = Revision(1, 1, "d" * 64, "1.2", "1.2.3", "CT", ())
+
+
+def test_the_same_content_and_models_are_the_same_job() -> None:
+    again = replace(REVISION, id=9, number=4)
+    assert examination_id(REVISION, "m" * 64) == examination_id(again, "m" * 64)
+
+
+@pytest.mark.parametrize(
+    ("changed", "models"),
+    [
+        ({"digest": "e" * 64}, "m" * 64),
+        ({"series_instance_uid": "1.2.4"}, "m" * 64),
+        ({}, "n" * 64),
+    ],
+)
+def test_other_content_or_models_are_another_job(changed: dict[str, Any], models: str) -> None:
+    other = replace(REVISION, **changed)
+    assert examination_id(other, models) != examination_id(REVISION, "m" * 64)
+
+
+def test_a_job_with_a_priority_never_runs_before_stat() -> None:
+    assert sorted(Priority) == [Priority.STAT, Priority.ROUTINE, Priority.BATCH]
+    assert min(Priority) > 0
+
+
+def test_delays_double_up_to_the_longest(make_settings: Callable[..., Settings]) -> None:
+    settings = make_settings().delivery
+    delays, delay = [], 0.0
+    for _ in range(9):
+        delay = next_delay(delay, settings)
+        delays.append(delay)
+    assert delays == [15, 30, 60, 120, 240, 480, 900, 900, 900]
+
+
+def test_executor_ids_are_never_used_twice() -> None:
+    assert len({new_executor_id() for _ in range(100)}) == 100
+
+
+def test_a_process_never_calls_itself_dead(tmp_path: Path) -> None:
+    lock = FileLiveness(tmp_path / "locks", "me")
+    lock.hold()
+    assert not lock.is_dead("me")
+    assert lock.is_dead("nobody ever had this id")
+    lock.release()
+    assert list((tmp_path / "locks").iterdir()) == []
