@@ -153,7 +153,7 @@ class JobSettings(_Section):
 
     poll_seconds: PositiveFloat = 0.5
     deliver_slots: PositiveInt = 4
-    maximum_attempts: PositiveInt = 5
+    maximum_attempts: PositiveInt = 20
 
 
 class GateSettings(_Section):
