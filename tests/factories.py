@@ -265,6 +265,7 @@ def _write(ds: FileDataset, path: Path, transfer_syntax: UID) -> None:
         width = ds.BitsAllocated // 8
         ds.PixelData = np.frombuffer(ds.PixelData, f"<u{width}").astype(f">u{width}").tobytes()
     ds.file_meta.TransferSyntaxUID = transfer_syntax
+    ds.set_original_encoding(None, None)
     ds.save_as(
         path,
         implicit_vr=transfer_syntax.is_implicit_VR,

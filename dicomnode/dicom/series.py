@@ -158,6 +158,8 @@ def _locate_pixels(stream: BinaryIO, syntax: UID) -> PixelLocation | None:
     """The pixel data element at which reading stopped (PS3.5 7.1); None: there is none."""
     if syntax == DeflatedExplicitVRLittleEndian:
         return PixelLocation(offset=None, length=0)
+    if not syntax.is_transfer_syntax:
+        return PixelLocation(offset=None, length=0)  # unknown: decoding it says so
     endian = "<" if syntax.is_little_endian else ">"
     head = stream.read(8)
     if len(head) < 8 or struct.unpack(endian + "HH", head[:4]) != (0x7FE0, 0x0010):

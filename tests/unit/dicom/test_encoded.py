@@ -1,0 +1,192 @@
+"""The walk over encoded data sets: all of a good one, none of a damaged one."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.filewriter import write_dataset
+from pydicom.sequence import Sequence
+
+from dicomnode.dicom import encoded
+from dicomnode.dicom.encoded import elements, peek
+from dicomnode.errors import UnreadableObjectError
+
+IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+DEFLATED, JPEG_2000 = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.90"
+
+
+def data_set(*, undefined: bool = True) -> Dataset:
+    made = Dataset()
+    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    made.SOPInstanceUID = "1.2.3.4"
+    made.Modality = "MR"
+    made.StudyInstanceUID = "1.2.3"
+    made.SeriesInstanceUID = "1.2.3.9"
+    inner = Dataset()
+    inner.SeriesInstanceUID = "9.9.9"
+    inner.ReferencedSOPSequence = Sequence([Dataset()])
+    inner.is_undefined_length_sequence_item = undefined
+    made.ReferencedSeriesSequence = Sequence([inner])
+    made["ReferencedSeriesSequence"].is_undefined_length = undefined
+    made.add_new(0x00091001, "UN", b"private" + b"\0")
+    made.Rows, made.Columns, made.BitsAllocated = 4, 4, 16
+    made.add_new(0x7FE00010, "OW", bytes(range(32)))
+    made.add_new(0xFFFCFFFC, "OB", bytes(20))
+    return made
+
+
+def encode(made: Dataset, syntax: str) -> bytes:
+    buffer = BytesIO()
+    if syntax == JPEG_2000:
+        made["PixelData"].value = encapsulate([b"frame one!", b"frame two"])
+        made["PixelData"].VR = "OB"
+        made["PixelData"].is_undefined_length = True
+    write_dataset(buffer_writer(buffer, syntax), made)
+    if syntax != DEFLATED:
+        return buffer.getvalue()
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(buffer.getvalue()) + deflater.flush()
+
+
+def buffer_writer(buffer: BytesIO, syntax: str) -> object:
+    from pydicom.filebase import DicomIO
+
+    writer = DicomIO(buffer)
+    writer.is_implicit_VR = syntax == IMPLICIT
+    writer.is_little_endian = syntax != BIG
+    return writer
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG, DEFLATED, JPEG_2000])
+def test_the_uids_of_the_data_set_itself_are_found(syntax: str, undefined: bool) -> None:
+    header = peek(encode(data_set(undefined=undefined), syntax), syntax).header
+    assert header.sop_instance_uid == "1.2.3.4"
+    assert header.series_instance_uid == "1.2.3.9"
+    assert header.study_instance_uid == "1.2.3"
+    assert (header.modality, header.transfer_syntax_uid) == ("MR", syntax)
+
+
+def test_the_pixel_digest_is_of_the_pixels_alone() -> None:
+    one, other = data_set(), data_set()
+    other.PatientID = "somebody"
+    third = data_set()
+    third.PixelData = bytes(32)
+    digests = [peek(encode(each, EXPLICIT), EXPLICIT).pixel_sha256 for each in (one, other, third)]
+    assert digests[0] == digests[1] != digests[2]
+    bare = data_set()
+    del bare.PixelData
+    assert peek(encode(bare, EXPLICIT), EXPLICIT).pixel_sha256 == ""
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG, DEFLATED, JPEG_2000])
+def test_cut_anywhere_it_is_refused_or_ends_between_elements(syntax: str, undefined: bool) -> None:
+    whole = encode(data_set(undefined=undefined), syntax)
+    clean = _boundaries(whole, syntax)
+    for length in range(len(whole)):
+        if length in clean:
+            continue
+        with pytest.raises(UnreadableObjectError):
+            peek(whole[:length], syntax)
+
+
+def _boundaries(data: bytes, syntax: str) -> set[int]:
+    """Lengths at which a cut can't be told from a shorter data set that has all UIDs."""
+    if syntax == DEFLATED:
+        return set()
+    ends = {element.start + element.length for element in elements(data, syntax)}
+    # A value of undefined length is followed by its sequence delimitation item.
+    ends |= {end + 8 for end in ends if data[end : end + 4] == b"\xfe\xff\xdd\xe0"}
+    # A few zeros after the last element are padding.
+    return {end + zeros for end in ends for zeros in range(8) if not any(data[end : end + zeros])}
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.binary(max_size=200), syntax=st.sampled_from([IMPLICIT, EXPLICIT, BIG, DEFLATED]))
+def test_no_bytes_make_it_fail_in_another_way(data: bytes, syntax: str) -> None:
+    with pytest.raises(UnreadableObjectError):
+        peek(data, syntax)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damage_is_survived(data: st.DataObject) -> None:
+    whole = bytearray(encode(data_set(), EXPLICIT))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(UnreadableObjectError):
+        peek(bytes(whole), EXPLICIT)
+
+
+def test_deep_nesting_is_bounded() -> None:
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1115, b"SQ", 0, 0xFFFFFFFF)
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    with pytest.raises(UnreadableObjectError, match="nested deeper"):
+        peek((sequence + item) * 100_000, EXPLICIT)
+
+
+def test_a_deflate_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded, "LARGEST_INFLATED_BYTES", 1_000_000)
+    deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    bomb = deflater.compress(bytes(50_000_000)) + deflater.flush()
+    with pytest.raises(UnreadableObjectError, match="larger than"):
+        peek(bomb, DEFLATED)
+
+
+def test_endless_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoded, "MOST_ELEMENTS", 1000)
+    with pytest.raises(UnreadableObjectError, match="more than 1000 elements"):
+        peek(struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 2000, EXPLICIT)
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_a_missing_uid_is_named(keyword: str) -> None:
+    made = data_set()
+    del made[keyword]
+    with pytest.raises(UnreadableObjectError, match="has no"):
+        peek(encode(made, EXPLICIT), EXPLICIT)
+
+
+def test_a_modality_that_is_no_code_string_is_not_kept() -> None:
+    made = data_set()
+    made.Modality = "a patient's name^is here"
+    assert peek(encode(made, EXPLICIT), EXPLICIT).header.modality == ""
+
+
+def test_an_element_without_a_vr_inside_explicit_vr_is_walked_over() -> None:
+    stray = struct.pack("<HHL", 0x0009, 0x1001, 4) + b"\x01\x02\x03\x04"
+    assert peek(stray + encode(data_set(), EXPLICIT), EXPLICIT).header.sop_instance_uid == "1.2.3.4"
+
+
+def _real_files() -> Iterator[Path]:
+    from pydicom.data import get_testdata_file
+
+    for name in ("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "image_dfl.dcm"):
+        yield Path(str(get_testdata_file(name, download=False)))
+    for name in ("MR_small_bigendian.dcm", "JPEG2000.dcm", "693_J2KR.dcm", "rtplan.dcm"):
+        found = get_testdata_file(name, download=False)
+        if found is not None:
+            yield Path(str(found))
+
+
+@pytest.mark.parametrize("path", list(_real_files()), ids=lambda path: path.name)
+def test_it_reads_what_pydicom_reads(path: Path) -> None:
+    from dicomnode.dicom.file_format import read_received
+
+    expected = dcmread(path)
+    found = read_received("x", path).header
+    assert found.sop_instance_uid == expected.SOPInstanceUID
+    assert found.series_instance_uid == expected.SeriesInstanceUID
+    assert found.modality == expected.Modality

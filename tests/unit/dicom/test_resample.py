@@ -1,0 +1,163 @@
+"""Masks drawn in the patient come back onto every source slice."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
+from dicomnode.dicom.volume import Volume
+from tests.factories import AXIAL, CORONAL, SAGITTAL, oblique, slice_positions
+
+RADII_MM = np.array([40.0, 50.0, 45.0])
+
+orientations = st.one_of(
+    st.sampled_from([AXIAL, SAGITTAL, CORONAL, (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)]),
+    st.builds(oblique, *[st.floats(-180, 180)] * 3),
+)
+
+
+def stack(
+    orientation: Any = AXIAL,
+    tilt_degrees: float = 0.0,
+    missing: Any = (),
+    jitter_mm: NDArray[Any] | None = None,
+    slice_spacing_mm: float = 3.0,
+) -> SliceGeometry:
+    rows, columns, spacing = 64, 60, (2.0, 2.2)
+    extent = (rows * spacing[0], columns * spacing[1])
+    positions = slice_positions(orientation, 40, slice_spacing_mm, extent, tilt_degrees, missing)
+    cosines = np.array(orientation)
+    if jitter_mm is not None:
+        normal = np.cross(cosines[:3], cosines[3:])
+        positions = positions + jitter_mm[: len(positions), None] * normal
+    return SliceGeometry(positions, cosines[:3], cosines[3:], spacing, rows, columns)
+
+
+def points_of(geometry: SliceGeometry) -> NDArray[Any]:
+    """Patient position of every voxel, (slice, row, column, 3)."""
+    rows, columns = np.meshgrid(
+        np.arange(geometry.rows), np.arange(geometry.columns), indexing="ij"
+    )
+    in_plane = (
+        rows[..., None] * geometry.pixel_spacing_mm[0] * geometry.column_cosines
+        + columns[..., None] * geometry.pixel_spacing_mm[1] * geometry.row_cosines
+    )
+    return np.asarray(geometry.positions_mm[:, None, None] + in_plane)
+
+
+def points_of_canonical(canonical: CanonicalVolume) -> NDArray[Any]:
+    indices = np.moveaxis(np.indices(canonical.array.shape), 0, -1)
+    affine = canonical.affine_lps
+    return np.asarray(indices @ affine[:3, :3].T + affine[:3, 3])
+
+
+def ellipsoid(points_mm: NDArray[Any], centre_mm: NDArray[Any]) -> NDArray[np.uint8]:
+    return (np.sum(((points_mm - centre_mm) / RADII_MM) ** 2, axis=-1) < 1).astype(np.uint8)
+
+
+def dice(one: NDArray[Any], other: NDArray[Any]) -> float:
+    return 2.0 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
+
+
+def dice_through_canonical(geometry: SliceGeometry) -> tuple[float, float]:
+    """Of a mask sent there and back, and of one that was drawn on the canonical grid."""
+    points = points_of(geometry)
+    centre = points.reshape(-1, 3).mean(axis=0)
+    mask = ellipsoid(points, centre)
+    canonical = to_canonical(Volume(mask.astype(np.float32), geometry, "CT"))
+    there_and_back = mask_to_source((canonical.array >= 0.5).astype(np.uint8), canonical, geometry)
+    drawn = mask_to_source(ellipsoid(points_of_canonical(canonical), centre), canonical, geometry)
+    return dice(mask, there_and_back), dice(mask, drawn)
+
+
+@settings(max_examples=25, deadline=None)
+@given(orientations, st.sets(st.integers(2, 37), max_size=4))
+def test_any_direction_and_missing_slices_lose_no_voxel(
+    orientation: Any, missing: set[int]
+) -> None:
+    assert dice_through_canonical(stack(orientation, missing=missing)) == (1.0, 1.0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(orientations, st.floats(-30, 30), st.sets(st.integers(2, 37), max_size=3))
+def test_tilted_stacks_keep_the_mask(orientation: Any, tilt: float, missing: set[int]) -> None:
+    assert min(dice_through_canonical(stack(orientation, tilt, missing))) > 0.99
+
+
+@settings(max_examples=15, deadline=None)
+@given(orientations, st.integers(0, 1000))
+def test_uneven_spacing_keeps_the_mask(orientation: Any, seed: int) -> None:
+    jitter = np.random.default_rng(seed).uniform(-1.2, 1.2, 40)
+    assert min(dice_through_canonical(stack(orientation, jitter_mm=jitter))) > 0.99
+
+
+@settings(max_examples=25, deadline=None)
+@given(orientations)
+def test_the_canonical_axes_grow_toward_head_posterior_and_left(orientation: Any) -> None:
+    geometry = stack(orientation)
+    canonical = to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "MR"))
+    directions = canonical.affine_lps[:3, :3] / canonical.spacing_mm
+    best = np.abs(directions).sum(axis=None)
+    for axis, component in enumerate((2, 1, 0)):
+        assert directions[component, axis] > -1e-9
+    assert np.abs(np.linalg.det(directions)) == pytest.approx(1.0)
+    assert best >= 3.0 - 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(orientations)
+def test_a_regular_stack_is_only_turned(orientation: Any) -> None:
+    geometry = stack(orientation)
+    values = np.random.default_rng(0).normal(size=geometry.shape).astype(np.float32)
+    canonical = to_canonical(Volume(values, geometry, "MR"))
+    assert canonical.array.flags.c_contiguous
+    assert np.array_equal(np.sort(canonical.array, axis=None), np.sort(values, axis=None))
+    marked = np.zeros(canonical.array.shape, np.uint8)
+    marked[3, 5, 7] = 1
+    at = tuple(np.argwhere(mask_to_source(marked, canonical, geometry))[0])
+    assert canonical.array[3, 5, 7] == values[at]
+    np.testing.assert_allclose(
+        points_of_canonical(canonical)[3, 5, 7], points_of(geometry)[at], atol=1e-6
+    )
+
+
+def test_a_tilted_stack_shows_the_patient_upright() -> None:
+    geometry = stack(tilt_degrees=20)
+    values = points_of(geometry)[..., 1].astype(np.float32)
+    canonical = to_canonical(Volume(values, geometry, "CT"))
+    middle = canonical.array[20, 40:60, 30]
+    expected = points_of_canonical(canonical)[20, 40:60, 30, 1]
+    np.testing.assert_allclose(middle, expected, atol=1e-3)
+
+
+def test_a_mask_of_another_shape_is_an_error() -> None:
+    geometry = stack()
+    canonical = to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "MR"))
+    with pytest.raises(ValueError, match="shape"):
+        mask_to_source(np.zeros((1, 2, 3), np.uint8), canonical, geometry)
+
+
+def test_overlapping_slices_do_not_blow_up_the_grid() -> None:
+    jitter = np.zeros(40)
+    jitter[20] = -2.97
+    geometry = stack(jitter_mm=jitter)
+    canonical = to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "MR"))
+    assert canonical.array.shape[0] <= 200
+
+
+def test_volume_and_centroid_are_those_of_the_drawn_body() -> None:
+    geometry = stack(oblique(10, 20, 30), tilt_degrees=15)
+    points = points_of(geometry)
+    centre = points.reshape(-1, 3).mean(axis=0)
+    mask = ellipsoid(points, centre)
+    assert geometry.volume_ml(mask) == pytest.approx(
+        4 / 3 * np.pi * RADII_MM.prod() / 1000, rel=0.01
+    )
+    expected = points[mask == 1].mean(axis=0)
+    np.testing.assert_allclose(geometry.centroid_lps_mm(mask), expected, atol=1e-6)
+    assert geometry.centroid_lps_mm(np.zeros_like(mask)) is None
