@@ -37,7 +37,10 @@ def server() -> Iterator[str]:
     try:
         _run(programs / "initdb", "-D", data, "-U", "dicomnode", "-A", "trust", "--no-sync")
         port = _free_port()
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+        options = (
+            f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} "
+            "-c fsync=off -c full_page_writes=off -c max_connections=60"
+        )
         log = folder / "log"
         _run(programs / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
         try:

@@ -1,0 +1,113 @@
+"""The thread that writes rows behind the receiver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from dicomnode.errors import DatabaseError
+from dicomnode.tracking import audit, indexer
+from dicomnode.tracking.associations import ClosedAssociation
+from dicomnode.tracking.audit import AuditEvent
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.indexer import Indexer
+from dicomnode.tracking.schema import associations, instances
+from tests.unit.tracking.rows import association, at, instance
+
+
+@pytest.fixture
+def running(database: Database) -> Iterator[Indexer]:
+    made = Indexer(database, "r1", lambda: None)
+    made.start()
+    yield made
+    made.stop()
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(instances)) or 0
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_everything_put_before_the_stop_is_written(database: Database) -> None:
+    written = Indexer(database, "r1", lambda: None)
+    written.put(association("a"))
+    for number in range(1200):
+        written.put(instance(number, association="a"))
+    written.put(ClosedAssociation("a", "released", at(9)))
+    written.put(AuditEvent("object refused", "SCANNER", {"reason": "conflict"}, at(1)))
+    written.start()
+    written.stop()
+    assert count(database) == 1200
+    with database.read() as connection:
+        assert connection.scalar(sa.select(associations.c.closed_at)) == at(9)
+        assert audit.newest(connection)[0].detail == {"reason": "conflict"}
+
+
+def test_one_row_that_the_database_refuses_does_not_stop_the_others(
+    database: Database, running: Indexer
+) -> None:
+    twin = replace(instance(2), name=instance(1).name)  # the name is taken
+    for one in (instance(1), twin, instance(3)):
+        running.put(one)
+    wait_until(lambda: count(database) == 2)
+
+
+def test_a_database_that_is_away_is_waited_for(
+    database: Database, running: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "_RETRY_SECONDS", 0.05)
+    begin, calls = database.begin, []
+
+    def away() -> object:
+        calls.append(1)
+        if len(calls) < 4:
+            raise DatabaseError("away")
+        return begin()
+
+    monkeypatch.setattr(database, "begin", away)
+    running.put(instance(1))
+    wait_until(lambda: count(database) == 1)
+    assert len(calls) >= 4
+
+
+def test_a_full_queue_drops_and_recovers_from_the_spool(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "_LONGEST_QUEUE", 5)
+    recovered: list[int] = []
+    small = Indexer(database, "r1", lambda: recovered.append(1))
+    for number in range(50):
+        small.put(instance(number))
+    small.start()
+    wait_until(lambda: bool(recovered))
+    small.stop()
+    assert count(database) == 5
+
+
+def test_heartbeats_keep_open_associations_alive(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomnode.tracking.associations.HEARTBEAT_SECONDS", 0.05)
+    beating = Indexer(database, "r1", lambda: None)
+    beating.start()
+    beating.put(association("a"))
+
+    def beats() -> object:
+        with database.read() as connection:
+            return connection.scalar(sa.select(associations.c.heartbeat_at))
+
+    wait_until(lambda: beats() is not None)
+    first = beats()
+    wait_until(lambda: beats() != first)
+    beating.stop()
