@@ -1,4 +1,8 @@
-"""Reading headers as scanners write them: invalid values count as absent, never as an error."""
+"""Reading headers as scanners write them: invalid values count as absent, never as an error.
+
+pydicom's own validation is off here and in the rest of this package: it would write an invalid
+value, which may be a patient's name, into the log.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
@@ -47,6 +52,7 @@ _INDEX_KEYWORDS = (
 )
 
 
+@disable_value_validation()
 def read_header(source: Path | bytes) -> InstanceHeader:
     """The index entry of a Part 10 file, on disk or in memory.
 
@@ -143,6 +149,7 @@ def number(ds: Dataset, keyword: str) -> float | None:
     return found[0] if found is not None else None
 
 
+@disable_value_validation()
 def read_claims(datasets: Sequence[Dataset]) -> HeaderClaims:
     """What the headers of a series say about de-identification, the strictest reading of all.
 

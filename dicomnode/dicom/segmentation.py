@@ -12,6 +12,7 @@ import highdicom as hd
 import numpy as np
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -32,6 +33,7 @@ __all__ = ["verify_segmentation", "write_segmentation"]
 logger = logging.getLogger("dicomnode.dicom")
 
 
+@disable_value_validation()
 def write_segmentation(
     mask: NDArray[np.uint8],
     source: SourceSeries,
@@ -195,8 +197,11 @@ def _make_reproducible(seg: Dataset, source: SourceSeries) -> None:
 
 def _save(seg: Dataset, out: Path) -> str:
     """Temporary file, fsync, rename, directory fsync; the digest of the bytes."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=".seg-")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=out.parent, prefix=".seg-")
+    except OSError as error:
+        raise SegmentationError(f"{out}: the SEG could not be written: {error}") from error
     try:
         with os.fdopen(handle, "w+b") as stream:
             seg.save_as(stream, enforce_file_format=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
@@ -109,6 +110,7 @@ class _Slice:
     pixels: PixelLocation | None
 
 
+@disable_value_validation()
 def read_series(paths: Sequence[Path]) -> SourceSeries:
     """Read and check the headers of one series of single-frame CT or MR objects.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import Vector
@@ -22,6 +23,7 @@ MAXIMUM_CENTROID_ERROR_MM = 0.01
 _POSITION_TOLERANCE_MM = 1e-3
 
 
+@disable_value_validation()
 def verify_segmentation(
     file: SegmentationFile, mask: NDArray[np.uint8], source: SourceSeries
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import SliceGeometry
@@ -32,6 +33,7 @@ class Volume:
     warnings: tuple[str, ...] = ()
 
 
+@disable_value_validation()
 def read_volume(source: SourceSeries) -> Volume:
     """Decode and rescale (PS3.3 C.11.1) every slice.
 

@@ -1,0 +1,321 @@
+"""What every SEG of the node keeps to, whatever series it is of."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import FileDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicomnode.config import SegmentationSettings
+from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
+from dicomnode.dicom.series import SourceSeries, read_series
+from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
+from dicomnode.errors import SegmentationError
+from tests.factories import CORONAL, SAGITTAL, make_series, make_uid, oblique
+
+SERIES: dict[str, dict[str, Any]] = {
+    "axial MR": {},
+    "axial CT": {"modality": "CT"},
+    "sagittal oblique": {"orientation": oblique(100, 7, 85), "pixel_spacing_mm": (2.0, 2.5)},
+    "coronal": {"orientation": CORONAL},
+    "swapped cosines": {"orientation": (-1, 0, 0, 0, -1, 0)},
+    "tilted": {"modality": "CT", "tilt_degrees": 18},
+    "a slice missing": {"missing": [5]},
+    "sagittal, odd pixel count": {"orientation": SAGITTAL, "rows": 31, "columns": 33},
+    "no frame of reference": {"without": ["FrameOfReferenceUID"]},
+    "no type 2 attributes": {
+        "without": [
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "PatientSex",
+            "AccessionNumber",
+            "StudyID",
+            "StudyDate",
+            "StudyTime",
+            "SeriesDate",
+            "SeriesTime",
+            "AcquisitionDate",
+            "AcquisitionTime",
+            "ReferringPhysicianName",
+            "SeriesNumber",
+            "SliceThickness",
+        ]
+    },
+}
+
+MODELS = {
+    kind: ModelIdentity(kind, f"test-{kind}", "1.2", hashlib.sha256(kind.encode()).hexdigest())
+    for kind in SegmentKind
+}
+
+
+def drawn_mask(source: SourceSeries, seed: int = 0) -> NDArray[np.uint8]:
+    """An asymmetric body that leaves the first and last slices empty."""
+    mask = np.zeros(source.geometry.shape, np.uint8)
+    mask[2:-2, 3:20, 5:24] = 1
+    mask[3, 1, 2] = mask[-3, 18, 1] = 1
+    noise = np.random.default_rng(seed).random(mask.shape) < 0.3
+    return (mask & ~noise).astype(np.uint8)
+
+
+def write(
+    source: SourceSeries,
+    out: Path,
+    mask: NDArray[np.uint8] | None = None,
+    kind: SegmentKind = SegmentKind.FOREGROUND,
+    **settings: Any,
+) -> SegmentationFile:
+    return write_segmentation(
+        drawn_mask(source) if mask is None else mask,
+        source,
+        kind=kind,
+        model=MODELS[kind],
+        series_instance_uid=make_uid("seg series"),
+        sop_instance_uid=make_uid("seg", kind),
+        instance_number=list(SegmentKind).index(kind) + 1,
+        settings=SegmentationSettings(**settings),
+        out=out / f"{kind}.dcm",
+    )
+
+
+@pytest.fixture(params=SERIES)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> SourceSeries:
+    return read_series(make_series(tmp_path / "series", **SERIES[request.param]))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> SourceSeries:
+    return read_series(make_series(tmp_path / "series"))
+
+
+def test_the_mask_comes_back_voxel_for_voxel(source: SourceSeries, tmp_path: Path) -> None:
+    file = write(source, tmp_path)
+    verify_segmentation(file, drawn_mask(source), source)
+    assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+
+
+def test_highdicom_reads_the_same_mask(source: SourceSeries, tmp_path: Path) -> None:
+    file = write(source, tmp_path)
+    if source.frame_of_reference_uid is None:
+        pytest.skip("highdicom wants a Frame of Reference UID")
+    pixels = hd.seg.segread(file.path).get_pixels_by_source_instance(
+        [ds.SOPInstanceUID for ds in source.datasets],
+        ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True,
+    )
+    assert np.array_equal(pixels[..., 0] > 0, drawn_mask(source) > 0)
+
+
+def test_two_writes_make_the_same_bytes(source: SourceSeries, tmp_path: Path) -> None:
+    one, other = write(source, tmp_path / "1"), write(source, tmp_path / "2")
+    assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def test_it_refers_to_the_series_as_delivered(source: SourceSeries, tmp_path: Path) -> None:
+    seg = pydicom.dcmread(write(source, tmp_path).path)
+    assert seg.StudyInstanceUID == source.study_instance_uid
+    assert seg.SeriesInstanceUID != source.series_instance_uid
+    assert seg.get("FrameOfReferenceUID") == source.frame_of_reference_uid
+    (referenced,) = seg.ReferencedSeriesSequence
+    assert referenced.SeriesInstanceUID == source.series_instance_uid
+    delivered = [ds.SOPInstanceUID for ds in source.datasets]
+    instances = [item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence]
+    assert set(instances) == set(delivered)
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        (image,) = frame.DerivationImageSequence[0].SourceImageSequence
+        index = delivered.index(image.ReferencedSOPInstanceUID)
+        assert (
+            frame.PlanePositionSequence[0].ImagePositionPatient
+            == source.datasets[index].ImagePositionPatient
+        )
+        assert frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
+
+
+@pytest.mark.parametrize("kind", SegmentKind)
+def test_each_kind_is_one_coded_and_coloured_segment(
+    kind: SegmentKind, plain: SourceSeries, tmp_path: Path
+) -> None:
+    seg = pydicom.dcmread(write(plain, tmp_path, kind=kind).path)
+    assert seg.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert seg.SegmentationType == "BINARY"
+    (segment,) = seg.SegmentSequence
+    assert segment.SegmentAlgorithmType == "AUTOMATIC"
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert algorithm.AlgorithmName == MODELS[kind].name
+    assert algorithm.AlgorithmVersion == MODELS[kind].version
+    assert MODELS[kind].sha256 in algorithm.AlgorithmParameters
+    assert len(segment.RecommendedDisplayCIELabValue) == 3
+    scheme = segment.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator
+    if scheme == "99DICOMNODE":
+        (identified,) = seg.CodingSchemeIdentificationSequence
+        assert identified.CodingSchemeDesignator == scheme
+    else:
+        assert scheme == "SCT"
+
+
+def test_the_kinds_differ_in_code_label_and_colour(plain: SourceSeries, tmp_path: Path) -> None:
+    segments = [
+        pydicom.dcmread(write(plain, tmp_path, kind=kind).path).SegmentSequence[0]
+        for kind in SegmentKind
+    ]
+    for keyword in ("SegmentLabel", "RecommendedDisplayCIELabValue"):
+        assert len({str(segment[keyword].value) for segment in segments}) == 3
+
+
+def test_series_number_and_description_are_stable(plain: SourceSeries, tmp_path: Path) -> None:
+    settings = {"series_number_offset": 500, "series_description": "masks"}
+    files = [write(plain, tmp_path, kind=kind, **settings) for kind in SegmentKind]
+    segs = [pydicom.dcmread(file.path) for file in files]
+    assert {seg.SeriesNumber for seg in segs} == {501}
+    assert {seg.SeriesDescription for seg in segs} == {"masks"}
+    assert {seg.SeriesInstanceUID for seg in segs} == {make_uid("seg series")}
+    assert [seg.InstanceNumber for seg in segs] == [1, 2, 3]
+
+
+def test_an_empty_mask_is_an_error_by_default(plain: SourceSeries, tmp_path: Path) -> None:
+    empty = np.zeros(plain.geometry.shape, np.uint8)
+    with pytest.raises(SegmentationError, match="empty"):
+        write(plain, tmp_path, empty)
+
+
+def test_an_empty_mask_can_be_written_with_all_its_references(
+    plain: SourceSeries, tmp_path: Path
+) -> None:
+    empty = np.zeros(plain.geometry.shape, np.uint8)
+    file = write(plain, tmp_path, empty, send_empty=True)
+    verify_segmentation(file, empty, plain)
+    seg = pydicom.dcmread(file.path)
+    assert int(seg.NumberOfFrames) == len(plain.datasets)
+    assert all("DerivationImageSequence" in item for item in seg.PerFrameFunctionalGroupsSequence)
+
+
+def test_a_mask_of_another_shape_is_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+    with pytest.raises(SegmentationError, match="shape"):
+        write(plain, tmp_path, np.ones((2, 3, 4), np.uint8))
+
+
+def test_values_that_no_parser_likes_are_dropped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stars(_: int, ds: FileDataset) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ds.PatientName = "***"
+            ds.add_new("PatientBirthDate", "DA", "********")
+            ds.add_new("PatientAge", "AS", "****")
+            ds.add_new("PatientSex", "CS", "?")
+            ds.add_new("StudyDate", "DA", "***")
+
+    paths = make_series(tmp_path / "series", change=stars)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        source = read_series(paths)
+        file = write(source, tmp_path)
+    verify_segmentation(file, drawn_mask(source), source)
+    seg = pydicom.dcmread(file.path)
+    assert not any("***" in record.getMessage() for record in caplog.records)
+    assert (seg.PatientBirthDate, seg.PatientSex, seg.StudyDate) == ("", "", "")
+    assert "PatientAge" not in seg
+    (record,) = (record for record in caplog.records if record.name == "dicomnode.dicom")
+    repairs: tuple[str, ...] = record.repairs  # type: ignore[attr-defined]
+    assert any("PatientBirthDate" in sentence for sentence in repairs)
+    assert "***" not in " ".join(repairs)
+
+
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "山田^太郎"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("ISO 2022 IR 100", "Åse"),
+    ],
+)
+def test_names_survive_their_character_set(
+    character_set: str | list[str], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = {"SpecificCharacterSet": character_set, "PatientName": name}
+    source = read_series(make_series(tmp_path / "series", change=change))
+    with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.DEBUG):
+        warnings.simplefilter("always")
+        file = write(source, tmp_path)
+    assert str(pydicom.dcmread(file.path).PatientName) == name
+    said = [str(item.message) for item in caught] + [
+        record.getMessage() for record in caplog.records
+    ]
+    assert not any(name in sentence for sentence in said)
+
+
+def _flip_a_bit(seg: FileDataset) -> None:
+    pixels = bytearray(seg.PixelData)
+    pixels[len(pixels) // 2] ^= 4
+    seg.PixelData = bytes(pixels)
+
+
+def _swap_two_frames(seg: FileDataset) -> None:
+    first, second = (seg.PerFrameFunctionalGroupsSequence[index] for index in (0, 1))
+    first.DerivationImageSequence, second.DerivationImageSequence = (
+        second.DerivationImageSequence,
+        first.DerivationImageSequence,
+    )
+
+
+def _shrink_pixels(seg: FileDataset) -> None:
+    seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [1.9, 2]
+
+
+def _another_frame_of_reference(seg: FileDataset) -> None:
+    seg.FrameOfReferenceUID = make_uid("elsewhere")
+
+
+def _cut_pixel_data(seg: FileDataset) -> None:
+    seg.PixelData = seg.PixelData[:-8]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _flip_a_bit,
+        _swap_two_frames,
+        _shrink_pixels,
+        _another_frame_of_reference,
+        _cut_pixel_data,
+    ],
+)
+def test_verification_finds_a_wrong_seg(
+    damage: Callable[[FileDataset], None], plain: SourceSeries, tmp_path: Path
+) -> None:
+    file = write(plain, tmp_path)
+    seg = pydicom.dcmread(file.path)
+    damage(seg)
+    seg.save_as(file.path)
+    with pytest.raises(SegmentationError):
+        verify_segmentation(file, drawn_mask(plain), plain)
+
+
+def test_verification_finds_a_file_that_is_none(plain: SourceSeries, tmp_path: Path) -> None:
+    file = write(plain, tmp_path)
+    file.path.write_bytes(b"nothing")
+    with pytest.raises(SegmentationError, match="read again"):
+        verify_segmentation(file, drawn_mask(plain), plain)
+
+
+def test_a_folder_that_cannot_be_written_is_said(plain: SourceSeries, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(SegmentationError):
+        write(plain, tmp_path / "taken")
+
+
+def test_nothing_but_the_seg_is_left_behind(plain: SourceSeries, tmp_path: Path) -> None:
+    file = write(plain, tmp_path / "out")
+    assert list(file.path.parent.iterdir()) == [file.path]
