@@ -14,7 +14,7 @@ from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
-from dicomnode.jobs.lanes import WORKFLOW_VERSION, JobQueue, Lane, Stage, deadline
+from dicomnode.jobs.lanes import WORKFLOW_VERSION, JobQueue, Lane, Stage, deadline, delivery_attempt
 from dicomnode.jobs.set_aside import set_aside_sentence
 from dicomnode.tracking import deliveries, series
 from dicomnode.tracking.database import Database
@@ -45,6 +45,7 @@ _STATES = {
 _ACTIVE = (JobState.WAITING, JobState.RUNNING, JobState.WAITING_TO_RETRY)
 _ENDED_WELL = (JobState.DONE, JobState.CANCELLED)
 _OPEN = [word for word, state in _STATES.items() if state not in _ENDED_WELL]
+_MOST_DELIVERIES = 100_000
 # How a delivery that has ended is shown; one that is pending stands where its attempt stands.
 _ENDED_DELIVERIES = {
     DeliveryState.DELIVERED: JobState.DONE,
@@ -170,7 +171,7 @@ def _deliveries(client: DBOSClient, database: Database, everything: bool) -> lis
     attempts = _newest_attempts(client)
     states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
     with database.read() as connection:
-        rows = deliveries.list_(connection, states)
+        rows = deliveries.list_(connection, states, limit=_MOST_DELIVERIES)
     return [_delivery(row, attempts.get(row.id)) for row in rows]
 
 
@@ -195,12 +196,12 @@ def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
 def _newest_attempts(client: DBOSClient) -> dict[int, WorkflowStatus]:
     """By delivery: the attempt that counts, where the engine has one that did not end well."""
     found = client.list_workflows(name=Stage.DELIVER.value, status=_OPEN, load_input=False)
-    return {_delivery_key(status)[0]: status for status in sorted(found, key=_delivery_key)}
+    ordered = sorted(found, key=_age)
+    return {delivery_attempt(status.workflow_id)[0]: status for status in ordered}
 
 
-def _delivery_key(status: WorkflowStatus) -> tuple[int, int]:
-    _, delivery, attempt = status.workflow_id.split(":")
-    return int(delivery), int(attempt)
+def _age(status: WorkflowStatus) -> tuple[int, int, int]:
+    return delivery_attempt(status.workflow_id)
 
 
 def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
@@ -210,7 +211,7 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
     )
     if not found:
         raise JobError(f"there is no job deliver:{delivery_id}; `dicomnode jobs list` shows them")
-    return sorted(found, key=_delivery_key)
+    return sorted(found, key=_age)
 
 
 def _retry_examination(client: DBOSClient, job_id: str) -> None:
@@ -232,8 +233,7 @@ def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key
         if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
             raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
         deliveries.retry(connection, key)
-        attempt = _delivery_key(newest)[1] + 1
-        queue.enqueue_delivery(connection, key, attempt, deadline=deadline(settings))
+        queue.enqueue_delivery(connection, key, 1, deadline=deadline(settings))
 
 
 def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:

@@ -22,6 +22,7 @@ from dbos import (
     EnqueueOptions,
     SQLAlchemyDatasource,
 )
+from dbos import error as engine_error
 
 from dicomnode.config import Settings
 from dicomnode.domain import Revision
@@ -87,10 +88,19 @@ class JobQueue:
         models_digest: str,
         priority: Priority = Priority.ROUTINE,
     ) -> str:
-        """Within the caller's transaction; the same revision and models again are the same job."""
+        """Within the caller's transaction, for a revision that is new in it; returns the job's id.
+
+        An id that is in use is left from a tracking database that was lost and built again from
+        the spool: what that job found is gone with it, so there has to be another one.
+        """
         job_id = examination_id(revision, models_digest)
         options = _options(Stage.EXAMINE, Lane.GPU, job_id, priority)
-        self.client.enqueue_in_transaction(connection, options, revision.id)
+        options["workflow_id_reuse_policy"] = "reject"
+        try:
+            self.client.enqueue_in_transaction(connection, options, revision.id)
+        except engine_error.DBOSWorkflowIDInUseError:
+            options["workflow_id"] = job_id = f"{job_id}:{time.time_ns()}"
+            self.client.enqueue_in_transaction(connection, options, revision.id)
         return job_id
 
     def enqueue_delivery(
@@ -106,7 +116,7 @@ class JobQueue:
 
         `deadline` is when the delivery gives up, in seconds of the epoch.
         """
-        job_id = delivery_attempt_id(delivery_id, attempt)
+        job_id = delivery_attempt_id(delivery_id, deadline, attempt)
         options = _options(Stage.DELIVER, Lane.DELIVER, job_id, Priority.ROUTINE)
         if delay_seconds > 0:
             options["delay_seconds"] = delay_seconds
@@ -131,8 +141,15 @@ def deadline(settings: Settings) -> float:
     return time.time() + settings.delivery.give_up_after_hours * 3600
 
 
-def delivery_attempt_id(delivery_id: int, attempt: int) -> str:
-    return f"{Stage.DELIVER}:{delivery_id}:{attempt}"
+def delivery_attempt_id(delivery_id: int, deadline: float, attempt: int) -> str:
+    """The deadline tells the attempts of one patience from those after a retry by a person."""
+    return f"{Stage.DELIVER}:{delivery_id}:{int(deadline * 1000)}:{attempt}"
+
+
+def delivery_attempt(job_id: str) -> tuple[int, int, int]:
+    """Delivery, deadline in milliseconds, attempt; the newest of one delivery is the largest."""
+    _, delivery_id, deadline_ms, attempt = job_id.split(":")
+    return int(delivery_id), int(deadline_ms), int(attempt)
 
 
 @contextmanager

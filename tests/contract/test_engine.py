@@ -67,7 +67,7 @@ def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_runnin
     dead = _Dead()
     with lanes.running(settings, lambda: False):
         assert recover_the_dead(dead) == 1
-        handle = DBOS.retrieve_workflow(lanes.delivery_attempt_id(7, 1))
+        handle = DBOS.retrieve_workflow(lanes.delivery_attempt_id(7, 0.0, 1))
         handle.get_result(polling_interval_sec=0.05)
         assert recover_the_dead(dead) == 0
     assert ran == [7]

@@ -73,7 +73,7 @@ class Node:
 
     def status(self) -> tuple[StudyStatus, ...]:
         with self.database.read() as connection:
-            return studies_status(connection)
+            return studies_status(connection, limit=10_000)
 
     def states(self) -> list[str]:
         """The state of every delivery."""

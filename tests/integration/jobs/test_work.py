@@ -11,6 +11,7 @@ import pytest
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
+from dicomnode.tracking.schema import METADATA
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer
@@ -50,6 +51,22 @@ def test_what_was_examined_is_not_examined_again_after_a_restart(make_node: Make
             node.put("a")  # sent again
             time.sleep(0.5)
     assert len(examined) == 1
+
+
+def test_a_tracking_database_that_was_lost_and_rebuilt_is_worked_through_again(
+    make_node: MakeNode,
+) -> None:
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"] * 2)
+            with node.database.begin() as connection:
+                for table in reversed(METADATA.sorted_tables):
+                    connection.execute(table.delete())
+            node.put("a")  # as rebuilding from the spool does
+            until(lambda: node.states() == ["delivered"] * 2)
+    assert set(peer.received.values()) == {2}
 
 
 def test_a_late_slice_makes_a_new_examination(make_node: MakeNode) -> None:
