@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,7 @@ class Demo:
             _wait_for_echo(node, "DICOMNODE")
             for number, batch in enumerate(batches, start=1):
                 progress(f"the PACS sends series {number} of {len(batches)}")
-                send(_destination(node, "DICOMNODE"), batch, "DEMOPACS")
+                _send_as_a_pacs_does(node, batch)
             studies = _wait_for_verdicts(node, len(batches), progress)
         return self._collect(node, pacs, studies, time.monotonic() - began)
 
@@ -185,6 +185,17 @@ def _running(process: _Process) -> Iterator[None]:
                 child.wait()
 
 
+def _send_as_a_pacs_does(node: _Process, files: Sequence[Path], attempts: int = 5) -> None:
+    """A PACS sends again what was not answered; the node takes the same object twice."""
+    for attempt in range(1, attempts + 1):
+        try:
+            send(_destination(node, "DICOMNODE"), files, "DEMOPACS")
+            return
+        except DeliveryError:
+            if attempt == attempts:
+                raise
+
+
 def _wait_for_echo(process: _Process, ae_title: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -223,7 +234,9 @@ def _is_settled(series: SeriesStatus) -> bool:
 
 def _destination(process: _Process, ae_title: str) -> DestinationSettings:
     port = process.settings.scp.port
-    return DestinationSettings(name="demo", ae_title=ae_title, host="127.0.0.1", port=port)
+    return DestinationSettings(
+        name="demo", ae_title=ae_title, host="127.0.0.1", port=port, timeout_seconds=10.0
+    )
 
 
 def _descriptions() -> dict[str, str]:
