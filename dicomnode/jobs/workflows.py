@@ -31,7 +31,7 @@ from dicomnode.errors import (
     ExaminationFailedError,
 )
 from dicomnode.jobs.lanes import JobQueue, Stage, deadline
-from dicomnode.tracking import deliveries, examinations, series
+from dicomnode.tracking import audit, deliveries, examinations, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -173,6 +173,10 @@ class Workflows:
                 self.queue.enqueue_delivery(
                     connection, delivery_id, attempt + 1, deadline=deadline, delay_seconds=delay
                 )
+            if state in ("delivered", "refused"):
+                delivery = deliveries.load(connection, delivery_id)
+                uid, to = delivery.segmentation.sop_instance_uid, delivery.destination
+                audit.append(connection, state, uid, {"destination": to, "sentence": sentence})
         log.info("delivery attempt", extra={"delivery": delivery_id, "outcome": state})
         return state
 

@@ -31,7 +31,7 @@ def pacs(port: int) -> dict[str, Any]:
     return {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": port}
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for a condition; fails with its source line when it does not come."""
     end = time.monotonic() + seconds
     while not condition():

@@ -86,7 +86,7 @@ def test_no_job_is_lost_when_workers_are_killed_at_random_moments(
             with _worker(node):  # killed at the end of the block: starting, working or idle
                 time.sleep(dice.uniform(0.5, 4.0))
         with _worker(node):
-            until(lambda: _all_done(node, rounds * per_round))
+            until(lambda: _all_done(node, rounds * per_round), seconds=60 + 4 * rounds)
             until(lambda: node.jobs() == [])
     assert len(peer.received) == 2 * rounds * per_round
     assert _count(node, verdicts, verdicts.c.is_current) == rounds * per_round

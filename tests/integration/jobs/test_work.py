@@ -11,6 +11,7 @@ import pytest
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
+from dicomnode.tracking import audit
 from dicomnode.tracking.schema import METADATA
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
@@ -117,12 +118,24 @@ def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode
         node.put("a")
         with node.working():
             until(lambda: node.states() == ["refused"] * 2)
-            assert {job.error[-3:] for job in node.jobs()}
             assert sum("0xA900" in job.error for job in node.jobs()) == 1
             for job in node.jobs():
                 retry(node.settings, node.database, job.id)
             until(lambda: node.states() == ["delivered"] * 2)
     assert [delivery.attempts for delivery in node.status()[0].series[0].deliveries] == [2, 2]
+
+
+def test_a_warning_of_the_destination_is_kept(make_node: MakeNode) -> None:
+    with storage_peer(statuses=[0xB000]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"] * 2)
+    with node.database.read() as connection:
+        events = audit.newest(connection, event="delivered")
+    assert len(events) == 2
+    assert sum("0xB000" in str(event.detail["sentence"]) for event in events) == 1
+    assert {event.detail["destination"] for event in events} == {"pacs"}
 
 
 def test_a_waiting_delivery_is_tried_at_once_when_a_person_asks(
