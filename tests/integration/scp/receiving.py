@@ -11,14 +11,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from dicomnode.config import Settings
+from dicomnode.tracking import audit, quarantine
+from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.schema import instances
 from dicomnode.tracking.spool import Spool
 
 STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
@@ -51,6 +56,18 @@ class Node:
     settings: Settings
     process: subprocess.Popen[str]
     log: Path
+    earlier: frozenset[Path] = frozenset()
+    earlier_quarantined: frozenset[str] = frozenset()
+    earlier_events: int = 0
+
+    def mark(self) -> Node:
+        """The same node, which tells only what came since now."""
+        return replace(
+            self,
+            earlier=frozenset(self.objects()) | self.earlier,
+            earlier_quarantined=frozenset(self._quarantine_names()),
+            earlier_events=len(self._all_events()),
+        )
 
     @property
     def address(self) -> tuple[str, str]:
@@ -65,7 +82,40 @@ class Node:
         return Database(self.settings.database_url)
 
     def objects(self) -> list[Path]:
-        return [self.spool.path(name) for names in self.spool.names() for name in names]
+        paths = (self.spool.path(name) for names in self.spool.names() for name in names)
+        return [path for path in paths if path not in self.earlier]
+
+    def quarantined(self) -> list[QuarantinedObject]:
+        """The rows, newest first."""
+        with self._reading() as connection:
+            found = quarantine.newest(connection)
+        return [one for one in found if one.name not in self.earlier_quarantined]
+
+    def events(self, event: str) -> list[AuditEvent]:
+        """The audit events of this name, newest first."""
+        found = self._all_events()
+        return [one for one in found[: len(found) - self.earlier_events] if one.event == event]
+
+    def rows(self) -> set[Path]:
+        """The objects that have a row."""
+        with self._reading() as connection:
+            names = connection.scalars(sa.select(instances.c.name)).all()
+        return {self.spool.path(name) for name in names} - self.earlier
+
+    def _all_events(self) -> list[AuditEvent]:
+        with self._reading() as connection:
+            return audit.newest(connection, limit=100_000)
+
+    def _quarantine_names(self) -> list[str]:
+        with self._reading() as connection:
+            return [one.name for one in quarantine.newest(connection, limit=100_000)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        database = self.database
+        with database.read() as connection:
+            yield connection
+        database.close()
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
@@ -146,6 +196,12 @@ def dcmtk(program: str) -> str:
     if found is None:
         pytest.skip(f"{program} isn't installed (Debian: dcmtk)")
     return found
+
+
+def shared_settings(folder: Path, **scp: Any) -> Settings:
+    """For a node that several tests share."""
+    scp = {"port": open_port(), "minimum_free_bytes": 0} | scp
+    return Settings(node={"data_folder": folder / "data"}, scp=scp)  # type: ignore[arg-type]
 
 
 def open_port() -> int:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from dicomnode.config import Settings
 from dicomnode.tracking import findings
-from dicomnode.tracking.schema import associations, instances
+from dicomnode.tracking.schema import associations
 from tests.factories import make_series
 from tests.integration.scp.receiving import (
     ECHOSCU,
@@ -23,6 +23,7 @@ from tests.integration.scp.receiving import (
     dcmtk_environment,
     needs_dcmtk,
     running,
+    shared_settings,
     storescu,
     storescu_command,
     wait_until,
@@ -42,18 +43,22 @@ SYNTAXES = {
 }
 
 
-@pytest.fixture
-def node(make_settings: Callable[..., Settings], tmp_path: Path) -> Iterator[Node]:
-    with running(make_settings(), tmp_path / "node") as started:
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("receiving")
+    with running(shared_settings(folder), folder / "node") as started:
         yield started
 
 
-def rows(node: Node) -> int:
-    database = node.database
-    with database.read() as connection:
-        count = connection.scalar(sa.select(sa.func.count()).select_from(instances)) or 0
-    database.close()
-    return count
+@pytest.fixture
+def node(shared_node: Node) -> Node:
+    return shared_node.mark()
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """Every test sends series of its own."""
+    return str(request.node.name)
 
 
 def test_echoscu_is_answered(node: Node) -> None:
@@ -65,11 +70,11 @@ def test_echoscu_is_answered(node: Node) -> None:
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_every_transfer_syntax_is_stored_as_it_was_sent(
-    node: Node, tmp_path: Path, syntax: str
+    node: Node, tmp_path: Path, name: str, syntax: str
 ) -> None:
     program, options, proposal = SYNTAXES[syntax]
     sent = []
-    for path in make_series(tmp_path / "made", slices=3):
+    for path in make_series(tmp_path / "made", slices=3, series=name):
         made = path.with_suffix(".sent")
         command = [dcmtk(program), *options, str(path), str(made)]
         subprocess.run(command, check=True, timeout=30, capture_output=True)
@@ -91,11 +96,11 @@ def test_every_transfer_syntax_is_stored_as_it_was_sent(
             assert dcmread(kept) == dcmread(path)
         else:
             assert data_set_bytes(kept) == data_set_bytes(path)
-    wait_until(lambda: rows(node) == 3)
+    wait_until(lambda: len(node.rows()) == 3)
 
 
-def test_the_file_says_who_sent_it(node: Node, tmp_path: Path) -> None:
-    (path,) = make_series(tmp_path / "made", slices=1)
+def test_the_file_says_who_sent_it(node: Node, tmp_path: Path, name: str) -> None:
+    (path,) = make_series(tmp_path / "made", slices=1, series=name)
     storescu(node, path, options=("-aet", "CT_SCANNER"))
     meta = dcmread(node.objects()[0], stop_before_pixels=True).file_meta
     assert meta.SourceApplicationEntityTitle == "CT_SCANNER"
@@ -104,9 +109,11 @@ def test_the_file_says_who_sent_it(node: Node, tmp_path: Path) -> None:
     assert meta.SourcePresentationAddress == "dicom://127.0.0.1"
 
 
-def test_four_associations_at_once_lose_nothing(node: Node, tmp_path: Path) -> None:
+def test_four_associations_at_once_lose_nothing(node: Node, tmp_path: Path, name: str) -> None:
     folders = [tmp_path / f"made{number}" for number in range(4)]
-    series = [make_series(folder, slices=20, series=f"s{n}") for n, folder in enumerate(folders)]
+    series = [
+        make_series(folder, slices=20, series=f"{name}{n}") for n, folder in enumerate(folders)
+    ]
     senders = [
         subprocess.Popen(
             storescu_command(node, *paths),
@@ -120,28 +127,31 @@ def test_four_associations_at_once_lose_nothing(node: Node, tmp_path: Path) -> N
     sent = {data_set_bytes(path) for paths in series for path in paths}
     assert {data_set_bytes(path) for path in node.objects()} == sent
     assert len(sent) == 80
-    wait_until(lambda: rows(node) == 80)
+    wait_until(lambda: len(node.rows()) == 80)
 
 
-def test_sending_again_is_success_and_nothing_else(node: Node, tmp_path: Path) -> None:
-    paths = make_series(tmp_path / "made", slices=4)
+def test_sending_again_is_success_and_nothing_else(node: Node, tmp_path: Path, name: str) -> None:
+    paths = make_series(tmp_path / "made", slices=4, study=name, series=name)
     assert storescu(node, *paths).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in node.objects()}
     again = storescu(node, *paths)
     assert again.returncode == 0
     assert len(re.findall(r"Received Store Response \(Success\)", again.stderr + again.stdout)) == 4
     assert {path: path.stat().st_mtime_ns for path in node.objects()} == before
-    assert list(node.spool.quarantined_names()) == []
+    assert node.quarantined() == []
 
 
-def test_an_association_is_open_and_then_closed_in_the_database(node: Node, tmp_path: Path) -> None:
-    paths = make_series(tmp_path / "made", slices=4)
-    storescu(node, *paths)
+def test_an_association_is_open_and_then_closed_in_the_database(
+    node: Node, tmp_path: Path, name: str
+) -> None:
+    paths = make_series(tmp_path / "made", slices=4, study=name, series=name)
+    storescu(node, *paths, options=("-aet", "ONE"))
     database = node.database
 
     def outcomes() -> list[str]:
+        query = sa.select(associations.c.outcome)
         with database.read() as connection:
-            return list(connection.scalars(sa.select(associations.c.outcome)))
+            return list(connection.scalars(query.where(associations.c.calling_ae_title == "ONE")))
 
     wait_until(lambda: outcomes() == ["released"])
     study = str(dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)

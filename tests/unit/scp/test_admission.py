@@ -1,0 +1,107 @@
+"""Who may open an association, and which UIDs pass."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomnode.config import SCPSettings
+from dicomnode.errors import ConfigurationError, PortInUseError
+from dicomnode.scp.admission import AssociationRequest, decide
+from dicomnode.scp.listener import listen
+from dicomnode.scp.refusals import REFUSALS, Reason
+from dicomnode.scp.uids import has_leading_zero, is_uid, only_uid
+
+REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
+
+
+def rejection(settings: dict[str, Any], **changes: Any) -> tuple[int, int, int] | None:
+    decided = decide(SCPSettings(**settings), replace(REQUEST, **changes))
+    return decided and (decided.result, decided.source, decided.diagnostic)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "expected"),
+    [
+        ({}, {}, None),
+        ({}, {"called_ae_title": "OTHER"}, (1, 1, 7)),
+        ({"require_called_ae_title": False}, {"called_ae_title": "OTHER"}, None),
+        ({"allowed_calling_ae_titles": ["PACS"]}, {}, None),
+        ({"allowed_calling_ae_titles": ["CT1"]}, {}, (1, 1, 3)),
+        ({"allowed_calling_ae_titles": ["pacs"]}, {}, (1, 1, 3)),
+        ({"allowed_networks": ["10.1.0.0/16"]}, {}, None),
+        ({"allowed_networks": ["10.2.0.0/16"]}, {}, (1, 1, 1)),
+        ({"allowed_networks": ["10.1.0.0/16"]}, {"peer_address": "::ffff:10.1.2.3"}, None),
+        ({"allowed_networks": ["10.1.0.0/16"]}, {"peer_address": "2001:db8::1"}, (1, 1, 1)),
+        ({"allowed_networks": ["fe80::/10"]}, {"peer_address": "fe80::1%eth0"}, None),
+        ({"maximum_associations_per_peer": 2}, {"open_from_peer": 2}, None),
+        ({"maximum_associations_per_peer": 2}, {"open_from_peer": 3}, (2, 3, 2)),
+        ({"maximum_associations": 2}, {"open_in_all": 3}, (2, 3, 2)),
+    ],
+)
+def test_the_rejection_of_each_rule(
+    settings: dict[str, Any], changes: dict[str, Any], expected: tuple[int, int, int] | None
+) -> None:
+    assert rejection(settings, **changes) == expected
+
+
+@given(st.text(max_size=80))
+def test_a_uid_is_digits_and_dots_and_never_a_path(value: str) -> None:
+    if is_uid(value):
+        assert set(value) <= set("0123456789.")
+        assert ".." not in value
+        assert 0 < len(value) <= 64
+    assert only_uid(value) in ("", value)
+
+
+@pytest.mark.parametrize("uid", ["1", "1.2.840.10008.1.2", "2.25." + "1" * 39, "1." + "9" * 62])
+def test_uids_pass(uid: str) -> None:
+    assert is_uid(uid)
+
+
+@pytest.mark.parametrize(
+    "uid", ["", ".", "1.", ".1", "1..2", "1.2\n", " 1.2", "1.a", "1/2", "1." + "9" * 63, "１.２"]
+)
+def test_what_is_no_uid_does_not(uid: str) -> None:
+    assert not is_uid(uid)
+
+
+def test_leading_zeros_are_seen() -> None:
+    assert has_leading_zero("1.02.3")
+    assert has_leading_zero("01.2")
+    assert not has_leading_zero("1.0.20.3")
+
+
+def test_every_refusal_has_a_failure_status_and_a_comment_that_fits() -> None:
+    assert set(REFUSALS) == set(Reason)
+    for status, comment in REFUSALS.values():
+        assert status & 0xF000 in (0xA000, 0xC000) or status in (0x0110, 0x0122)
+        assert 0 < len(comment) <= 64
+
+
+def test_a_busy_port_is_named(free_port: int) -> None:
+    with (
+        listen("127.0.0.1", free_port),
+        pytest.raises(PortInUseError, match=f"port {free_port} on 127.0.0.1 is used by another"),
+    ):
+        listen("127.0.0.1", free_port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
+def test_a_host_that_is_not_ours_is_named(host: str, free_port: int) -> None:
+    with pytest.raises(ConfigurationError, match=host):
+        listen(host, free_port)
+
+
+def test_the_listening_socket_can_be_had_on_ipv6(free_port: int) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        listen("::1", free_port).close()
+    except ConfigurationError:
+        pytest.skip("this machine has no IPv6 loopback")
