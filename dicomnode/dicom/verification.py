@@ -77,9 +77,11 @@ def _decode(seg: Dataset, source: SourceSeries) -> tuple[NDArray[np.bool_], Vect
         if away > _POSITION_TOLERANCE_MM:
             raise SegmentationError(f"a frame lies {away:.3f} mm beside the slice it references")
         decoded[index] |= frame
-        rows, columns = np.nonzero(frame)
-        total += len(rows) * position + rows.sum() * axes[0] + columns.sum() * axes[1]
-        count += len(rows)
+        per_row, per_column = np.count_nonzero(frame, axis=1), np.count_nonzero(frame, axis=0)
+        voxels = int(per_row.sum())
+        down, across = per_row @ np.arange(seg.Rows), per_column @ np.arange(seg.Columns)
+        total += voxels * position + down * axes[0] + across * axes[1]
+        count += voxels
     return decoded, total / max(count, 1)
 
 
@@ -100,4 +102,4 @@ def _frames(seg: Dataset) -> Iterator[NDArray[np.bool_]]:
         first, last = index * pixels, (index + 1) * pixels
         bits = np.unpackbits(packed[first // 8 : (last + 7) // 8], bitorder="little")
         frame = bits[first % 8 : first % 8 + pixels]
-        yield frame.reshape(seg.Rows, seg.Columns).astype(np.bool_)
+        yield frame.reshape(seg.Rows, seg.Columns).view(np.bool_)
