@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
@@ -28,14 +28,16 @@ MAXIMUM_INFLATED_BYTES = 1 << 30
 
 # What pydicom raises on broken bytes; it has no exception of its own for most of them.
 PARSE_ERRORS = (
+    UnreadableObjectError,
     InvalidDicomError,
+    BytesLengthException,
+    ArithmeticError,
     ValueError,
     TypeError,
     KeyError,
     IndexError,
     AttributeError,
     NotImplementedError,
-    OverflowError,
     RecursionError,
     struct.error,
     zlib.error,
@@ -62,7 +64,7 @@ def read_header(source: Path | bytes) -> InstanceHeader:
         ds = read_data_set(source, _INDEX_KEYWORDS)
         missing = [keyword for keyword in _INDEX_KEYWORDS[:4] if not text(ds, keyword)]
     except PARSE_ERRORS as error:
-        raise UnreadableObjectError(f"not a readable DICOM file: {error}") from error
+        raise UnreadableObjectError(f"not a readable DICOM file: {reason(error)}") from error
     if missing:
         raise UnreadableObjectError(f"the object has no {', '.join(missing)}")
     return InstanceHeader(
@@ -73,6 +75,20 @@ def read_header(source: Path | bytes) -> InstanceHeader:
         transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
         modality=text(ds, "Modality") or "",
     )
+
+
+def reason(error: BaseException) -> str:
+    """Why parsing failed, without the message of pydicom, which may quote a patient's data."""
+    match error:
+        case UnreadableObjectError() | NotImplementedError():
+            return next(iter(str(error).splitlines()), "not supported")
+        case InvalidDicomError():
+            return "it lacks the DICM prefix of a DICOM file"
+        case EOFError():
+            return "it ends too early"
+        case OSError(strerror=str() as text_of_system):
+            return text_of_system
+    return type(error).__name__
 
 
 def read_data_set(source: Path | bytes, keywords: Sequence[str] | None = None) -> FileDataset:
@@ -101,7 +117,9 @@ def guard_deflated(stream: BinaryIO) -> None:
         while chunk := inflater.unconsumed_tail or stream.read(1 << 16):
             total += len(inflater.decompress(chunk, 1 << 22))
             if total > MAXIMUM_INFLATED_BYTES:
-                raise ValueError(f"deflated object grows beyond {MAXIMUM_INFLATED_BYTES} bytes")
+                raise UnreadableObjectError(
+                    f"the deflated object grows beyond {MAXIMUM_INFLATED_BYTES} bytes"
+                )
             if inflater.eof:
                 return
     finally:

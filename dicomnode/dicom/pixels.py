@@ -16,10 +16,10 @@ from pydicom.uid import UID
 
 from dicomnode.dicom.checks import refuse
 from dicomnode.dicom.codestream import announced_size
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, number
+from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, number, reason
 from dicomnode.dicom.series import PixelLocation, SourceSeries
 from dicomnode.domain import Refusal, RefusalCode
-from dicomnode.errors import SeriesRefusedError
+from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
 MAXIMUM_SLICE_PIXELS = 4096 * 4096
 MAXIMUM_VOXELS = 1 << 30  # 4 GiB as float32
@@ -127,28 +127,39 @@ def _decode(path: Path, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
         order = "<" if syntax.is_little_endian else ">"
         kind = f"{order}u{layout.bits_allocated // 8}"
         return np.frombuffer(ds.PixelData, kind, count=layout.rows * layout.columns)
-    except (*PARSE_ERRORS, RuntimeError, MemoryError) as error:
+    except BaseException as error:
+        if not _is_decoding_error(error):
+            raise
         raise SeriesRefusedError(
             Refusal(
                 RefusalCode.UNREADABLE_PIXELS,
-                f"pixel data in {syntax.name} can't be decoded: {_first_line(error)}",
+                f"pixel data in {syntax.name} can't be decoded: {_why(error)}",
                 "TransferSyntaxUID",
                 (str(syntax),),
             )
         ) from error
 
 
+def _is_decoding_error(error: BaseException) -> bool:
+    """The RLE decoder is Rust; on broken data it panics, which is no `Exception`."""
+    known = isinstance(error, (*PARSE_ERRORS, RuntimeError, MemoryError))
+    return known or type(error).__name__ == "PanicException"
+
+
 def _check_announced_size(frame: bytes, layout: PixelFormat) -> None:
     size = announced_size(frame)
     if size is not None and size != (layout.rows, layout.columns):
-        raise ValueError(
+        raise UnreadableObjectError(
             f"the compressed image says {size[0]} x {size[1]} pixels, "
             f"the header {layout.rows} x {layout.columns}"
         )
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+def _why(error: BaseException) -> str:
+    """pydicom's RuntimeError lists what each decoder said; it quotes no patient data."""
+    if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+        return " ".join(str(error).split())[:200]
+    return reason(error)
 
 
 def _significant(raw: NDArray[Any], layout: PixelFormat) -> NDArray[np.integer[Any]]:

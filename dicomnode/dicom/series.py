@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom import checks
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, text
+from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, reason, text
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 
@@ -151,7 +151,7 @@ def _read_slice(path: Path) -> _Slice:
         raise SeriesRefusedError(
             Refusal(
                 RefusalCode.UNREADABLE_OBJECT,
-                f"one of the files can't be read as a DICOM object ({error})",
+                f"one of the files can't be read as a DICOM object: {reason(error)}",
             )
         ) from error
 

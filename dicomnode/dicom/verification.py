@@ -14,7 +14,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import Vector
-from dicomnode.dicom.header import PARSE_ERRORS
+from dicomnode.dicom.header import PARSE_ERRORS, reason
 from dicomnode.dicom.series import SourceSeries
 from dicomnode.domain import SegmentationFile
 from dicomnode.errors import SegmentationError
@@ -36,7 +36,9 @@ def verify_segmentation(
         _same_study(seg, file, source)
         decoded, weighted = _decode(seg, source)
     except PARSE_ERRORS as error:
-        raise SegmentationError(f"{file.path.name}: can't be read again: {error}") from error
+        raise SegmentationError(
+            f"{file.path.name}: can't be read again: {reason(error)}"
+        ) from error
     wrong = int(np.count_nonzero(decoded != (mask != 0)))
     if wrong:
         raise SegmentationError(f"{file.path.name}: {wrong} voxels differ from the mask")
