@@ -14,7 +14,14 @@ from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
-from dicomnode.jobs.lanes import WORKFLOW_VERSION, JobQueue, Lane, Stage, deadline, delivery_attempt
+from dicomnode.jobs.lanes import (
+    WORKFLOW_VERSION,
+    JobQueue,
+    Lane,
+    Stage,
+    attempt_order,
+    first_attempt,
+)
 from dicomnode.jobs.set_aside import set_aside_sentence
 from dicomnode.tracking import deliveries, series
 from dicomnode.tracking.database import Database
@@ -197,11 +204,11 @@ def _newest_attempts(client: DBOSClient) -> dict[int, WorkflowStatus]:
     """By delivery: the attempt that counts, where the engine has one that did not end well."""
     found = client.list_workflows(name=Stage.DELIVER.value, status=_OPEN, load_input=False)
     ordered = sorted(found, key=_age)
-    return {delivery_attempt(status.workflow_id)[0]: status for status in ordered}
+    return {attempt_order(status.workflow_id)[0]: status for status in ordered}
 
 
 def _age(status: WorkflowStatus) -> tuple[int, int, int]:
-    return delivery_attempt(status.workflow_id)
+    return attempt_order(status.workflow_id)
 
 
 def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
@@ -233,7 +240,7 @@ def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key
         if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
             raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
         deliveries.retry(connection, key)
-        queue.enqueue_delivery(connection, key, 1, deadline=deadline(settings))
+        queue.enqueue_delivery(connection, first_attempt(key, settings))
 
 
 def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:

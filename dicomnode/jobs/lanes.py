@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from dbos import (
 )
 from dbos import error as engine_error
 
-from dicomnode.config import Settings
+from dicomnode.config import DeliverySettings, Settings
 from dicomnode.domain import Revision
 from dicomnode.tracking.database import Database
 
@@ -59,6 +60,42 @@ class Priority(IntEnum):
     STAT = 1
     ROUTINE = 100
     BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a delivery: a job of its own that carries its patience with it.
+
+    `deadline` is when the delivery gives up, in seconds of the epoch; a person's retry begins
+    again with the first number and another deadline.
+    """
+
+    delivery_id: int
+    number: int
+    delay_seconds: float
+    deadline: float
+
+    @property
+    def job_id(self) -> str:
+        return f"{Stage.DELIVER}:{self.delivery_id}:{int(self.deadline * 1000)}:{self.number}"
+
+    def next(self, settings: DeliverySettings) -> Attempt:
+        """The delay doubles, from the first to the longest."""
+        delay = max(settings.first_retry_seconds, 2 * self.delay_seconds)
+        delay = min(delay, settings.longest_retry_seconds)
+        return replace(self, number=self.number + 1, delay_seconds=delay)
+
+
+def first_attempt(delivery_id: int, settings: Settings) -> Attempt:
+    """Now, with all the patience that is configured."""
+    deadline = time.time() + settings.delivery.give_up_after_hours * 3600
+    return Attempt(delivery_id, 1, 0.0, deadline)
+
+
+def attempt_order(job_id: str) -> tuple[int, int, int]:
+    """Delivery, deadline in milliseconds, number; the newest of a delivery is the largest."""
+    _, delivery_id, deadline_ms, number = job_id.split(":")
+    return int(delivery_id), int(deadline_ms), int(number)
 
 
 def migrate(database: Database) -> None:
@@ -103,27 +140,13 @@ class JobQueue:
             self.client.enqueue_in_transaction(connection, options, revision.id)
         return job_id
 
-    def enqueue_delivery(
-        self,
-        connection: Connection,
-        delivery_id: int,
-        attempt: int,
-        *,
-        deadline: float,
-        delay_seconds: float = 0.0,
-    ) -> str:
-        """Within the caller's transaction: the attempt of that number, after the delay.
-
-        `deadline` is when the delivery gives up, in seconds of the epoch.
-        """
-        job_id = delivery_attempt_id(delivery_id, deadline, attempt)
-        options = _options(Stage.DELIVER, Lane.DELIVER, job_id, Priority.ROUTINE)
-        if delay_seconds > 0:
-            options["delay_seconds"] = delay_seconds
-        self.client.enqueue_in_transaction(
-            connection, options, delivery_id, attempt, delay_seconds, deadline
-        )
-        return job_id
+    def enqueue_delivery(self, connection: Connection, attempt: Attempt) -> str:
+        """Within the caller's transaction; the same attempt again is the same job."""
+        options = _options(Stage.DELIVER, Lane.DELIVER, attempt.job_id, Priority.ROUTINE)
+        if attempt.delay_seconds > 0:
+            options["delay_seconds"] = attempt.delay_seconds
+        self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
+        return attempt.job_id
 
     def close(self) -> None:
         self.client.destroy()
@@ -134,22 +157,6 @@ def examination_id(revision: Revision, models_digest: str) -> str:
     return ":".join(
         (Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16], models_digest[:16])
     )
-
-
-def deadline(settings: Settings) -> float:
-    """When a delivery that begins now gives up, in seconds of the epoch."""
-    return time.time() + settings.delivery.give_up_after_hours * 3600
-
-
-def delivery_attempt_id(delivery_id: int, deadline: float, attempt: int) -> str:
-    """The deadline tells the attempts of one patience from those after a retry by a person."""
-    return f"{Stage.DELIVER}:{delivery_id}:{int(deadline * 1000)}:{attempt}"
-
-
-def delivery_attempt(job_id: str) -> tuple[int, int, int]:
-    """Delivery, deadline in milliseconds, attempt; the newest of one delivery is the largest."""
-    _, delivery_id, deadline_ms, attempt = job_id.split(":")
-    return int(delivery_id), int(deadline_ms), int(attempt)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 from dbos import DBOS, SQLAlchemyDatasource, StepOptions
 from pydantic import TypeAdapter
 
-from dicomnode.config import DeliverySettings, DestinationSettings, Settings
+from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import destination_names, resolve
 from dicomnode.domain import Examination, Revision
 from dicomnode.errors import (
@@ -30,7 +30,7 @@ from dicomnode.errors import (
     DicomnodeError,
     ExaminationFailedError,
 )
-from dicomnode.jobs.lanes import JobQueue, Stage, deadline
+from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
 from dicomnode.tracking import audit, deliveries, examinations, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -79,17 +79,10 @@ class Workflows:
             return "examined"
 
         @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
-        def deliver(delivery_id: int, attempt: int, delay_seconds: float, deadline: float) -> str:
-            outcome = DBOS.run_step(_step("send"), self._send, delivery_id)
-            return DBOS.run_step(
-                _step("settle"),
-                self._settle,
-                delivery_id,
-                attempt,
-                delay_seconds,
-                deadline,
-                outcome,
-            )
+        def deliver(delivery_id: int, number: int, delay_seconds: float, deadline: float) -> str:
+            attempt = Attempt(delivery_id, number, delay_seconds, deadline)
+            outcome = DBOS.run_step(_step("send"), self._send, attempt)
+            return DBOS.run_step(_step("settle"), self._settle, attempt, outcome)
 
     @property
     def is_busy(self) -> bool:
@@ -124,16 +117,15 @@ class Workflows:
         if not series.is_current(connection, revision_id):
             return
         revision = series.load_revision(connection, revision_id, self.spool)
-        until = deadline(self.settings)
         for segmentation in examination.segmentations:
             for name in destination_names(segmentation.kind, revision, self.settings):
                 delivery_id = deliveries.add(connection, examination_id, segmentation, name)
-                self.queue.enqueue_delivery(connection, delivery_id, 1, deadline=until)
+                self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
 
-    def _send(self, delivery_id: int) -> dict[str, str]:
+    def _send(self, attempt: Attempt) -> dict[str, str]:
         """Try once; how it ended, as a small value."""
         with self.database.begin() as connection:
-            delivery = deliveries.claim(connection, delivery_id)
+            delivery = deliveries.claim(connection, attempt.delivery_id)
         if delivery is None:
             return {"state": "ended", "sentence": ""}
         try:
@@ -145,39 +137,31 @@ class Workflows:
         except DeliveryRefusedError as error:
             return {"state": "refused", "sentence": str(error)}
         except (DeliveryError, OSError) as error:
-            return {"state": "again", "sentence": _sentence(error)}
+            if time.time() < attempt.deadline:
+                return {"state": "again", "sentence": _sentence(error)}
+            hours = f"{self.settings.delivery.give_up_after_hours:g}"
+            sentence = f"gave up after {hours} hours; at last: {_sentence(error)}"
+            return {"state": "refused", "sentence": sentence}
         return {"state": "delivered", "sentence": "; ".join(warnings)}
 
-    def _settle(
-        self,
-        delivery_id: int,
-        attempt: int,
-        delay_seconds: float,
-        deadline: float,
-        outcome: dict[str, str],
-    ) -> str:
+    def _settle(self, attempt: Attempt, outcome: dict[str, str]) -> str:
         """Record how an attempt ended; the next attempt is a job of its own that waits outside."""
-        state, sentence = outcome["state"], outcome["sentence"]
-        if state == "again" and time.time() >= deadline:
-            hours = self.settings.delivery.give_up_after_hours
-            state, sentence = "refused", f"gave up after {hours:g} hours; at last: {sentence}"
+        key, state, sentence = attempt.delivery_id, outcome["state"], outcome["sentence"]
         with self.database.begin() as connection:
             if state == "delivered":
-                deliveries.mark_delivered(connection, delivery_id)
+                deliveries.mark_delivered(connection, key)
             elif state == "refused":
-                deliveries.mark_refused(connection, delivery_id, sentence)
+                deliveries.mark_refused(connection, key, sentence)
             elif state == "again":
-                delay = next_delay(delay_seconds, self.settings.delivery)
-                at = datetime.now(UTC) + timedelta(seconds=delay)
-                deliveries.mark_failed(connection, delivery_id, sentence, at)
-                self.queue.enqueue_delivery(
-                    connection, delivery_id, attempt + 1, deadline=deadline, delay_seconds=delay
-                )
+                later = attempt.next(self.settings.delivery)
+                at = datetime.now(UTC) + timedelta(seconds=later.delay_seconds)
+                deliveries.mark_failed(connection, key, sentence, at)
+                self.queue.enqueue_delivery(connection, later)
             if state in ("delivered", "refused"):
-                delivery = deliveries.load(connection, delivery_id)
+                delivery = deliveries.load(connection, key)
                 uid, to = delivery.segmentation.sop_instance_uid, delivery.destination
                 audit.append(connection, state, uid, {"destination": to, "sentence": sentence})
-        log.info("delivery attempt", extra={"delivery": delivery_id, "outcome": state})
+        log.info("delivery attempt", extra={"delivery": key, "outcome": state})
         return state
 
     @contextmanager
@@ -187,11 +171,6 @@ class Workflows:
             yield
         finally:
             self._active.pop()
-
-
-def next_delay(delay_seconds: float, settings: DeliverySettings) -> float:
-    """Twice the delay before, from the first to the longest."""
-    return min(max(settings.first_retry_seconds, 2 * delay_seconds), settings.longest_retry_seconds)
 
 
 def _step(name: str) -> StepOptions:

@@ -53,7 +53,7 @@ def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_runnin
     lanes.migrate(database)
     queue = lanes.JobQueue(database)
     with database.begin() as connection:
-        queue.enqueue_delivery(connection, 7, 1, deadline=0.0)
+        job_id = queue.enqueue_delivery(connection, lanes.Attempt(7, 1, 0.0, deadline=0.0))
         connection.exec_driver_sql(
             "UPDATE workflow_status SET status = 'PENDING', executor_id = 'the-dead'"
         )
@@ -67,7 +67,7 @@ def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_runnin
     dead = _Dead()
     with lanes.running(settings, lambda: False):
         assert recover_the_dead(dead) == 1
-        handle = DBOS.retrieve_workflow(lanes.delivery_attempt_id(7, 0.0, 1))
+        handle = DBOS.retrieve_workflow(job_id)
         handle.get_result(polling_interval_sec=0.05)
         assert recover_the_dead(dead) == 0
     assert ran == [7]

@@ -11,9 +11,14 @@ import pytest
 
 from dicomnode.config import Settings
 from dicomnode.domain import Revision
-from dicomnode.jobs.lanes import Priority, examination_id
+from dicomnode.jobs.lanes import (
+    Attempt,
+    Priority,
+    attempt_order,
+    examination_id,
+    first_attempt,
+)
 from dicomnode.jobs.liveness import FileLiveness, new_executor_id
-from dicomnode.jobs.workflows import next_delay
 
 REVISION = Revision(1, 1, "d" * 64, "1.2", "1.2.3", "CT", ())
 
@@ -42,12 +47,19 @@ def test_a_job_with_a_priority_never_runs_before_stat() -> None:
 
 
 def test_delays_double_up_to_the_longest(make_settings: Callable[..., Settings]) -> None:
-    settings = make_settings().delivery
-    delays, delay = [], 0.0
+    attempt, delays = first_attempt(7, make_settings()), []
     for _ in range(9):
-        delay = next_delay(delay, settings)
-        delays.append(delay)
+        attempt = attempt.next(make_settings().delivery)
+        delays.append(attempt.delay_seconds)
     assert delays == [15, 30, 60, 120, 240, 480, 900, 900, 900]
+    assert attempt.number == 10
+
+
+def test_a_retry_by_a_person_comes_after_every_earlier_attempt() -> None:
+    earlier = [Attempt(7, number, 0.0, 1_000.0) for number in (1, 2, 10)]
+    retried = Attempt(7, 1, 0.0, 1_000.5)
+    ids = [attempt.job_id for attempt in (*earlier, retried)]
+    assert sorted(set(ids), key=attempt_order) == ids
 
 
 def test_executor_ids_are_never_used_twice() -> None:
