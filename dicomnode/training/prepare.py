@@ -94,9 +94,11 @@ def left_out_of(planned: Sequence[Planned]) -> list[list[str]]:
 
 
 def _splits(planned: Sequence[Planned]) -> list[dict[str, list[str]]]:
+    """One split a fold, and a last one that leaves out all of them: a start for every fold."""
     every = [p.case for p in planned]
+    left_out_by = left_out_of(planned)
     splits = []
-    for left_out in left_out_of(planned):
+    for left_out in [*left_out_by, [p for persons in left_out_by for p in persons]]:
         held = [p.case for p in planned if p.person in left_out]
         train = [case for case in every if case not in set(held)]
         splits.append({"train": train, "val": held or every[:2]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,25 +83,47 @@ def _epoch(trainer: Any) -> None:
     trainer.on_epoch_end()
 
 
+def _go_on_from(root: Path, fold: str, after: str) -> None:
+    """Gives a fold that hasn't begun the state in which the training of another one stopped."""
+    source = training_folder(root) / f"fold_{after}" / "checkpoint_latest.pth"
+    target = training_folder(root) / f"fold_{fold}" / "checkpoint_latest.pth"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
 def run(
-    folder: Path, *, fold: str, epochs: int, device: str, seed: int, progress: Progress
+    folder: Path,
+    *,
+    fold: str,
+    epochs: int,
+    device: str,
+    seed: int,
+    progress: Progress,
+    stop_after: int | None = None,
+    after: str | None = None,
 ) -> Path:
     """Trains one fold ("all", "0", "1"...) of the set that `prepare` made in `folder`.
 
+    `epochs`: length of the whole schedule. `stop_after`: stop there, resumable. `after`: begin
+    where another fold stopped; its training must not have seen what this one leaves out.
     Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
     """
-    import torch
-
+    if after is not None:
+        _go_on_from(folder, fold, after)
+    last = epochs if stop_after is None else min(stop_after, epochs)
     with nnunet_folders(folder):
         trainer = _build(folder, fold, epochs, device, seed)
         trainer.on_train_start()
-        for epoch in range(trainer.current_epoch, epochs):
+        for epoch in range(trainer.current_epoch, last):
             progress("training", epoch, epochs)
             _epoch(trainer)
-        with contextlib.redirect_stdout(io.StringIO()):
-            trainer.on_train_end()
-        progress("training", epochs, epochs)
-        del trainer
-        if device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        if last == epochs:
+            with contextlib.redirect_stdout(io.StringIO()):
+                trainer.on_train_end()
+        else:
+            latest = training_folder(folder) / f"fold_{fold}" / "checkpoint_latest.pth"
+            trainer.current_epoch -= 1  # nnU-Net writes down the epoch that comes next
+            trainer.save_checkpoint(str(latest))
+        progress("training", last, epochs)
     return training_folder(folder)
