@@ -22,6 +22,7 @@ LOGGER = logging.getLogger("dicomnode.scp")
 # PS3.8 limits only P-DATA by the negotiated maximum; a request with all 128 presentation contexts
 # and dozens of transfer syntaxes each stays well below this.
 LONGEST_PDU_BYTES = 1_048_576
+_HEADER_BYTES = 6
 # Asynchronous operations are never granted, so one request waits at a time; a little slack.
 MOST_WAITING_REQUESTS = 4
 
@@ -74,6 +75,8 @@ class _BoundedReader:
             read += count
         view.release()
         del buffer[read:]
+        if nr_bytes == _HEADER_BYTES and read and not 1 <= buffer[0] <= 7:
+            return self._hang_up(connection, f"it sent something else than a PDU: {buffer[0]:#x}")
         return buffer
 
     def _excess(self, nr_bytes: int) -> str:

@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
@@ -113,7 +114,7 @@ def _receive(
     accepting.start()
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})
     ready()
-    while not stop.wait(1.0):
+    while not stop.wait(0.25):
         receiver.close_ended()
     server.shutdown()
     _finish_associations(server)
@@ -126,11 +127,10 @@ def _entity(settings: Settings) -> ApplicationEntity:
     """C-ECHO, and C-STORE for every storage, private or unknown SOP class and transfer syntax.
 
     `UNRESTRICTED_STORAGE_SERVICE` is pynetdicom's documented way to that: the first transfer
-    syntax proposed is accepted. Its own logging handlers are off: they print every PDU.
+    syntax proposed is accepted.
     """
     pynetdicom_config.UNRESTRICTED_STORAGE_SERVICE = True
-    pynetdicom_config.LOG_HANDLER_LEVEL = "none"
-    logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+    _silence_libraries()
     scp = settings.scp
     entity = ApplicationEntity(scp.ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -143,6 +143,14 @@ def _entity(settings: Settings) -> ApplicationEntity:
     entity.maximum_associations = scp.maximum_associations * 100
     entity.add_supported_context(Verification)
     return entity
+
+
+def _silence_libraries() -> None:
+    """Their logging handlers cost time for every PDU; their warnings quote what peers sent."""
+    pynetdicom_config.LOG_HANDLER_LEVEL = "none"
+    for name in ("pynetdicom", "pydicom"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
 
 def _finish_associations(server: ReceivingServer) -> None:

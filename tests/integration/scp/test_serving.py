@@ -1,0 +1,135 @@
+"""Starting and stopping, what is negotiated, and PostgreSQL as the database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, AllStoragePresentationContexts, build_context
+from pynetdicom._globals import ALL_TRANSFER_SYNTAXES
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
+
+from dicomnode.config import Settings
+from dicomnode.errors import PortInUseError
+from dicomnode.scp.server import serve
+from tests.databases import *  # noqa: F403
+from tests.factories import make_series
+from tests.hostile.raw_sender import associated, send
+from tests.integration.scp.receiving import (
+    Node,
+    data_set_bytes,
+    running,
+    shared_settings,
+    wait_until,
+)
+
+PRIVATE = ["1.2.840.113619.4.30", "1.3.46.670589.11.0.0.12.1", "1.2.826.0.1.3680043.2.93.9"]
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("serving")
+    with running(shared_settings(folder), folder / "node") as started:
+        yield started
+
+
+def accepted(node: Node, proposals: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The (abstract syntax, transfer syntax) pairs that the node takes."""
+    taken: list[tuple[str, str]] = []
+    for start in range(0, len(proposals), 128):
+        entity = AE("PEER")
+        contexts = [build_context(*pair) for pair in proposals[start : start + 128]]
+        scp = node.settings.scp
+        association = entity.associate(scp.host, scp.port, contexts, ae_title=scp.ae_title)
+        assert association.is_established
+        taken += [
+            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in association.accepted_contexts
+        ]
+        association.release()
+    return taken
+
+
+def test_every_storage_class_is_accepted_known_private_or_unknown(shared_node: Node) -> None:
+    classes = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    assert len(classes) > 150
+    proposals = [(each, ExplicitVRLittleEndian) for each in (*classes, *PRIVATE)]
+    assert sorted(accepted(shared_node, proposals)) == sorted(proposals)
+
+
+def test_every_transfer_syntax_is_accepted(shared_node: Node) -> None:
+    private = "1.2.840.113619.5.2"
+    proposals = [("1.2.840.10008.5.1.4.1.1.2", s) for s in (*ALL_TRANSFER_SYNTAXES, private)]
+    assert sorted(accepted(shared_node, proposals)) == sorted(proposals)
+
+
+def test_nothing_but_storage_and_echo_is_served(shared_node: Node) -> None:
+    query = (str(StudyRootQueryRetrieveInformationModelFind), str(ExplicitVRLittleEndian))
+    echo = (str(Verification), str(ExplicitVRLittleEndian))
+    assert accepted(shared_node, [query, echo]) == [echo]
+
+
+def test_the_maximum_pdu_is_announced(shared_node: Node) -> None:
+    with associated(shared_node.settings.scp.port) as association:
+        assert association.acceptor.maximum_length == 131_072
+
+
+def test_a_busy_port_is_said_before_anything_is_touched(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = make_settings()
+    with running(settings, tmp_path / "node"):
+        other = make_settings(node={"data_folder": tmp_path / "other"})
+        with pytest.raises(PortInUseError, match=f"port {settings.scp.port} on 127.0.0.1"):
+            serve(other, ready=lambda: None, stop=threading.Event())
+        assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_it_stops_when_asked_and_lets_the_sender_finish(
+    make_settings: Callable[..., Settings], tmp_path: Path, processes: int
+) -> None:
+    images = make_series(tmp_path / "made", slices=8)
+    with running(make_settings(scp={"processes": processes}), tmp_path / "node") as node:
+        with associated(node.settings.scp.port) as association:
+            answers = []
+            for number, path in enumerate(images):
+                if number == 2:
+                    node.process.terminate()
+                    time.sleep(0.3)
+                uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+                answers.append(send(association, data_set_bytes(path), sop_instance_uid=uid))
+        assert [answer.status for answer in answers] == [0x0000] * 8
+        assert node.process.wait(30) == 0
+        assert len(node.rows()) == 8
+
+
+def test_the_database_may_be_postgresql(
+    make_settings: Callable[..., Settings], tmp_path: Path, database_url: str
+) -> None:
+    settings = make_settings(database={"url": database_url}, scp={"processes": 2})
+    images = make_series(tmp_path / "made", slices=6)
+    with running(settings, tmp_path / "node") as node:
+        for path in images:
+            uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+            with associated(node.settings.scp.port) as association:
+                assert send(association, data_set_bytes(path), sop_instance_uid=uid).status == 0
+        wait_until(lambda: node.rows() == set(node.objects()))
+        assert len(node.objects()) == 6
+
+
+def test_the_receiver_starts_quickly_and_without_torch() -> None:
+    code = "import sys, dicomnode.scp.server; assert 'torch' not in sys.modules"
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert time.monotonic() - began < 20
