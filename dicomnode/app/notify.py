@@ -18,9 +18,10 @@ def notify(state: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
         try:
             channel.sendto(state.encode("utf-8"), address)
-        except OSError:  # the listener is gone; that must not stop a role
+        except OSError:  # the listener is gone or doesn't read; that must not stop a role
             return
 
 

@@ -64,7 +64,8 @@ class Supervisor:
                     role.start()
                 self._wait_until_ready(roles, channel)
                 ready()
-                while not self.stop.wait(0.2):
+                while not self.stop.is_set():
+                    _heard(channel)
                     for role in roles:
                         _restart_when_dead(role)
             finally:
@@ -77,10 +78,7 @@ class Supervisor:
             for role in roles:
                 if not role.is_running():
                     raise DicomnodeError(f"role {role.name} did not start; its message is above")
-            try:
-                waiting -= channel.recv(4096).count(b"READY=1")
-            except TimeoutError:
-                continue
+            waiting -= _heard(channel) == b"READY=1"
 
 
 def _listen(path: Path) -> socket.socket:
@@ -88,6 +86,14 @@ def _listen(path: Path) -> socket.socket:
     channel.bind(str(path))
     channel.settimeout(0.2)
     return channel
+
+
+def _heard(channel: socket.socket) -> bytes:
+    """The next state that a role tells us; waits a moment, and is empty when none does."""
+    try:
+        return channel.recv(4096)
+    except TimeoutError:
+        return b""
 
 
 def _role(name: str, config: Path | None, channel: Path) -> Role:

@@ -41,3 +41,9 @@ def test_the_watchdog_is_fed_at_the_interval_systemd_asks_for(
     keep_watchdog_fed(stop)
     assert [listener.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
     stop.set()
+
+
+def test_a_service_manager_that_does_not_read_stops_nothing(listener: socket.socket) -> None:
+    for _ in range(1000):
+        notify("WATCHDOG=1")
+    assert listener.recv(100) == b"WATCHDOG=1"
