@@ -34,3 +34,5 @@ def configure(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("dicomnode").setLevel(level)
+    # What it logs as an error we raise or record as a sentence of our own.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
