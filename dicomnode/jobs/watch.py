@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 
 from dicomnode.config import Settings
+from dicomnode.errors import DatabaseError
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.tracking import series
 from dicomnode.tracking.database import Database
@@ -21,16 +22,31 @@ def enqueue_complete_series(
     now = datetime.now(UTC)
     with database.read() as connection:
         complete = series.complete_series(connection, now, settings.completeness.quiet_seconds)
-    enqueued = 0
-    for item in complete:
+    return sum(_enqueue(item, now, database, spool, queue, models_digest) for item in complete)
+
+
+def _enqueue(
+    series_id: int,
+    now: datetime,
+    database: Database,
+    spool: Spool,
+    queue: JobQueue,
+    models_digest: str,
+) -> bool:
+    """Whether the series got a job; what is wrong with one series never holds up the others."""
+    try:
         with database.begin() as connection:
-            revision = series.add_revision(connection, item, spool, now)
+            revision = series.add_revision(connection, series_id, spool, now)
             if revision is None:
-                continue  # sent again, and nothing changed
+                return False  # sent again, and nothing changed
             queue.enqueue_examination(connection, revision, models_digest)
-        enqueued += 1
-        log.info(
-            "series complete",
-            extra={"series": revision.series_instance_uid, "revision": revision.number},
-        )
-    return enqueued
+    except DatabaseError:
+        raise
+    except Exception:
+        log.exception("no revision", extra={"series_row": series_id})
+        return False
+    log.info(
+        "series complete",
+        extra={"series": revision.series_instance_uid, "revision": revision.number},
+    )
+    return True

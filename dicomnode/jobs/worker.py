@@ -86,11 +86,14 @@ class _Rounds:
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
+        self._guarded(lambda: enqueue_complete_series(*self._watched))
+        if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
+            self._guarded(self.recover)
+
+    def _guarded(self, chore: Callable[[], object]) -> None:
         try:
-            enqueue_complete_series(*self._watched)
-            if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
-                self.recover()
-        except Exception:
+            chore()
+        except Exception:  # the edge of the loop: a database that is away comes back
             log.exception("a round of the worker failed")
 
     def recover(self) -> None:
