@@ -22,7 +22,11 @@ from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.header import number
 from dicomnode.dicom.segment_codes import PRIVATE_SCHEME, SEGMENTS
 from dicomnode.dicom.series import SourceSeries
-from dicomnode.dicom.source_images import clean_source_images, valid_date_and_time
+from dicomnode.dicom.source_images import (
+    clean_source_images,
+    slice_thickness_mm,
+    valid_date_and_time,
+)
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, result_uid
 from dicomnode.dicom.verification import verify_segmentation
 from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
@@ -145,12 +149,11 @@ def _private_scheme() -> CodingSchemeIdentificationItem:
 
 
 def _pixel_measures(source: SourceSeries) -> hd.PixelMeasuresSequence:
-    """Slice thickness as the scanner says; the spacing only where it is the same everywhere."""
+    """The spacing between slices only where it is the same everywhere."""
     geometry = source.geometry
-    thickness = number(source.datasets[0], "SliceThickness")
     return hd.PixelMeasuresSequence(
         pixel_spacing=[float(item) for item in source.datasets[0].PixelSpacing],
-        slice_thickness=thickness or round(geometry.slice_spacing_mm, 6),
+        slice_thickness=slice_thickness_mm(source),
         spacing_between_slices=(
             round(geometry.slice_spacing_mm, 6) if geometry.is_evenly_spaced else None
         ),

@@ -14,8 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM, PersonName
 
-from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import PARSE_ERRORS, read_data_set, text, value
+from dicomnode.dicom.header import PARSE_ERRORS, number, read_data_set, text, value
 from dicomnode.dicom.series import SourceSeries
 from dicomnode.dicom.uids import result_uid
 
@@ -119,7 +118,7 @@ def clean_source_images(source: SourceSeries) -> CleanSourceImages:
     shared.PatientName = shared.ReferringPhysicianName = ""
     frame_of_reference = source.frame_of_reference_uid or stand_in_frame_of_reference(source)
     images = []
-    for index, ds in enumerate(source.datasets):
+    for ds in source.datasets:
         image = Dataset()
         image.update(shared)
         image.SOPClassUID = ds.SOPClassUID
@@ -129,7 +128,8 @@ def clean_source_images(source: SourceSeries) -> CleanSourceImages:
         image.Modality = source.modality
         image.FrameOfReferenceUID = frame_of_reference
         image.PositionReferenceIndicator = ""
-        _set_geometry(image, ds, source.geometry, index)
+        image.ImagePositionPatient = ds.ImagePositionPatient
+        _set_plane(image, source)
         images.append(image)
     return CleanSourceImages(images, patient, physician, tuple(repairs))
 
@@ -138,13 +138,20 @@ def stand_in_frame_of_reference(source: SourceSeries) -> str:
     return result_uid(source.series_instance_uid, "frame of reference")
 
 
-def _set_geometry(image: Dataset, ds: Dataset, geometry: SliceGeometry, index: int) -> None:
-    """Positions as delivered: viewers compare them as text or to many digits."""
-    image.Rows, image.Columns = geometry.rows, geometry.columns
-    image.ImagePositionPatient = ds.ImagePositionPatient
-    image.ImageOrientationPatient = ds.ImageOrientationPatient
-    image.PixelSpacing = ds.PixelSpacing
-    image.SliceThickness = f"{geometry.slice_thicknesses_mm[index]:.10g}"
+def slice_thickness_mm(source: SourceSeries) -> float:
+    """As the scanner says, else the usual distance of two slices."""
+    stated = number(source.datasets[0], "SliceThickness")
+    return stated or round(source.geometry.slice_spacing_mm, 6)
+
+
+def _set_plane(image: Dataset, source: SourceSeries) -> None:
+    """As delivered, not recomputed: viewers compare these to many digits. Those of the first
+    slice for all: slices may differ in the last digits, which highdicom takes for another plane.
+    """
+    image.Rows, image.Columns = source.geometry.rows, source.geometry.columns
+    image.ImageOrientationPatient = source.datasets[0].ImageOrientationPatient
+    image.PixelSpacing = source.datasets[0].PixelSpacing
+    image.SliceThickness = slice_thickness_mm(source)
 
 
 def _patient_and_study(path: Path) -> tuple[Dataset, list[str]]:

@@ -6,6 +6,7 @@ Read with pydicom alone, bit by bit: what wrote it must not be what finds it rig
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pydicom
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 
-from dicomnode.dicom.geometry import Vector
+from dicomnode.dicom.geometry import SliceGeometry, Vector
 from dicomnode.dicom.header import PARSE_ERRORS, reason
 from dicomnode.dicom.series import SourceSeries
 from dicomnode.domain import SegmentationFile
@@ -42,11 +43,17 @@ def verify_segmentation(
     wrong = int(np.count_nonzero(decoded != (mask != 0)))
     if wrong:
         raise SegmentationError(f"{file.path.name}: {wrong} voxels differ from the mask")
-    expected = source.geometry.centroid_lps_mm(mask)
+    expected = _as_delivered(source).centroid_lps_mm(mask)
     if expected is not None:
         error_mm = float(np.linalg.norm(weighted - expected))
         if not error_mm <= MAXIMUM_CENTROID_ERROR_MM:
             raise SegmentationError(f"{file.path.name}: centroid is off by {error_mm:.3f} mm")
+
+
+def _as_delivered(source: SourceSeries) -> SliceGeometry:
+    """The geometry with the direction cosines as rounded by the scanner, which the SEG repeats."""
+    cosines = np.array(source.datasets[0].ImageOrientationPatient, dtype=float)
+    return replace(source.geometry, row_cosines=cosines[:3], column_cosines=cosines[3:])
 
 
 def _same_study(seg: Dataset, file: SegmentationFile, source: SourceSeries) -> None:

@@ -22,7 +22,23 @@ from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
 from dicomnode.errors import SegmentationError
 from tests.factories import CORONAL, SAGITTAL, make_series, make_uid, oblique
 
+
+def _rounded_differently(index: int, ds: FileDataset) -> None:
+    ds.ImageOrientationPatient = [1, 0, index * 1e-5, 0, 1, -index * 1e-5]
+    ds.PixelSpacing = [2 + index * 1e-5, 2]
+    ds.SliceThickness = 4 + index * 0.1
+
+
 SERIES: dict[str, dict[str, Any]] = {
+    "rounded differently per slice": {"change": _rounded_differently},
+    "cosines with three digits": {"orientation": (0.866, 0.5, 0.0, -0.483, 0.837, 0.259)},
+    "invalid UIDs": {
+        "change": {
+            "StudyInstanceUID": "1.2.03.4",
+            "SeriesInstanceUID": "1.2.3.004",
+            "FrameOfReferenceUID": "1.2..3",
+        }
+    },
     "axial MR": {},
     "axial CT": {"modality": "CT"},
     "sagittal oblique": {"orientation": oblique(100, 7, 85), "pixel_spacing_mm": (2.0, 2.5)},
