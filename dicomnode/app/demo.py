@@ -24,6 +24,7 @@ from dicomnode.delivery.store import echo, send
 from dicomnode.domain import DeliveryState, GateDecision
 from dicomnode.errors import DeliveryError, DicomnodeError
 from dicomnode.gate.decision import decide
+from dicomnode.inference.examine import seg_series_uid
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesState, verdicts_of_study
 from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
@@ -100,14 +101,14 @@ class Demo:
         progress("drawing heads" if self._send_folder is None else "reading your files")
         batches = self._batches()
         pacs, node = self._processes()
-        with _running(pacs), _running(node):
+        with _running(pacs) as pacs_is_alive, _running(node) as node_is_alive:
             progress("starting the PACS and the node")
-            _wait_for_echo(pacs, "DEMOPACS")
-            _wait_for_echo(node, "DICOMNODE")
+            _wait_for_echo(pacs, "DEMOPACS", pacs_is_alive)
+            _wait_for_echo(node, "DICOMNODE", node_is_alive)
             for number, batch in enumerate(batches, start=1):
                 progress(f"the PACS sends series {number} of {len(batches)}")
                 _send_as_a_pacs_does(node, batch)
-            studies = _wait_for_verdicts(node, len(batches), progress)
+            studies = _wait_for_verdicts(node, len(batches), node_is_alive, progress)
         return self._collect(node, pacs, studies, time.monotonic() - began)
 
     def _batches(self) -> list[list[Path]]:
@@ -149,16 +150,19 @@ class Demo:
                 for study in studies
             )
         with Database(pacs.settings.database_url).read() as connection:
-            stored = studies_status(connection)
+            in_pacs = {
+                item.series_instance_uid: item.instance_count
+                for study in studies_status(connection)
+                for item in study.series
+            }
         return DemoResult(
             studies=studies,
             decisions=decisions,
             descriptions=_descriptions() if self._send_folder is None else {},
             segs_in_pacs={
-                study.study_instance_uid: sum(
-                    item.instance_count for item in study.series if item.modality == "SEG"
-                )
-                for study in stored
+                item.series_instance_uid: in_pacs.get(seg_series_uid(item.series_instance_uid), 0)
+                for study in studies
+                for item in study.series
             },
             pictures=_pictures(node, studies),
             folder=self._folder,
@@ -168,14 +172,21 @@ class Demo:
 
 
 @contextmanager
-def _running(process: _Process) -> Iterator[None]:
+def _running(process: _Process) -> Iterator[Callable[[], None]]:
+    """Yields a function that raises `DicomnodeError` once the process has ended."""
     command = [sys.executable, "-m", "dicomnode.cli", process.command]
     with process.log.open("wb") as log:
         child = subprocess.Popen(
             [*command, "--config", str(process.config)], stdout=log, stderr=subprocess.STDOUT
         )
+
+        def is_alive() -> None:
+            if child.poll() is not None:
+                last = process.log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise DicomnodeError(f"`{process.command}` ended: {' '.join(last)}")
+
         try:
-            yield
+            yield is_alive
         finally:
             child.send_signal(signal.SIGTERM)
             try:
@@ -196,9 +207,12 @@ def _send_as_a_pacs_does(node: _Process, files: Sequence[Path], attempts: int = 
                 raise
 
 
-def _wait_for_echo(process: _Process, ae_title: str, seconds: float = 60.0) -> None:
+def _wait_for_echo(
+    process: _Process, ae_title: str, is_alive: Callable[[], None], seconds: float = 60.0
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
+        is_alive()
         try:
             return echo(_destination(process, ae_title), "DEMO")
         except DeliveryError as error:
@@ -208,18 +222,22 @@ def _wait_for_echo(process: _Process, ae_title: str, seconds: float = 60.0) -> N
 
 
 def _wait_for_verdicts(
-    node: _Process, expected: int, progress: Callable[[str], None]
+    node: _Process,
+    expected: int,
+    is_alive: Callable[[], None],
+    progress: Callable[[str], None],
 ) -> tuple[StudyStatus, ...]:
     database = Database(node.settings.database_url)
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while time.monotonic() < deadline:
+        is_alive()
         with database.read() as connection:
             studies = studies_status(connection)
         series = [item for study in studies for item in study.series]
         settled = sum(_is_settled(item) for item in series)
         progress(f"the node examines and delivers: {settled} of {expected} series done")
         if len(series) >= expected and settled == len(series):
-            return studies
+            return tuple(reversed(studies))  # the study that was sent first comes first
         time.sleep(0.5)
     raise DicomnodeError(
         f"after {LONGEST_WAIT_SECONDS / 60:.0f} minutes some series wait; see {node.log}"

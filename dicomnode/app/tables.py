@@ -60,8 +60,9 @@ def _answer(item: SeriesStatus) -> Text:
     return Text(item.failure)
 
 
-def _volumes(item: SeriesStatus) -> str:
-    return "\n".join(f"{kind} {ml:.0f} ml" for kind, ml in item.volumes_ml.items())
+def _volumes(item: SeriesStatus) -> Text:
+    lines = (f"{kind.replace('_', ' ')} {ml:.0f}" for kind, ml in item.volumes_ml.items())
+    return Text("\n".join(lines), no_wrap=True)
 
 
 def _deliveries(item: SeriesStatus) -> Text:
@@ -114,8 +115,11 @@ def findings(found: Iterable[Finding]) -> Table:
 def demo(result: DemoResult) -> Group:
     """One table: what was sent, what the node says, what the PACS got, whether it may leave."""
     table = Table(title=f"dicomnode demo, {result.seconds:.0f} s", expand=True, show_lines=True)
-    for heading in ("series", "verdict and reasons", "ml", "SEG in PACS", "gate, per study"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("series", overflow="fold", ratio=2)
+    table.add_column("verdict and reasons", overflow="fold", ratio=4)
+    table.add_column("ml", no_wrap=True)
+    table.add_column("SEG in PACS", justify="right", width=6)
+    table.add_column("gate", no_wrap=True)
     decisions = {decision.study_instance_uid: decision for decision in result.decisions}
     for study in result.studies:
         outcome = decisions[study.study_instance_uid].outcome
@@ -125,7 +129,7 @@ def demo(result: DemoResult) -> Group:
                 or f"{item.modality} {item.series_instance_uid}",
                 _answer(item),
                 _volumes(item),
-                f"{result.segs_in_pacs.get(item.series_instance_uid, 0)} of {len(item.deliveries)}",
+                f"{result.segs_in_pacs[item.series_instance_uid]} of {len(item.deliveries)}",
                 Text(outcome.upper(), style="green" if outcome is GateOutcome.RELEASE else "red"),
             )
     return Group(table, *(gate(decision) for decision in result.decisions))

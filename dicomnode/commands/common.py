@@ -60,6 +60,11 @@ def show(table: object, value: object, as_document: bool) -> None:
         out.print(table)
 
 
+def say(text: str) -> None:
+    """One plain line, never folded, so that it can be copied."""
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """On standard error, so that standard output can be read by a program."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from dicomnode.commands.common import Config, out, settings_of
+from dicomnode.commands.common import Config, say, settings_of
 from dicomnode.tracking.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="The tracking database.")
@@ -27,4 +27,4 @@ def db_rebuild(config: Config = None) -> None:
     database = Database(settings.database_url)
     database.migrate()
     added = reconcile(database, Spool(settings.spool_folder), read_received)
-    out.print(f"{added} rows made from the spool", highlight=False)
+    say(f"{added} rows made from the spool")

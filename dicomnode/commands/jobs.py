@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dicomnode.app import tables
-from dicomnode.commands.common import AsJson, Config, existing_database, out, quiet_settings, show
+from dicomnode.commands.common import AsJson, Config, existing_database, quiet_settings, say, show
 
 app = typer.Typer(no_args_is_help=True, help="What waits, runs and failed.")
 
@@ -33,7 +33,7 @@ def jobs_retry(job: str, config: Config = None) -> None:
 
     settings = quiet_settings(config)
     retry(settings, existing_database(settings), job)
-    out.print(f"{job} is queued again", highlight=False)
+    say(f"{job} is queued again")
 
 
 @app.command("cancel")
@@ -42,4 +42,4 @@ def jobs_cancel(job: str, config: Config = None) -> None:
     from dicomnode.jobs.engine import cancel
 
     cancel(existing_database(quiet_settings(config)), job)
-    out.print(f"{job} is cancelled", highlight=False)
+    say(f"{job} is cancelled")

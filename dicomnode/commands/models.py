@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dicomnode.app import tables
-from dicomnode.commands.common import AsJson, Config, out, quiet_settings, settings_of, show
+from dicomnode.commands.common import AsJson, Config, quiet_settings, say, settings_of, show
 
 app = typer.Typer(no_args_is_help=True, help="The networks, pinned by SHA-256.")
 
@@ -29,7 +29,7 @@ def models_verify(config: Config = None) -> None:
 
     for model in load_manifest(models_folder(settings_of(config).inference.models_folder)):
         verify(model)
-        out.print(f"{model.identity.name}: as pinned, {model.identity.sha256}", highlight=False)
+        say(f"{model.identity.name}: as pinned, {model.identity.sha256}")
 
 
 @app.command("pin")
@@ -38,4 +38,4 @@ def models_pin(folder: Annotated[Path, typer.Argument(exists=True, file_okay=Fal
     from dicomnode.inference.models import pin
 
     for model in pin(folder):
-        out.print(f"{model.identity.name}: pinned, {model.identity.sha256}", highlight=False)
+        say(f"{model.identity.name}: pinned, {model.identity.sha256}")

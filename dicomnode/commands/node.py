@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dicomnode import __version__
-from dicomnode.app import tables
+from dicomnode.app import logs, tables
 from dicomnode.app.notify import keep_watchdog_fed, notify
-from dicomnode.commands.common import Config, err, out, progress_bar, settings_of
+from dicomnode.commands.common import Config, err, out, progress_bar, say, settings_of
 from dicomnode.tracking.database import Database
 
 
@@ -39,9 +40,13 @@ def scp(config: Config = None) -> None:
 
     settings = settings_of(config)
     stop = _stop_on_signals()
-    Database(settings.database_url).migrate()
     keep_watchdog_fed(stop)
-    serve_scp(settings, ready=lambda: notify("READY=1"), stop=stop)
+    serve_scp(
+        settings,
+        ready=lambda: notify("READY=1"),
+        stop=stop,
+        prepare_child=partial(logs.configure, settings.node.log_level),
+    )
 
 
 def work(config: Config = None) -> None:
@@ -51,11 +56,9 @@ def work(config: Config = None) -> None:
 
     settings = settings_of(config)
     stop = _stop_on_signals()
-    database = Database(settings.database_url)
-    database.migrate()
     finished = run_worker(
         settings,
-        database,
+        Database(settings.database_url),
         make_stages(settings),
         ready=lambda: notify("READY=1"),
         stop=stop,
@@ -78,7 +81,7 @@ def demo(
         task = bar.add_task("", total=None)
         result = Demo(out_folder, send).run(lambda text: bar.update(task, description=text))
     out.print(tables.demo(result))
-    out.print(tables.places(result), highlight=False)
+    say(tables.places(result))
     if not result.complete:
         raise typer.Exit(1)
 

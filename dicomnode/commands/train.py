@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dicomnode.commands.common import out, progress_bar
+from dicomnode.commands.common import progress_bar, say
 
 app = typer.Typer(no_args_is_help=True, help="Train the starter networks, or your own.")
 
@@ -47,7 +47,7 @@ def run(
         trained = train(
             folder, fold=fold, epochs=epochs, device=device, seed=seed, progress=progress
         )
-    out.print(str(trained), highlight=False)
+    say(str(trained))
 
 
 @app.command()
@@ -62,7 +62,7 @@ def export(
     from dicomnode.training.run import training_folder
 
     for path in write(training_folder(folder), models, fold=fold):
-        out.print(str(path), highlight=False)
+        say(str(path))
     pin(models)
 
 
@@ -80,7 +80,7 @@ def evaluate(
 
     with _steps() as progress:
         judge(models, cases, results, persons=person, device=device, progress=progress)
-    out.print(f"scores are in {results}", highlight=False)
+    say(f"scores are in {results}")
 
 
 @contextmanager

@@ -156,7 +156,7 @@ def _write_segs(
     out_folder: Path,
 ) -> tuple[SegmentationFile, ...]:
     """One verified SEG per network that found something, all in one SEG series."""
-    series_uid = result_uid("SEG series", revision.series_instance_uid)
+    series_uid = seg_series_uid(revision.series_instance_uid)
     written = []
     for number, model in enumerate(assessment.evidence.models, start=1):
         mask = mask_to_source(assessment.masks[model.kind], canonical, source.geometry)
@@ -176,6 +176,11 @@ def _write_segs(
         verify_segmentation(file, mask, source)
         written.append(file)
     return tuple(written)
+
+
+def seg_series_uid(series_instance_uid: str) -> str:
+    """The one SEG series of an examined series, the same for every revision of it."""
+    return result_uid("SEG series", series_instance_uid)
 
 
 def _sop_instance_uid(revision: Revision, model: ModelIdentity) -> str:

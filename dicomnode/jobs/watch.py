@@ -20,14 +20,19 @@ def enqueue_complete_series(
 ) -> int:
     """Give every series that is complete now a revision and a job; how many there were."""
     now = datetime.now(UTC)
+    quiet_seconds = settings.completeness.quiet_seconds
     with database.read() as connection:
-        complete = series.complete_series(connection, now, settings.completeness.quiet_seconds)
-    return sum(_enqueue(item, now, database, spool, queue, models_digest) for item in complete)
+        complete = series.complete_series(connection, now, quiet_seconds)
+    return sum(
+        _enqueue(item, now, quiet_seconds, database, spool, queue, models_digest)
+        for item in complete
+    )
 
 
 def _enqueue(
     series_id: int,
     now: datetime,
+    quiet_seconds: float,
     database: Database,
     spool: Spool,
     queue: JobQueue,
@@ -36,6 +41,8 @@ def _enqueue(
     """Whether the series got a job; what is wrong with one series never holds up the others."""
     try:
         with database.begin() as connection:
+            if series_id not in series.complete_series(connection, now, quiet_seconds):
+                return False  # an instance came between the look and the transaction
             revision = series.add_revision(connection, series_id, spool, now)
             if revision is None:
                 return False  # sent again, and nothing changed
