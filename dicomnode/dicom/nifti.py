@@ -9,9 +9,10 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from dicomnode.dicom.checks import MINIMUM_SLICES, refuse
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.pixels import MAXIMUM_VOXELS
+from dicomnode.dicom.refusals import refuse
+from dicomnode.dicom.stack import MINIMUM_SLICES
 from dicomnode.dicom.volume import Volume
 from dicomnode.domain import RefusalCode
 
@@ -78,7 +79,7 @@ def _check_shape(shape: tuple[int, ...], kind: np.dtype[np.generic]) -> None:
     if min(shape[:3]) < MINIMUM_SLICES:
         refuse(
             RefusalCode.TOO_FEW_SLICES,
-            f"{min(shape[:3])} slices are too few for a volume; it takes {MINIMUM_SLICES}",
+            f"a volume takes {MINIMUM_SLICES} slices or more, the file has {min(shape[:3])}",
             "dim",
             shape,
         )

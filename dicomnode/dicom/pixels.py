@@ -14,9 +14,9 @@ from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from dicomnode.dicom.checks import refuse
 from dicomnode.dicom.codestream import announced_size
 from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, number, reason
+from dicomnode.dicom.refusals import refuse
 from dicomnode.dicom.series import PixelLocation, SourceSeries
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError, UnreadableObjectError

@@ -49,15 +49,20 @@ def write_segmentation(
     instance_number: int,
     settings: SegmentationSettings,
     out: Path,
+    own_series: bool = False,
 ) -> SegmentationFile:
     """Write the mask (slice, row, column) as a BINARY SEG, explicit VR little endian, durably.
 
+    `own_series` puts the kind into the Series Description, for kinds that don't share a series:
+    OHIF shows the newest instance of a SEG series only (OHIF/Viewers 6243).
     The same arguments make the same bytes. Raises `SegmentationError` for a mask of another
     shape, and for an empty one unless `settings.send_empty`.
     """
     _check(mask, source, kind, settings)
     seg = _build(mask, source, kind, model, settings, series_instance_uid, sop_instance_uid)
     seg.InstanceNumber = instance_number
+    if own_series:
+        seg.SeriesDescription = f"{settings.series_description}: {SEGMENTS[kind].label}"[:64]
     _keep_segment_number_per_frame(seg)
     _make_reproducible(seg, source)
     if source.frame_of_reference_uid is None:

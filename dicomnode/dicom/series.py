@@ -18,6 +18,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from dicomnode.dicom import checks
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, reason, text
+from dicomnode.dicom.stack import sorted_stack
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 
@@ -122,7 +123,7 @@ def read_series(paths: Sequence[Path]) -> SourceSeries:
     located = [(item.path, item.ds, item.pixels) for item in slices if item.pixels is not None]
     checks.pixel_data_present(len(slices), len(located))
     checks.pixel_description([ds for _, ds, _ in located])
-    geometry, order = checks.stack([ds for _, ds, _ in located])
+    geometry, order = sorted_stack([ds for _, ds, _ in located])
     located = [located[index] for index in order]
     datasets = tuple(ds for _, ds, _ in located)
     source = SourceSeries(

@@ -198,6 +198,22 @@ def test_series_number_and_description_are_stable(plain: SourceSeries, tmp_path:
     assert [seg.InstanceNumber for seg in segs] == [1, 2, 3]
 
 
+def test_a_kind_in_its_own_series_says_so(plain: SourceSeries, tmp_path: Path) -> None:
+    file = write_segmentation(
+        drawn_mask(plain),
+        plain,
+        kind=SegmentKind.FACE,
+        model=MODELS[SegmentKind.FACE],
+        series_instance_uid=make_uid("seg series", "face"),
+        sop_instance_uid=make_uid("seg", "face"),
+        instance_number=1,
+        settings=SegmentationSettings(series_description="masks"),
+        out=tmp_path / "face.dcm",
+        own_series=True,
+    )
+    assert pydicom.dcmread(file.path).SeriesDescription == "masks: Face"
+
+
 def test_an_empty_mask_is_an_error_by_default(plain: SourceSeries, tmp_path: Path) -> None:
     empty = np.zeros(plain.geometry.shape, np.uint8)
     with pytest.raises(SegmentationError, match="empty"):
