@@ -143,6 +143,7 @@ class Evidence:
 
     volumes_ml: Mapping[SegmentKind, float]
     largest_component_ml: Mapping[SegmentKind, float]
+    exposed_face_ml: float
     models: tuple[ModelIdentity, ...]
     claims: HeaderClaims
     field_of_view_mm: tuple[float, float, float]

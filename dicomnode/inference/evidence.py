@@ -16,6 +16,9 @@ from dicomnode.domain import Evidence, HeaderClaims, ModelIdentity, SegmentKind
 Mask = npt.NDArray[np.uint8]
 Triple = tuple[float, float, float]
 
+SKIN_DEPTH_MM = 10.0
+SURFACE_GRID_MM = 2.0
+
 
 def measure(
     masks: Mapping[SegmentKind, Mask],
@@ -34,6 +37,7 @@ def measure(
         largest_component_ml={
             kind: _round(largest_component_voxels(m) * voxel_ml) for kind, m in masks.items()
         },
+        exposed_face_ml=_round(exposed_face_ml(masks, spacing_mm)),
         models=models,
         claims=claims,
         field_of_view_mm=(
@@ -44,6 +48,42 @@ def measure(
         spacing_mm=spacing_mm,
         matrix=(depth, height, width),
         warnings=warnings,
+    )
+
+
+def exposed_face_ml(masks: Mapping[SegmentKind, Mask], spacing_mm: Triple) -> float:
+    """Face tissue that the outside can see: what a face is recognised by.
+
+    Tissue behind a removed face still lies in the face's region, but the nearest thing that isn't
+    tissue is the anonymised area. So only those face voxels count whose nearest voxel outside the
+    body is plain air, at most `SKIN_DEPTH_MM` away. What lies beyond the field of view is unknown
+    and exposes nothing.
+    """
+    face = masks.get(SegmentKind.FACE)
+    if face is None or not face.any():
+        return 0.0
+    step = tuple(max(1, int(SURFACE_GRID_MM / mm)) for mm in spacing_mm)
+    box = _around(face, [int(np.ceil(SKIN_DEPTH_MM / mm)) for mm in spacing_mm], step)
+    thinned = {kind: mask[box].astype(bool) for kind, mask in masks.items()}
+    empty = np.zeros_like(thinned[SegmentKind.FACE])
+    anonymised = thinned.get(SegmentKind.ANONYMISED_AREA, empty)
+    tissue = (thinned.get(SegmentKind.FOREGROUND, empty) | thinned[SegmentKind.FACE]) & ~anonymised
+    if tissue.all():
+        return 0.0
+    grid_mm = [mm * n for mm, n in zip(spacing_mm, step, strict=True)]
+    depth_mm, nearest = ndimage.distance_transform_edt(
+        tissue, sampling=grid_mm, return_indices=True
+    )
+    exposed = thinned[SegmentKind.FACE] & (depth_mm <= SKIN_DEPTH_MM) & ~anonymised[tuple(nearest)]
+    return float(np.count_nonzero(exposed) * np.prod(grid_mm) / 1000.0)
+
+
+def _around(mask: Mask, margin: list[int], step: tuple[int, ...]) -> tuple[slice, ...]:
+    """The box of `mask` with a margin in voxels, every `step`-th voxel of it."""
+    box = ndimage.find_objects(mask.astype(bool).view(np.uint8))[0]
+    return tuple(
+        slice(max(0, side.start - more), side.stop + more, every)
+        for side, more, every in zip(box, margin, step, strict=True)
     )
 
 

@@ -41,7 +41,10 @@ def judge(evidence: Evidence, settings: VerdictSettings) -> Verdict:
         rule_id=worst.rule_id,
         rule_version=RULE_VERSION,
         reasons=tuple(opinion.reason for opinion in (*decisive, *others)),
-        numbers={f"{kind.value}_ml": ml for kind, ml in evidence.volumes_ml.items()},
+        numbers={
+            **{f"{kind.value}_ml": ml for kind, ml in evidence.volumes_ml.items()},
+            "exposed_face_ml": evidence.exposed_face_ml,
+        },
     )
 
 
@@ -65,18 +68,28 @@ def anatomy_is_in_view(evidence: Evidence, settings: VerdictSettings) -> Opinion
 
 
 def face_is_gone(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
-    """Intact soft face tissue caps the verdict, whatever else was found."""
-    found = evidence.volumes_ml.get(SegmentKind.FACE, 0.0)
+    """Intact face that the outside can see caps the verdict, whatever else was found."""
+    found = evidence.exposed_face_ml
     if found >= settings.face_visible_ml:
-        reason = f"{found:.0f} ml of intact face, {settings.face_visible_ml:.0f} ml or more"
+        reason = f"{found:.0f} ml of exposed face, {settings.face_visible_ml:.0f} ml or more"
         return Opinion("face-is-gone", VerdictKind.FACE_VISIBLE, reason)
     if found >= settings.face_absent_ml:
         reason = (
-            f"{found:.0f} ml of intact face, between {settings.face_absent_ml:.0f} ml "
+            f"{found:.0f} ml of exposed face, between {settings.face_absent_ml:.0f} ml "
             f"and {settings.face_visible_ml:.0f} ml: too much for none, too little for a face"
         )
         return Opinion("face-is-gone", VerdictKind.UNDETERMINED, reason)
     return None
+
+
+def no_face_is_cut_off(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
+    """Face tissue without its surface: the field of view cuts it, or it was not removed."""
+    found = evidence.volumes_ml.get(SegmentKind.FACE, 0.0)
+    removed = evidence.largest_component_ml.get(SegmentKind.ANONYMISED_AREA, 0.0)
+    if found < settings.face_visible_ml or removed >= settings.anonymised_present_ml:
+        return None
+    reason = f"{found:.0f} ml of face tissue, and nothing was removed in front of it"
+    return Opinion("no-face-is-cut-off", VerdictKind.UNDETERMINED, reason)
 
 
 def area_was_anonymised(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
@@ -124,6 +137,7 @@ RULES: tuple[Rule, ...] = (
     every_network_answered,
     anatomy_is_in_view,
     face_is_gone,
+    no_face_is_cut_off,
     area_was_anonymised,
     a_head_has_a_face,
     headers_agree,

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dicomnode.domain import HeaderClaims, SegmentKind
-from dicomnode.inference.evidence import largest_component_voxels, measure
+from dicomnode.inference.evidence import exposed_face_ml, largest_component_voxels, measure
 
 
 def test_volumes_are_in_millilitres_of_the_grid() -> None:
@@ -27,3 +28,40 @@ def test_specks_do_not_add_up_to_a_piece() -> None:
 
 def test_an_empty_mask_has_no_piece() -> None:
     assert largest_component_voxels(np.zeros((3, 3, 3), np.uint8)) == 0
+
+
+def head(removed: slice) -> dict[SegmentKind, np.ndarray]:
+    """A block of tissue with air in front of it; `removed` rows of it were anonymised."""
+    foreground = np.zeros((20, 40, 20), np.uint8)
+    foreground[:, 10:, :] = 1
+    face = np.zeros_like(foreground)
+    face[:, 10:22, :] = 1
+    anonymised = np.zeros_like(foreground)
+    anonymised[:, removed, :] = 1
+    for mask in (foreground, face):
+        mask[anonymised > 0] = 0
+    return {
+        SegmentKind.FOREGROUND: foreground,
+        SegmentKind.FACE: face,
+        SegmentKind.ANONYMISED_AREA: anonymised,
+    }
+
+
+def test_skin_against_air_is_exposed() -> None:
+    exposed = exposed_face_ml(head(slice(0, 0)), (2.0, 2.0, 2.0))
+    assert exposed == pytest.approx(20 * 20 * 5 * 8 / 1000)
+
+
+def test_tissue_behind_a_removed_face_is_not_exposed() -> None:
+    masks = head(slice(8, 16))
+    assert masks[SegmentKind.FACE].any()
+    assert exposed_face_ml(masks, (2.0, 2.0, 2.0)) == 0.0
+
+
+def test_even_a_thin_removed_shell_hides_what_is_behind_it() -> None:
+    assert exposed_face_ml(head(slice(9, 12)), (2.0, 2.0, 2.0)) == 0.0
+
+
+def test_the_edge_of_the_field_of_view_exposes_nothing() -> None:
+    masks = {kind: mask[:, 10:, :] for kind, mask in head(slice(0, 0)).items()}
+    assert exposed_face_ml(masks, (2.0, 2.0, 2.0)) == 0.0

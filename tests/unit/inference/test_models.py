@@ -51,7 +51,7 @@ def test_a_missing_checkpoint_is_named(folder: Path) -> None:
     (model,) = pin(folder)
     (path,) = folder.rglob("checkpoint_final.pth")
     path.unlink()
-    with pytest.raises(ModelError, match="checkpoint_final.pth is missing"):
+    with pytest.raises(ModelError, match=r"checkpoint_final\.pth is missing"):
         verify(model)
 
 

@@ -30,6 +30,7 @@ def evidence(
     return Evidence(
         volumes_ml=volumes,
         largest_component_ml=volumes,
+        exposed_face_ml=face,
         models=(),
         claims=claims or HeaderClaims(),
         field_of_view_mm=(200.0, 200.0, 200.0),

@@ -69,6 +69,7 @@ def association(name: str, seconds: float = 0.0, receiver: str = "r1") -> Opened
 EVIDENCE = Evidence(
     volumes_ml={SegmentKind.FOREGROUND: 4000.0, SegmentKind.ANONYMISED_AREA: 320.5},
     largest_component_ml={SegmentKind.FOREGROUND: 3990.0, SegmentKind.ANONYMISED_AREA: 300.0},
+    exposed_face_ml=0.0,
     models=(ModelIdentity(SegmentKind.FOREGROUND, "foreground-starter", "1", "ab" * 32),),
     claims=HeaderClaims(deidentification_codes=("113102/DCM",)),
     field_of_view_mm=(180.0, 240.0, 240.0),
