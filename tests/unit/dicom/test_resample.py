@@ -13,7 +13,7 @@ from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonic
 from dicomnode.dicom.volume import Volume
 from tests.factories import AXIAL, CORONAL, SAGITTAL, oblique, slice_positions
 
-RADII_MM = np.array([40.0, 50.0, 45.0])
+RADII_MM = np.array([45.0, 50.0, 47.0])  # a small head
 
 orientations = st.one_of(
     st.sampled_from([AXIAL, SAGITTAL, CORONAL, (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)]),
@@ -28,7 +28,7 @@ def stack(
     jitter_mm: NDArray[Any] | None = None,
     slice_spacing_mm: float = 3.0,
 ) -> SliceGeometry:
-    rows, columns, spacing = 64, 60, (2.0, 2.2)
+    rows, columns, spacing = 120, 112, (1.0, 1.1)
     extent = (rows * spacing[0], columns * spacing[1])
     positions = slice_positions(orientation, 40, slice_spacing_mm, extent, tilt_degrees, missing)
     cosines = np.array(orientation)
