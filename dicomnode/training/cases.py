@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 
 from dicomnode.training.drawn import Labels, Volume, draw_head
+from dicomnode.training.grid import spacing_of
 from dicomnode.training.hard_negatives import FAULTS
 from dicomnode.training.read import write_nifti
 from dicomnode.training.simulate import METHODS, deface
@@ -42,7 +43,9 @@ Made = tuple[Case, Volume, Labels]
 
 
 def _intact(source: Source, array: Volume, state: str) -> Made:
-    labels = label_map(source.foreground, source.face, np.zeros(source.face.shape, bool))
+    nothing = np.zeros(source.face.shape, bool)
+    spacing_mm = spacing_of(source.affine)
+    labels = label_map(source.foreground, source.face, nothing, spacing_mm)
     case = Case(source.name, source.person, source.modality, state, "none", state != "defaced")
     return case, array, labels
 
@@ -53,14 +56,15 @@ def _made_of(source: Source, array: Volume, seed: int, first: bool) -> Iterator[
     if state != "intact" or not first:
         return
     rng = np.random.default_rng(seed)
+    spacing_mm = spacing_of(source.affine)
     for method in CASE_METHODS:
         cut, anonymised = deface(array, source.affine, source.foreground, source.face, method, rng)
-        labels = label_map(source.foreground, source.face, anonymised)
+        labels = label_map(source.foreground, source.face, anonymised, spacing_mm)
         name = f"{source.name}__{method}"
         yield Case(name, source.person, source.modality, "defaced", method, True), cut, labels
     for fault in HARD_NEGATIVES:
         odd, body = FAULTS[fault](array, source.foreground, rng)
-        labels = label_map(body, source.face & body, np.zeros(body.shape, bool))
+        labels = label_map(body, source.face, np.zeros(body.shape, bool), spacing_mm)
         name = f"{source.name}__{fault}"
         yield Case(name, source.person, source.modality, "intact", fault, True), odd, labels
 

@@ -15,6 +15,12 @@ from dicomnode.training.drawn import HPL_TO_LPS, Affine, Mask, Volume
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Voxel size in millimetres along each array axis."""
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    return (float(sides[0]), float(sides[1]), float(sides[2]))
+
+
 @dataclass(frozen=True)
 class Grid:
     """A box of voxels in space: `affine` maps array index to LPS millimetres."""
@@ -24,8 +30,7 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return (float(sides[0]), float(sides[1]), float(sides[2]))
+        return spacing_of(self.affine)
 
     @property
     def voxel_ml(self) -> float:

@@ -66,7 +66,7 @@ def configuration(batch_size: int) -> dict[str, Any]:
     }
 
 
-def plans(dataset_name: str = DATASET_NAME, batch_size: int = 2) -> dict[str, Any]:
+def plans(dataset_name: str = DATASET_NAME, batch_size: int = 1) -> dict[str, Any]:
     return {
         "dataset_name": dataset_name,
         "plans_name": PLANS_NAME,

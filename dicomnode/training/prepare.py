@@ -28,7 +28,7 @@ from dicomnode.training.sources import (
 from dicomnode.training.variants import Variant, make_variant
 
 # Share of the variants per kind of source; within a kind, persons share evenly.
-SHARES = {"head": 0.46, "drawn_head": 0.36, "body": 0.07, "drawn_body": 0.11}
+SHARES = {"head": 0.40, "drawn_head": 0.32, "body": 0.18, "drawn_body": 0.10}
 VARIANTS_PER_DRAWN = 4
 
 # Which of the two folds leaves a person (or body) of the shared data out. None: in every training.
@@ -36,10 +36,10 @@ VARIANTS_PER_DRAWN = 4
 FOLD_OF_PERSON: dict[str, int | None] = {
     "sag_anon": 0,
     "t1_head_ext2": 0,
-    "ts_example_ct_abdomen_pelvis": 0,
-    "uih_A": 1,
+    "uih_A": 0,
+    "ts_example_mr_abdomen": 0,
     "decubitus": 1,
-    "ts_example_mr_abdomen": 1,
+    "ts_example_ct_abdomen_pelvis": 1,
     "avg152T1": None,
 }
 FOLDS = 2

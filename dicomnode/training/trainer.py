@@ -21,9 +21,13 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 LEFT_RIGHT_AXIS = 2
+# Dice says nothing about a region that a volume lacks; only cross-entropy keeps it empty there.
+CROSS_ENTROPY_WEIGHT = 4.0
 
 
 class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
@@ -47,6 +51,12 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.num_epochs = 30
         self.save_every = 2
         self.enable_deep_supervision = False
+
+    def _build_loss(self) -> Any:
+        dice = {"batch_dice": False, "do_bg": True, "smooth": 1e-5, "ddp": False}
+        return DC_and_BCE_loss(
+            {}, dice, weight_ce=CROSS_ENTROPY_WEIGHT, dice_class=MemoryEfficientSoftDiceLoss
+        )
 
     def configure_optimizers(self) -> tuple[Any, Any]:
         optimizer = torch.optim.AdamW(

@@ -12,13 +12,15 @@ from scipy.spatial.transform import Rotation
 
 from dicomnode.training import contrast
 from dicomnode.training.drawn import Affine, Labels, Mask, Volume
-from dicomnode.training.grid import Grid
+from dicomnode.training.grid import Grid, spacing_of
 from dicomnode.training.hard_negatives import FAULTS
 from dicomnode.training.simulate import METHOD_SHARES, deface, pick
 from dicomnode.training.sources import Source
 from dicomnode.training.tissue import Modality
 
 FOREGROUND, FACE, ANONYMISED = 1, 2, 3
+SKIN_MM = 6.0
+FACE_DEPTH_MM = 24.0
 
 # Chance of each fault; several can meet in one volume.
 FAULT_CHANCES = {
@@ -40,9 +42,32 @@ class Variant:
     method: str
 
 
-def label_map(body: Mask, face: Mask, anonymised: Mask) -> Labels:
+def visible_face(
+    body: Mask, face: Mask, anonymised: Mask, spacing_mm: tuple[float, float, float]
+) -> Mask:
+    """The part of the face box that still shows a face: near skin that nobody touched.
+
+    Skin: face within `SKIN_MM` of air that isn't anonymised. Tissue deeper than `FACE_DEPTH_MM`
+    behind such skin (tongue, palate) is no face, nor is what a tool left behind its cut.
+    """
+    outside: Mask = ~body & ~anonymised
+    if not outside.any():
+        return np.zeros(body.shape, bool)
+    intact: Mask = face & body & ~anonymised
+    near_air: Mask = ndimage.distance_transform_edt(~outside, sampling=spacing_mm) <= SKIN_MM
+    skin: Mask = intact & near_air
+    if not skin.any():
+        return skin
+    behind_mm: Volume = ndimage.distance_transform_edt(~skin, sampling=spacing_mm)
+    return intact & (behind_mm <= FACE_DEPTH_MM)
+
+
+def label_map(
+    body: Mask, face: Mask, anonymised: Mask, spacing_mm: tuple[float, float, float]
+) -> Labels:
+    """Label values of one volume; see `visible_face` for what counts as face."""
     labels = body.astype(np.uint8) * np.uint8(FOREGROUND)
-    labels[face & body] = FACE
+    labels[visible_face(body, face, anonymised, spacing_mm)] = FACE
     labels[anonymised] = ANONYMISED
     return labels
 
@@ -167,5 +192,6 @@ def make_variant(source: Source, rng: np.random.Generator, method: str | None = 
         if rng.random() < FAULT_CHANCES[name]:
             array, left = FAULTS[name](array, body | anonymised, rng)
             body, anonymised = body & left, anonymised & left
-    labels = label_map(body, placed.face, anonymised)
+    spacing_mm = spacing_of(placed.affine)
+    labels = label_map(body, placed.face, anonymised, spacing_mm)
     return Variant(array, labels, placed.affine, method if anonymised.any() else "none")

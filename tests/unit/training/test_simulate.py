@@ -10,7 +10,7 @@ from dicomnode.training.drawn import DrawnHead, Mask, Volume, draw_head
 from dicomnode.training.hard_negatives import FAULTS
 from dicomnode.training.simulate import CUTS, FILLS, MARGIN_MM, METHODS, deface
 from dicomnode.training.sources import Source, drawn_body_source
-from dicomnode.training.variants import ANONYMISED, FACE, make_variant
+from dicomnode.training.variants import ANONYMISED, FACE, make_variant, visible_face
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +118,21 @@ def test_variants_repeat_with_their_seed(head: DrawnHead) -> None:
     first, second = (make_variant(_source(head), np.random.default_rng(4)) for _ in range(2))
     assert np.array_equal(first.array, second.array)
     assert np.array_equal(first.labels, second.labels)
+
+
+def test_an_intact_face_counts_down_to_its_depth(head: DrawnHead) -> None:
+    nothing = np.zeros_like(head.face)
+    visible = visible_face(head.foreground, head.face, nothing, (4.0, 4.0, 4.0))
+    assert not (visible & ~head.face).any()
+    assert 0.5 * head.face.sum() < visible.sum() < head.face.sum()
+
+
+def test_what_a_tool_left_behind_its_cut_is_no_face(head: DrawnHead) -> None:
+    front = np.arange(head.face.shape[1]) < np.argwhere(head.face)[:, 1].mean()
+    cut = head.face & front[None, :, None]
+    widened = ndimage.binary_dilation(cut, iterations=1)
+    anonymised = cut | (widened & ~head.foreground)
+    visible = visible_face(head.foreground & ~cut, head.face, anonymised, (4.0, 4.0, 4.0))
+    left = head.face & ~cut
+    assert visible.sum() < 0.75 * left.sum()
+    assert not (visible & anonymised).any()
