@@ -165,6 +165,11 @@ class VerdictKind(StrEnum):
         return list(VerdictKind).index(self)
 
 
+def worst_verdict(kinds: Iterable[VerdictKind]) -> VerdictKind:
+    """The verdict of a study from those of its series; without any, UNDETERMINED."""
+    return max(kinds, key=lambda kind: kind.severity, default=VerdictKind.UNDETERMINED)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A verdict, the rule that gave it, and the sentences that a person reads."""

@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+import pydicom.config
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -27,7 +29,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send every log of this process to standard error; other libraries only from WARNING on."""
+    """Send every log of this process to standard error; other libraries only from WARNING on.
+
+    pydicom would quote invalid values, which may be patients' names: it reads them as they are.
+    """
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

@@ -6,6 +6,7 @@ a pause that grows with each death; a role that refuses to start ends the node w
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicomnode.errors import ConfigurationError, DicomnodeError
+from dicomnode.errors import ConfigurationError
 
 log = logging.getLogger("dicomnode.serve")
 
@@ -27,6 +28,7 @@ ROLES = ("scp", "work")
 REFUSED_TO_START = 2
 _LONGEST_PAUSE_SECONDS = 30.0
 _STOP_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -41,10 +43,21 @@ class Role:
     start_again_at: float = 0.0
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env=self.environment)
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, preexec_fn=_die_with_parent
+        )
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the supervisor is (prctl(2)).
+
+    A role that outlived a killed supervisor would keep the port, and the next start would fail.
+    Being killed at any moment is what the roles are built for.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass
@@ -55,7 +68,7 @@ class Supervisor:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Blocks until `stop` is set. Raises `DicomnodeError` when a role refuses to start."""
+        """Blocks until `stop` is set. Raises `ConfigurationError` when a role refuses to start."""
         with tempfile.TemporaryDirectory(prefix="dicomnode-") as folder:
             channel = _listen(Path(folder) / "notify")
             roles = [_role(name, self.config, Path(folder) / "notify") for name in ROLES]
@@ -77,7 +90,7 @@ class Supervisor:
         while waiting and not self.stop.is_set():
             for role in roles:
                 if not role.is_running():
-                    raise DicomnodeError(f"role {role.name} did not start; its message is above")
+                    raise ConfigurationError(f"role {role.name} did not start; see above why")
             waiting -= _heard(channel) == b"READY=1"
 
 
@@ -110,7 +123,7 @@ def _restart_when_dead(role: Role) -> None:
     assert role.process is not None
     if role.start_again_at == 0.0:
         if role.process.returncode == REFUSED_TO_START:
-            raise ConfigurationError(f"role {role.name} refused to start; its message is above")
+            raise ConfigurationError(f"role {role.name} refused to start; see above why")
         role.deaths += 1
         pause = min(2.0 ** (role.deaths - 1) * 0.5, _LONGEST_PAUSE_SECONDS)
         role.start_again_at = time.monotonic() + pause

@@ -7,7 +7,7 @@ more doubt, never makes it laxer. `tests/unit/inference/test_verdict.py` holds i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dicomnode.config import VerdictSettings
@@ -142,8 +142,3 @@ RULES: tuple[Rule, ...] = (
     a_head_has_a_face,
     headers_agree,
 )
-
-
-def study_verdict(verdicts: Iterable[VerdictKind]) -> VerdictKind:
-    """The worst verdict of a study's series; a study without any is UNDETERMINED."""
-    return max(verdicts, key=lambda kind: kind.severity, default=VerdictKind.UNDETERMINED)

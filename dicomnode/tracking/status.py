@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from dicomnode.domain import VerdictKind
+from dicomnode.domain import VerdictKind, worst_verdict
 from dicomnode.tracking import deliveries
 from dicomnode.tracking.findings import SeriesFinding, SeriesState, findings
 from dicomnode.tracking.schema import series, studies
@@ -65,7 +65,7 @@ class SeriesStatus:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """`verdict` is the worst of its series, and empty until each of them has one or is refused."""
+    """`verdict` is the worst of its series; empty until each of them has ended."""
 
     study_instance_uid: str
     verdict: str
@@ -89,7 +89,7 @@ def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
         return None
     return StudyStatus(
         study_instance_uid=found[0].study_instance_uid,
-        verdict=_worst(found),
+        verdict=_study_verdict(found),
         series=_series(c, found),
     )
 
@@ -138,18 +138,15 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
     )
 
 
-def _worst(found: Sequence[SeriesFinding]) -> str:
+def _study_verdict(found: Sequence[SeriesFinding]) -> str:
+    """Empty until every series has ended; one that can't be examined proves nothing."""
     ended = (SeriesState.EXAMINED, SeriesState.REFUSED)
     if any(finding.state not in ended for finding in found):
         return ""
-    kinds = [finding.verdict.kind for finding in found if finding.verdict is not None]
-    return max(kinds, key=lambda kind: kind.severity).value if kinds else ""
-
-
-def study_verdict(found: Sequence[SeriesFinding]) -> VerdictKind | None:
-    """The worst verdict of a study; None while a series has yet to be examined, or none has one."""
-    worst = _worst(found)
-    return VerdictKind(worst) if worst else None
+    return worst_verdict(
+        VerdictKind.UNDETERMINED if finding.verdict is None else finding.verdict.kind
+        for finding in found
+    ).value
 
 
 def _delivery(delivery: deliveries.Delivery) -> DeliveryStatus:

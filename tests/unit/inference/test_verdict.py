@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomnode.config import VerdictSettings
-from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, VerdictKind
+from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, VerdictKind, worst_verdict
 from dicomnode.inference import verdict as rules
-from dicomnode.inference.verdict import judge, study_verdict
+from dicomnode.inference.verdict import judge
 
 SETTINGS = VerdictSettings()
 VOLUMES_ML = st.floats(0, 5000, allow_nan=False)
@@ -114,10 +114,10 @@ def test_the_order_of_the_rules_changes_nothing(
 
 
 def test_a_study_has_the_worst_verdict_of_its_series() -> None:
-    assert study_verdict([VerdictKind.DEFACED, VerdictKind.FACE_VISIBLE]) is (
+    assert worst_verdict([VerdictKind.DEFACED, VerdictKind.FACE_VISIBLE]) is (
         VerdictKind.FACE_VISIBLE
     )
-    assert study_verdict([VerdictKind.DEFACED, VerdictKind.NO_FACE_IN_VIEW]) is (
+    assert worst_verdict([VerdictKind.DEFACED, VerdictKind.NO_FACE_IN_VIEW]) is (
         VerdictKind.NO_FACE_IN_VIEW
     )
-    assert study_verdict([]) is VerdictKind.UNDETERMINED
+    assert worst_verdict([]) is VerdictKind.UNDETERMINED

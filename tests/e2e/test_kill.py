@@ -1,0 +1,112 @@
+"""`kill -9` at random moments of the real node: nothing accepted is lost, nothing is doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from tests.e2e.site import (
+    Node,
+    missing_peers,
+    running_node,
+    running_orthanc,
+    storescu,
+    wait_until,
+)
+from tests.factories import make_series
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(missing_peers()), reason=missing_peers()),
+]
+ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "4"))
+
+
+def roles(node: Node) -> list[int]:
+    """The process ids of the receiving and the working role."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(node.process.pid)], capture_output=True, text=True
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def send_until_accepted(node: Node, files: Sequence[Path]) -> None:
+    """What a PACS does: what was not answered is sent again."""
+    wait_until(
+        "the node takes the series",
+        lambda: storescu(node.port, files).returncode == 0,
+        120,
+        node.log,
+    )
+
+
+def test_a_killed_role_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    chance = random.Random(20261121)
+    sources = {
+        name: make_series(tmp_path / name, slices=12, series=name, study=name)
+        for name in (f"series{number}" for number in range(ROUNDS))
+    }
+    pacs_folder, node_folder = tmp_path / "pacs", tmp_path / "node"
+    with running_orthanc(pacs_folder) as pacs, running_node(node_folder, pacs) as node:
+        for files in sources.values():
+            send_until_accepted(node, files)
+            time.sleep(chance.uniform(0.0, 6.0))
+            for pid in chance.sample(roles(node), k=1):
+                os.kill(pid, signal.SIGKILL)
+        series = wait_until(
+            "every series is settled", lambda: node.settled(len(sources)), 300, node.log
+        )
+        assert {item["state"] for item in series} == {"examined"}
+        assert {item["instance_count"] for item in series} == {12}
+        assert {item["revision"] for item in series} == {1}
+        assert all(item["verdict"] for item in series)
+        delivered = [len(item["deliveries"]) for item in series]
+        assert sum(len(item["Instances"]) for item in pacs.seg_series()) == sum(delivered)
+        assert_the_spool_holds(node_folder / "data" / "spool", sources.values())
+
+
+def assert_the_spool_holds(spool: Path, sent: Sequence[Sequence[Path]]) -> None:
+    stored = {}
+    for path in spool.glob("objects/*/*.dcm"):
+        data_set = pydicom.dcmread(path)
+        stored[str(data_set.SOPInstanceUID)] = data_set.PixelData
+    expected = {}
+    for files in sent:
+        for path in files:
+            data_set = pydicom.dcmread(path)
+            expected[str(data_set.SOPInstanceUID)] = data_set.PixelData
+    assert stored == expected
+
+
+def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "sent", slices=12)
+    with running_orthanc(tmp_path / "pacs") as pacs:
+        with pytest.raises(subprocess.TimeoutExpired), running_node(tmp_path / "a", pacs) as node:
+            send_until_accepted(node, files)
+            children = roles(node)
+            node.process.kill()
+            node.process.wait(timeout=10)
+            wait_until(
+                "its roles are gone", lambda: not any(map(is_running, children)), 10, node.log
+            )
+            raise subprocess.TimeoutExpired("the node was killed", 0)
+        with running_node(tmp_path / "a", pacs) as node:
+            (series,) = wait_until("settled", lambda: node.settled(1), 120, node.log)
+            assert series["state"] == "examined"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
