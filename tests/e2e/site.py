@@ -18,6 +18,10 @@ from pathlib import Path
 from typing import Any
 
 
+# By its whole path: pynetdicom puts a program of the same name into the virtual environment.
+STORESCU = "/usr/bin/storescu"
+
+
 def free_ports(count: int) -> list[int]:
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(probe.getsockname()[1]) for probe in probes]
@@ -181,8 +185,8 @@ port = {pacs.dicom_port}
 
 
 def storescu(port: int, files: Sequence[Path]) -> subprocess.CompletedProcess[str]:
-    """dcmtk's sender, every syntax as it is in the files (compressed ones need --propose)."""
-    command = ["storescu", "-aet", "SCANNER", "-aec", "DICOMNODE", "-R", "127.0.0.1", str(port)]
+    """dcmtk's sender, for files in uncompressed transfer syntaxes."""
+    command = [STORESCU, "-aet", "SCANNER", "-aec", "DICOMNODE", "-R", "127.0.0.1", str(port)]
     return subprocess.run(
         [*command, *map(str, files)],
         capture_output=True,
@@ -194,5 +198,5 @@ def storescu(port: int, files: Sequence[Path]) -> subprocess.CompletedProcess[st
 
 def missing_peers() -> str:
     """Why this can't run here, as a sentence; empty when it can."""
-    absent = [name for name in ("Orthanc", "storescu") if shutil.which(name) is None]
+    absent = [name for name in ("Orthanc", STORESCU) if shutil.which(name) is None]
     return f"not installed: {', '.join(absent)} (Debian: orthanc, dcmtk)" if absent else ""
