@@ -28,7 +28,6 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from dicomnode.domain import SegmentKind
 from dicomnode.errors import ConfigurationError
 
 
@@ -123,18 +122,16 @@ class SegmentationSettings(_Section):
 
     series_number_offset: Annotated[int, Field(ge=0)] = 9000
     series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
-    send_empty: bool = False
 
 
 class DestinationSettings(_Section):
-    """A peer that is sent every SEG, or only what it is chosen for."""
+    """A peer that is sent every SEG."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     ae_title: AETitle
     host: str
     port: Port
     calling_ae_title: AETitle | None = None
-    kinds: tuple[SegmentKind, ...] = tuple(SegmentKind)
     timeout_seconds: PositiveFloat = 30.0
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 
 class SegmentKind(StrEnum):
-    """What a network segments; each kind becomes one SEG instance of one segment."""
+    """What a network segments; each kind found becomes a segment of the SEG, in this order."""
 
     FOREGROUND = "foreground"
     ANONYMISED_AREA = "anonymised_area"
@@ -183,9 +183,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class SegmentationFile:
-    """A SEG on disk, decoded again and found right, waiting to be delivered."""
+    """A SEG on disk, decoded again and found right, waiting to be delivered.
 
-    kind: SegmentKind
+    Segment number n is of the kind `segments[n - 1]`.
+    """
+
+    segments: tuple[SegmentKind, ...]
     sop_instance_uid: str
     series_instance_uid: str
     path: Path
@@ -194,13 +197,16 @@ class SegmentationFile:
 
 @dataclass(frozen=True)
 class Examination:
-    """The result of the main path for one revision: a verdict, or a refusal, never both."""
+    """The result of the main path for one revision: a verdict, or a refusal, never both.
+
+    Where the networks found nothing there is no SEG.
+    """
 
     revision_digest: str
     evidence: Evidence | None = None
     verdict: Verdict | None = None
     refusal: Refusal | None = None
-    segmentations: tuple[SegmentationFile, ...] = ()
+    segmentation: SegmentationFile | None = None
     software_version: str = ""
 
 

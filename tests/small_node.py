@@ -38,7 +38,7 @@ from dicomnode.tracking import instances
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
-KINDS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
+SEGMENTS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
 MODELS = "0123456789abcdef" * 4
 
 
@@ -74,21 +74,20 @@ def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> Stor
 
 
 def examine(revision: Revision, out: Path, seconds: float = 0.0) -> Examination:
-    """Two SEGs with the UIDs that the real examination would give them, and a verdict."""
+    """A SEG with a UID as deterministic as that of the real examination, and a verdict."""
     assert all(path.is_file() for path in revision.paths)
     time.sleep(seconds)
-    files = tuple(_segmentation(revision, kind, out) for kind in KINDS)
     verdict = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
-    return Examination(revision.digest, verdict=verdict, segmentations=files)
+    return Examination(revision.digest, verdict=verdict, segmentation=_segmentation(revision, out))
 
 
-def _segmentation(revision: Revision, kind: SegmentKind, out: Path) -> SegmentationFile:
-    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS, kind)
+def _segmentation(revision: Revision, out: Path) -> SegmentationFile:
+    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS)
     series_uid = result_uid(revision.series_instance_uid, revision.digest, "seg")
     path = out / f"{hashlib.sha256(uid.encode()).hexdigest()}.dcm"
     write_seg(path, uid, series_uid)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return SegmentationFile(kind, uid, series_uid, path, sha256)
+    return SegmentationFile(SEGMENTS, uid, series_uid, path, sha256)
 
 
 def write_seg(path: Path, uid: str, series_uid: str) -> Path:

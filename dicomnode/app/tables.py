@@ -67,7 +67,7 @@ def _volumes(item: SeriesStatus) -> Text:
 
 def _deliveries(item: SeriesStatus) -> Text:
     lines = (
-        f"{d.kind} to {d.destination}: {d.state}{f' ({d.last_error})' if d.last_error else ''}"
+        f"to {d.destination}: {d.state}{f' ({d.last_error})' if d.last_error else ''}"
         for d in item.deliveries
     )
     return Text("\n".join(lines))
@@ -118,7 +118,7 @@ def demo(result: DemoResult) -> Group:
     table.add_column("series", overflow="fold", ratio=2)
     table.add_column("verdict and reasons", overflow="fold", ratio=4)
     table.add_column("ml", no_wrap=True)
-    table.add_column("SEG in PACS", justify="right", width=6)
+    table.add_column("SEG in PACS", justify="right")
     table.add_column("gate", no_wrap=True)
     decisions = {decision.study_instance_uid: decision for decision in result.decisions}
     for study in result.studies:
@@ -129,10 +129,18 @@ def demo(result: DemoResult) -> Group:
                 or f"{item.modality} {item.series_instance_uid}",
                 _answer(item),
                 _volumes(item),
-                f"{result.segs_in_pacs[item.series_instance_uid]} of {len(item.deliveries)}",
+                _arrived(item, result.segs_in_pacs[item.series_instance_uid]),
                 Text(outcome.upper(), style="green" if outcome is GateOutcome.RELEASE else "red"),
             )
     return Group(table, *(gate(decision) for decision in result.decisions))
+
+
+def _arrived(item: SeriesStatus, count: int) -> str:
+    """How many SEGs the PACS has of a series, and the segments that were sent."""
+    if not item.deliveries:
+        return "none found"
+    segments = len(item.deliveries[0].segments)
+    return f"{count} ({segments} segment{'s' if segments > 1 else ''})"
 
 
 def places(result: DemoResult) -> str:

@@ -1,11 +1,11 @@
-"""Where the SEGs of a series go: the fixed destinations and, where configured, its sender."""
+"""Where the SEG of a series goes: the fixed destinations and, where configured, its sender."""
 
 from __future__ import annotations
 
 import logging
 
 from dicomnode.config import DestinationSettings, Settings
-from dicomnode.domain import Revision, SegmentKind
+from dicomnode.domain import Revision
 from dicomnode.errors import DeliveryRefusedError
 
 log = logging.getLogger("dicomnode.delivery")
@@ -13,9 +13,9 @@ log = logging.getLogger("dicomnode.delivery")
 _SENDER = "sender:"  # no configured name can hold a colon
 
 
-def destination_names(kind: SegmentKind, revision: Revision, settings: Settings) -> tuple[str, ...]:
-    """The names of everyone who gets a SEG of this kind, in the order of the configuration."""
-    names = [item.name for item in settings.destinations if kind in item.kinds]
+def destination_names(revision: Revision, settings: Settings) -> tuple[str, ...]:
+    """The names of everyone who gets the SEG, in the order of the configuration."""
+    names = [item.name for item in settings.destinations]
     if settings.delivery.return_to_sender:
         if revision.calling_ae_title and revision.peer_address:
             names.append(f"{_SENDER}{revision.calling_ae_title}@{revision.peer_address}")

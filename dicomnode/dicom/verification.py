@@ -1,11 +1,11 @@
-"""A SEG is read again from disk and must hold the mask, on the right slices, at the right place.
+"""A SEG is read again from disk and must hold the masks, on the right slices, at the right place.
 
 Read with pydicom alone, bit by bit: what wrote it must not be what finds it right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import SliceGeometry, Vector
 from dicomnode.dicom.header import PARSE_ERRORS, reason
+from dicomnode.dicom.segment_codes import SEGMENTS
 from dicomnode.dicom.series import SourceSeries
-from dicomnode.domain import SegmentationFile
+from dicomnode.domain import ModelIdentity, SegmentationFile
 from dicomnode.errors import SegmentationError
 
 MAXIMUM_CENTROID_ERROR_MM = 0.01
@@ -26,28 +27,64 @@ _POSITION_TOLERANCE_MM = 1e-3
 
 @disable_value_validation()
 def verify_segmentation(
-    file: SegmentationFile, mask: NDArray[np.uint8], source: SourceSeries
+    file: SegmentationFile,
+    masks: Mapping[ModelIdentity, NDArray[np.uint8]],
+    source: SourceSeries,
 ) -> None:
-    """Compare every voxel and the centroid in patient millimetres.
+    """Compare every voxel and the centroid in patient millimetres, segment by segment.
 
     Raises `SegmentationError` with the first thing that is wrong.
     """
     try:
         seg = pydicom.dcmread(file.path)
         _same_study(seg, file, source)
-        decoded, weighted = _decode(seg, source)
+        frames = _frames_by_segment(seg)
+        models = _models_by_segment(seg, file, masks)
+        if set(frames) != set(models):
+            raise SegmentationError(f"{file.path.name}: frames of segments {sorted(frames)}")
+        for number, model in models.items():
+            decoded, weighted = _decode(seg, frames[number], source)
+            _same_mask(f"{file.path.name}, {model.kind}", decoded, weighted, masks[model], source)
     except PARSE_ERRORS as error:
         raise SegmentationError(
             f"{file.path.name}: can't be read again: {reason(error)}"
         ) from error
-    wrong = int(np.count_nonzero(decoded != (mask != 0)))
+
+
+def _models_by_segment(
+    seg: Dataset, file: SegmentationFile, masks: Mapping[ModelIdentity, NDArray[np.uint8]]
+) -> dict[int, ModelIdentity]:
+    """Segment numbers with the network that each says it is of."""
+    model_of = {model.kind: model for model in masks}
+    models = {}
+    for kind, segment in zip(file.segments, seg.SegmentSequence, strict=True):
+        (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+        (coded,) = segment.SegmentedPropertyTypeCodeSequence
+        said = (coded.CodeValue, algorithm.AlgorithmName)
+        if said != (SEGMENTS[kind].type.value, model_of[kind].name[:64]):
+            raise SegmentationError(f"{file.path.name}: segment {kind} says it is {said}")
+        models[int(segment.SegmentNumber)] = model_of[kind]
+    if list(models) != list(range(1, len(masks) + 1)):
+        raise SegmentationError(f"{file.path.name}: segments {list(models)} of {len(masks)}")
+    return models
+
+
+def _same_mask(
+    name: str,
+    decoded: NDArray[np.bool_],
+    weighted: Vector,
+    mask: NDArray[np.uint8],
+    source: SourceSeries,
+) -> None:
+    slices = zip(decoded, mask, strict=True)
+    wrong = sum(int(np.count_nonzero(found != (given != 0))) for found, given in slices)
     if wrong:
-        raise SegmentationError(f"{file.path.name}: {wrong} voxels differ from the mask")
+        raise SegmentationError(f"{name}: {wrong} voxels differ from the mask")
     expected = _as_delivered(source).centroid_lps_mm(mask)
     if expected is not None:
         error_mm = float(np.linalg.norm(weighted - expected))
         if not error_mm <= MAXIMUM_CENTROID_ERROR_MM:
-            raise SegmentationError(f"{file.path.name}: centroid is off by {error_mm:.3f} mm")
+            raise SegmentationError(f"{name}: centroid is off by {error_mm:.3f} mm")
 
 
 def _as_delivered(source: SourceSeries) -> SliceGeometry:
@@ -71,14 +108,27 @@ def _same_study(seg: Dataset, file: SegmentationFile, source: SourceSeries) -> N
         raise SegmentationError(f"{file.path.name}: references another series")
 
 
-def _decode(seg: Dataset, source: SourceSeries) -> tuple[NDArray[np.bool_], Vector]:
+def _frames_by_segment(seg: Dataset) -> dict[int, list[tuple[int, Dataset]]]:
+    """The frames of each segment number: their index and their functional groups."""
+    frames: dict[int, list[tuple[int, Dataset]]] = {}
+    items = seg.PerFrameFunctionalGroupsSequence
+    for index, item in zip(range(int(seg.NumberOfFrames)), items, strict=True):
+        number = int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        frames.setdefault(number, []).append((index, item))
+    return frames
+
+
+def _decode(
+    seg: Dataset, frames: Iterable[tuple[int, Dataset]], source: SourceSeries
+) -> tuple[NDArray[np.bool_], Vector]:
     """The mask (slice, row, column), placed by the referenced SOP Instance UIDs, and its centroid
     by the SEG's own geometry."""
     slice_of = {str(ds.SOPInstanceUID): index for index, ds in enumerate(source.datasets)}
     decoded = np.zeros(source.geometry.shape, np.bool_)
     total, count = np.zeros(3), 0
     axes = _axes(seg)
-    for frame, item in zip(_frames(seg), seg.PerFrameFunctionalGroupsSequence, strict=True):
+    for number, item in frames:
+        frame = _frame(seg, number)
         reference = item.DerivationImageSequence[0].SourceImageSequence[0]
         index = slice_of[str(reference.ReferencedSOPInstanceUID)]
         position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
@@ -102,13 +152,11 @@ def _axes(seg: Dataset) -> tuple[Vector, Vector]:
     return cosines[3:] * float(spacing[0]), cosines[:3] * float(spacing[1])
 
 
-def _frames(seg: Dataset) -> Iterator[NDArray[np.bool_]]:
+def _frame(seg: Dataset, index: int) -> NDArray[np.bool_]:
     """BINARY frames follow each other without padding, the first pixel in the lowest bit
     (PS3.5 8.1.1)."""
     pixels = int(seg.Rows) * int(seg.Columns)
-    packed = np.frombuffer(seg.PixelData, np.uint8)
-    for index in range(int(seg.NumberOfFrames)):
-        first, last = index * pixels, (index + 1) * pixels
-        bits = np.unpackbits(packed[first // 8 : (last + 7) // 8], bitorder="little")
-        frame = bits[first % 8 : first % 8 + pixels]
-        yield frame.reshape(seg.Rows, seg.Columns).view(np.bool_)
+    first, last = index * pixels, (index + 1) * pixels
+    packed = np.frombuffer(seg.PixelData, np.uint8)[first // 8 : (last + 7) // 8]
+    bits = np.unpackbits(packed, bitorder="little")[first % 8 : first % 8 + pixels]
+    return bits.reshape(seg.Rows, seg.Columns).view(np.bool_)

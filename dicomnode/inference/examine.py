@@ -1,4 +1,4 @@
-"""The main path: one series in, masks, SEGs, evidence and a verdict out."""
+"""The main path: one series in, masks, a SEG, evidence and a verdict out."""
 
 from __future__ import annotations
 
@@ -73,8 +73,9 @@ def examine(
 ) -> Examination:
     """Examine one revision of a DICOM series.
 
-    Writes the SEGs and `picture.png` into `out_folder`. A series that can't become a volume gets
-    a refusal, not an error. Raises `SegmentationError` when a SEG, decoded again, is not the mask.
+    Writes `segmentation.dcm` and `picture.png` into `out_folder`. A series that can't become a
+    volume gets a refusal, not an error. Raises `SegmentationError` when the SEG, decoded again,
+    does not hold the masks.
     """
     try:
         progress("reading the series")
@@ -86,13 +87,13 @@ def examine(
     claims = read_claims(source.datasets)
     assessment = assess(canonical, claims, source.warnings, networks, settings, progress)
     progress("writing SEG")
-    segmentations = _write_segs(assessment, canonical, source, revision, settings, out_folder)
+    segmentation = _write_seg(assessment, canonical, source, revision, settings, out_folder)
     _write_picture(assessment, canonical, out_folder)
     return Examination(
         revision_digest=revision.digest,
         evidence=assessment.evidence,
         verdict=assessment.verdict,
-        segmentations=segmentations,
+        segmentation=segmentation,
         software_version=__version__,
     )
 
@@ -147,35 +148,34 @@ def assess(
     return Assessment(masks, evidence, judge(evidence, settings.verdict))
 
 
-def _write_segs(
+def _write_seg(
     assessment: Assessment,
     canonical: CanonicalVolume,
     source: SourceSeries,
     revision: Revision,
     settings: Settings,
     out_folder: Path,
-) -> tuple[SegmentationFile, ...]:
-    """One verified SEG per network that found something, all in one SEG series."""
-    series_uid = seg_series_uid(revision.series_instance_uid)
-    written = []
-    for number, model in enumerate(assessment.evidence.models, start=1):
-        mask = mask_to_source(assessment.masks[model.kind], canonical, source.geometry)
-        if not mask.any() and not settings.segmentation.send_empty:
-            continue
-        file = write_segmentation(
-            mask,
-            source,
-            kind=model.kind,
-            model=model,
-            series_instance_uid=series_uid,
-            sop_instance_uid=_sop_instance_uid(revision, model),
-            instance_number=number,
-            settings=settings.segmentation,
-            out=out_folder / f"{model.kind.value}.dcm",
-        )
-        verify_segmentation(file, mask, source)
-        written.append(file)
-    return tuple(written)
+) -> SegmentationFile | None:
+    """One verified SEG, a segment per network that found something; none where none did."""
+    models = assessment.evidence.models
+    masks = {
+        model: mask_to_source(assessment.masks[model.kind], canonical, source.geometry)
+        for model in models
+        if assessment.masks[model.kind].any()
+    }
+    found = {model: mask for model, mask in masks.items() if mask.any()}
+    if not found:
+        return None
+    file = write_segmentation(
+        found,
+        source,
+        series_instance_uid=seg_series_uid(revision.series_instance_uid),
+        sop_instance_uid=_sop_instance_uid(revision, models),
+        settings=settings.segmentation,
+        out=out_folder / "segmentation.dcm",
+    )
+    verify_segmentation(file, found, source)
+    return file
 
 
 def seg_series_uid(series_instance_uid: str) -> str:
@@ -183,11 +183,13 @@ def seg_series_uid(series_instance_uid: str) -> str:
     return result_uid("SEG series", series_instance_uid)
 
 
-def _sop_instance_uid(revision: Revision, model: ModelIdentity) -> str:
-    """The same series, pixels, network and kind give the same UID: a re-run is idempotent."""
-    return result_uid(
-        "SEG", revision.series_instance_uid, revision.digest, model.sha256, model.kind
-    )
+def _sop_instance_uid(revision: Revision, models: Sequence[ModelIdentity]) -> str:
+    """The same series, pixels and networks give the same UID: a re-run is idempotent.
+
+    A network that found nothing counts too: its absence from the SEG is its answer.
+    """
+    networks = sorted(f"{model.kind} {model.sha256}" for model in models)
+    return result_uid("SEG", revision.series_instance_uid, revision.digest, *networks)
 
 
 def _write_picture(assessment: Assessment, canonical: CanonicalVolume, out_folder: Path) -> None:

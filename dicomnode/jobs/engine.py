@@ -191,7 +191,7 @@ def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
     return Job(
         id=f"{Stage.DELIVER}:{row.id}",
         stage=Stage.DELIVER,
-        subject=f"{row.examined_series_instance_uid} {row.segmentation.kind} to {row.destination}",
+        subject=f"SEG of {row.examined_series_instance_uid} to {row.destination}",
         state=state,
         attempts=row.attempts,
         created_at=row.created_at,

@@ -106,7 +106,7 @@ class Workflows:
     def _record(self, revision_id: int, found: dict[str, Any]) -> None:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
 
-        A revision that was overtaken meanwhile is recorded, and its SEGs go nowhere.
+        A revision that was overtaken meanwhile is recorded, and its SEG goes nowhere.
         """
         connection = self.once.sql_session().connection()
         if "failure" in found:
@@ -114,13 +114,12 @@ class Workflows:
             return
         examination = _EXAMINATION.validate_python(found["examination"])
         examination_id = examinations.record(connection, revision_id, examination)
-        if not series.is_current(connection, revision_id):
+        if examination.segmentation is None or not series.is_current(connection, revision_id):
             return
         revision = series.load_revision(connection, revision_id, self.spool)
-        for segmentation in examination.segmentations:
-            for name in destination_names(segmentation.kind, revision, self.settings):
-                delivery_id = deliveries.add(connection, examination_id, segmentation, name)
-                self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
+        for name in destination_names(revision, self.settings):
+            delivery_id = deliveries.add(connection, examination_id, name)
+            self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
 
     def _send(self, attempt: Attempt) -> dict[str, str]:
         """Try once; how it ended, as a small value."""

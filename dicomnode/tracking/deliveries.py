@@ -36,17 +36,13 @@ class Delivery:
 def add(
     c: sa.Connection,
     examination_id: int,
-    segmentation: SegmentationFile,
     destination: str,
     now: datetime | None = None,
 ) -> int:
-    """Queue one SEG of a recorded examination; adding it again returns the same id."""
+    """Queue the SEG of a recorded examination; adding it again returns the same id."""
     at = now or datetime.now(UTC)
     segmentation_id = c.execute(
-        sa.select(segmentations.c.id).where(
-            segmentations.c.examination_id == examination_id,
-            segmentations.c.kind == segmentation.kind.value,
-        )
+        sa.select(segmentations.c.id).where(segmentations.c.examination_id == examination_id)
     ).scalar_one()
     row = {
         "segmentation_id": segmentation_id,
@@ -183,7 +179,7 @@ def of_examinations(c: sa.Connection, examination_ids: Collection[int]) -> list[
 def segmentation_file(row: sa.Row[Any]) -> SegmentationFile:
     """From a row that has the columns of `segmentations`."""
     return SegmentationFile(
-        kind=SegmentKind(row.kind),
+        segments=tuple(SegmentKind(kind) for kind in row.segments),
         sop_instance_uid=row.sop_instance_uid,
         series_instance_uid=row.series_instance_uid,
         path=Path(row.path),
@@ -211,7 +207,7 @@ def _select() -> sa.Select[Any]:
         sa.select(
             deliveries,
             segmentations.c.examination_id,
-            segmentations.c.kind,
+            segmentations.c.segments,
             segmentations.c.sop_instance_uid,
             segmentations.c.series_instance_uid,
             segmentations.c.path,

@@ -44,8 +44,8 @@ def record(
     examination_id = _insert(c, revision, examination, "", at)
     if examination.verdict is not None:
         _insert_verdict(c, revision, examination_id, examination.verdict, at)
-    for segmentation in examination.segmentations:
-        _insert_segmentation(c, examination_id, segmentation)
+    if examination.segmentation is not None:
+        _insert_segmentation(c, examination_id, examination.segmentation)
     return examination_id
 
 
@@ -59,13 +59,10 @@ def record_failure(
     return _insert(c, revision, empty, failure, now or datetime.now(UTC))
 
 
-def load_segmentations(c: sa.Connection, examination_id: int) -> tuple[SegmentationFile, ...]:
-    query = (
-        sa.select(segmentations)
-        .where(segmentations.c.examination_id == examination_id)
-        .order_by(segmentations.c.id)
-    )
-    return tuple(deliveries.segmentation_file(row) for row in c.execute(query))
+def load_segmentation(c: sa.Connection, examination_id: int) -> SegmentationFile | None:
+    query = sa.select(segmentations).where(segmentations.c.examination_id == examination_id)
+    row = c.execute(query).one_or_none()
+    return None if row is None else deliveries.segmentation_file(row)
 
 
 def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:
@@ -143,7 +140,7 @@ def _insert_segmentation(
     c.execute(
         segmentations.insert().values(
             examination_id=examination_id,
-            kind=segmentation.kind.value,
+            segments=[kind.value for kind in segmentation.segments],
             sop_instance_uid=segmentation.sop_instance_uid,
             series_instance_uid=segmentation.series_instance_uid,
             path=str(segmentation.path),

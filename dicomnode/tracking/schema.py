@@ -202,13 +202,13 @@ segmentations = sa.Table(
     "segmentations",
     METADATA,
     _key(),
-    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False),
-    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, unique=True),
+    # The kinds of segments 1, 2, ...
+    sa.Column("segments", sa.JSON, nullable=False),
     _uid("sop_instance_uid", index=True),
     _uid("series_instance_uid"),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
-    sa.UniqueConstraint("examination_id", "kind"),
 )
 
 deliveries = sa.Table(

@@ -28,7 +28,7 @@ class DeliveryStatus:
     """Times are ISO 8601 in UTC, here and below."""
 
     id: int
-    kind: str
+    segments: tuple[str, ...]
     destination: str
     state: str
     attempts: int
@@ -152,7 +152,7 @@ def _study_verdict(found: Sequence[SeriesFinding]) -> str:
 def _delivery(delivery: deliveries.Delivery) -> DeliveryStatus:
     return DeliveryStatus(
         id=delivery.id,
-        kind=delivery.segmentation.kind.value,
+        segments=tuple(kind.value for kind in delivery.segmentation.segments),
         destination=delivery.destination,
         state=delivery.state.value,
         attempts=delivery.attempts,

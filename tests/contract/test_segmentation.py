@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,23 +85,29 @@ def drawn_mask(source: SourceSeries, seed: int = 0) -> NDArray[np.uint8]:
     return (mask & ~noise).astype(np.uint8)
 
 
+def drawn_masks(source: SourceSeries) -> dict[ModelIdentity, NDArray[np.uint8]]:
+    """A body, an area beside and in it, and a face inside of the body: segments overlap, and
+    each has slices without it."""
+    body = drawn_mask(source)
+    area, face = np.zeros_like(body), np.zeros_like(body)
+    area[1:5, 1:9, 15:30] = 1
+    face[3:-3, 5:9, 7:20] = body[3:-3, 5:9, 7:20]
+    return dict(zip(MODELS.values(), (body, area, face), strict=True))
+
+
 def write(
     source: SourceSeries,
     out: Path,
-    mask: NDArray[np.uint8] | None = None,
-    kind: SegmentKind = SegmentKind.FOREGROUND,
+    masks: Mapping[ModelIdentity, NDArray[np.uint8]] | None = None,
     **settings: Any,
 ) -> SegmentationFile:
     return write_segmentation(
-        drawn_mask(source) if mask is None else mask,
+        drawn_masks(source) if masks is None else masks,
         source,
-        kind=kind,
-        model=MODELS[kind],
         series_instance_uid=make_uid("seg series"),
-        sop_instance_uid=make_uid("seg", kind),
-        instance_number=list(SegmentKind).index(kind) + 1,
+        sop_instance_uid=make_uid("seg"),
         settings=SegmentationSettings(**settings),
-        out=out / f"{kind}.dcm",
+        out=out / "segmentation.dcm",
     )
 
 
@@ -114,13 +121,13 @@ def plain(tmp_path: Path) -> SourceSeries:
     return read_series(make_series(tmp_path / "series"))
 
 
-def test_the_mask_comes_back_voxel_for_voxel(source: SourceSeries, tmp_path: Path) -> None:
+def test_the_masks_come_back_voxel_for_voxel(source: SourceSeries, tmp_path: Path) -> None:
     file = write(source, tmp_path)
-    verify_segmentation(file, drawn_mask(source), source)
+    verify_segmentation(file, drawn_masks(source), source)
     assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
 
 
-def test_highdicom_reads_the_same_mask(source: SourceSeries, tmp_path: Path) -> None:
+def test_highdicom_reads_the_same_masks(source: SourceSeries, tmp_path: Path) -> None:
     file = write(source, tmp_path)
     if source.frame_of_reference_uid is None:
         pytest.skip("highdicom wants a Frame of Reference UID")
@@ -129,7 +136,8 @@ def test_highdicom_reads_the_same_mask(source: SourceSeries, tmp_path: Path) -> 
         ignore_spatial_locations=True,
         assert_missing_frames_are_empty=True,
     )
-    assert np.array_equal(pixels[..., 0] > 0, drawn_mask(source) > 0)
+    expected = np.stack(list(drawn_masks(source).values()), axis=-1)
+    assert np.array_equal(pixels > 0, expected > 0)
 
 
 def test_two_writes_make_the_same_bytes(source: SourceSeries, tmp_path: Path) -> None:
@@ -154,86 +162,88 @@ def test_it_refers_to_the_series_as_delivered(source: SourceSeries, tmp_path: Pa
             frame.PlanePositionSequence[0].ImagePositionPatient
             == source.datasets[index].ImagePositionPatient
         )
-        assert frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1
-
-
-@pytest.mark.parametrize("kind", SegmentKind)
-def test_each_kind_is_one_coded_and_coloured_segment(
-    kind: SegmentKind, plain: SourceSeries, tmp_path: Path
-) -> None:
-    seg = pydicom.dcmread(write(plain, tmp_path, kind=kind).path)
-    assert seg.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    assert seg.SegmentationType == "BINARY"
-    (segment,) = seg.SegmentSequence
-    assert segment.SegmentAlgorithmType == "AUTOMATIC"
-    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
-    assert algorithm.AlgorithmName == MODELS[kind].name
-    assert algorithm.AlgorithmVersion == MODELS[kind].version
-    assert MODELS[kind].sha256 in algorithm.AlgorithmParameters
-    assert len(segment.RecommendedDisplayCIELabValue) == 3
-    scheme = segment.SegmentedPropertyTypeCodeSequence[0].CodingSchemeDesignator
-    if scheme == "99DICOMNODE":
-        (identified,) = seg.CodingSchemeIdentificationSequence
-        assert identified.CodingSchemeDesignator == scheme
-    else:
-        assert scheme == "SCT"
-
-
-def test_the_kinds_differ_in_code_label_and_colour(plain: SourceSeries, tmp_path: Path) -> None:
-    segments = [
-        pydicom.dcmread(write(plain, tmp_path, kind=kind).path).SegmentSequence[0]
-        for kind in SegmentKind
+    numbers = [
+        frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        for frame in seg.PerFrameFunctionalGroupsSequence
     ]
+    assert [numbers.count(number) for number in (1, 2, 3)] == [
+        int(mask.any(axis=(1, 2)).sum()) for mask in drawn_masks(source).values()
+    ]
+
+
+def test_each_kind_is_one_coded_and_coloured_segment(plain: SourceSeries, tmp_path: Path) -> None:
+    file = write(plain, tmp_path)
+    seg = pydicom.dcmread(file.path)
+    assert seg.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert (seg.SegmentationType, seg.SegmentsOverlap, seg.InstanceNumber) == ("BINARY", "YES", 1)
+    assert file.segments == tuple(SegmentKind)
+    assert [segment.SegmentNumber for segment in seg.SegmentSequence] == [1, 2, 3]
+    for kind, segment in zip(SegmentKind, seg.SegmentSequence, strict=True):
+        assert segment.SegmentAlgorithmType == "AUTOMATIC"
+        (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+        assert algorithm.AlgorithmName == MODELS[kind].name
+        assert algorithm.AlgorithmVersion == MODELS[kind].version
+        assert MODELS[kind].sha256 in algorithm.AlgorithmParameters
+        assert len(segment.RecommendedDisplayCIELabValue) == 3
+        (coded,) = segment.SegmentedPropertyTypeCodeSequence
+        private = kind is SegmentKind.ANONYMISED_AREA
+        assert coded.CodingSchemeDesignator == ("99DICOMNODE" if private else "SCT")
+    (identified,) = seg.CodingSchemeIdentificationSequence
+    assert identified.CodingSchemeDesignator == "99DICOMNODE"
     for keyword in ("SegmentLabel", "RecommendedDisplayCIELabValue"):
-        assert len({str(segment[keyword].value) for segment in segments}) == 3
+        assert len({str(segment[keyword].value) for segment in seg.SegmentSequence}) == 3
+
+
+@pytest.mark.parametrize("kinds", [(0,), (2,), (0, 2), (2, 1), (2, 0, 1)])
+def test_segments_are_numbered_in_the_order_of_their_kinds(
+    kinds: tuple[int, ...], plain: SourceSeries, tmp_path: Path
+) -> None:
+    drawn = list(drawn_masks(plain).items())
+    masks = dict(drawn[index] for index in kinds)
+    file = write(plain, tmp_path, masks)
+    verify_segmentation(file, masks, plain)
+    assert file.segments == tuple(list(SegmentKind)[index] for index in sorted(kinds))
+    seg = pydicom.dcmread(file.path)
+    assert [item.SegmentNumber for item in seg.SegmentSequence] == list(range(1, len(kinds) + 1))
+    assert all(
+        len(item.SegmentIdentificationSequence) == 1
+        for item in seg.PerFrameFunctionalGroupsSequence
+    )
+
+
+def test_masks_that_do_not_overlap_are_said_not_to(plain: SourceSeries, tmp_path: Path) -> None:
+    body, face = np.zeros((2, *plain.geometry.shape), np.uint8)
+    body[:, :9], face[:, 9:] = 1, 1
+    masks = {MODELS[SegmentKind.FOREGROUND]: body, MODELS[SegmentKind.FACE]: face}
+    assert pydicom.dcmread(write(plain, tmp_path, masks).path).SegmentsOverlap == "NO"
 
 
 def test_series_number_and_description_are_stable(plain: SourceSeries, tmp_path: Path) -> None:
-    settings = {"series_number_offset": 500, "series_description": "masks"}
-    files = [write(plain, tmp_path, kind=kind, **settings) for kind in SegmentKind]
-    segs = [pydicom.dcmread(file.path) for file in files]
-    assert {seg.SeriesNumber for seg in segs} == {501}
-    assert {seg.SeriesDescription for seg in segs} == {"masks"}
-    assert {seg.SeriesInstanceUID for seg in segs} == {make_uid("seg series")}
-    assert [seg.InstanceNumber for seg in segs] == [1, 2, 3]
-
-
-def test_a_kind_in_its_own_series_says_so(plain: SourceSeries, tmp_path: Path) -> None:
-    file = write_segmentation(
-        drawn_mask(plain),
-        plain,
-        kind=SegmentKind.FACE,
-        model=MODELS[SegmentKind.FACE],
-        series_instance_uid=make_uid("seg series", "face"),
-        sop_instance_uid=make_uid("seg", "face"),
-        instance_number=1,
-        settings=SegmentationSettings(series_description="masks"),
-        out=tmp_path / "face.dcm",
-        own_series=True,
-    )
-    assert pydicom.dcmread(file.path).SeriesDescription == "masks: Face"
-
-
-def test_an_empty_mask_is_an_error_by_default(plain: SourceSeries, tmp_path: Path) -> None:
-    empty = np.zeros(plain.geometry.shape, np.uint8)
-    with pytest.raises(SegmentationError, match="empty"):
-        write(plain, tmp_path, empty)
-
-
-def test_an_empty_mask_can_be_written_with_all_its_references(
-    plain: SourceSeries, tmp_path: Path
-) -> None:
-    empty = np.zeros(plain.geometry.shape, np.uint8)
-    file = write(plain, tmp_path, empty, send_empty=True)
-    verify_segmentation(file, empty, plain)
+    file = write(plain, tmp_path, series_number_offset=500, series_description="masks")
     seg = pydicom.dcmread(file.path)
-    assert int(seg.NumberOfFrames) == len(plain.datasets)
-    assert all("DerivationImageSequence" in item for item in seg.PerFrameFunctionalGroupsSequence)
+    assert (seg.SeriesNumber, seg.SeriesDescription) == (501, "masks")
+    assert seg.SeriesInstanceUID == make_uid("seg series")
+
+
+def test_an_empty_mask_or_none_is_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+    masks = drawn_masks(plain)
+    masks[MODELS[SegmentKind.FACE]] = np.zeros(plain.geometry.shape, np.uint8)
+    with pytest.raises(SegmentationError, match="face mask is empty"):
+        write(plain, tmp_path, masks)
+    with pytest.raises(SegmentationError, match="no mask"):
+        write(plain, tmp_path, {})
+
+
+def test_two_masks_of_one_kind_are_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+    model = MODELS[SegmentKind.FACE]
+    masks = dict.fromkeys((model, replace(model, version="2")), drawn_mask(plain))
+    with pytest.raises(SegmentationError, match="same kind"):
+        write(plain, tmp_path, masks)
 
 
 def test_a_mask_of_another_shape_is_an_error(plain: SourceSeries, tmp_path: Path) -> None:
     with pytest.raises(SegmentationError, match="shape"):
-        write(plain, tmp_path, np.ones((2, 3, 4), np.uint8))
+        write(plain, tmp_path, {MODELS[SegmentKind.FACE]: np.ones((2, 3, 4), np.uint8)})
 
 
 def test_values_that_no_parser_likes_are_dropped_and_said(
@@ -253,7 +263,7 @@ def test_values_that_no_parser_likes_are_dropped_and_said(
     with caplog.at_level(logging.WARNING):
         source = read_series(paths)
         file = write(source, tmp_path)
-    verify_segmentation(file, drawn_mask(source), source)
+    verify_segmentation(file, drawn_masks(source), source)
     seg = pydicom.dcmread(file.path)
     assert not any("***" in record.getMessage() for record in caplog.records)
     assert (seg.PatientBirthDate, seg.PatientSex, seg.StudyDate) == ("", "", "")
@@ -310,6 +320,22 @@ def _another_frame_of_reference(seg: FileDataset) -> None:
     seg.FrameOfReferenceUID = make_uid("elsewhere")
 
 
+def _swap_the_numbers_of_two_segments(seg: FileDataset) -> None:
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        item = frame.SegmentIdentificationSequence[0]
+        item.ReferencedSegmentNumber = {1: 3, 2: 2, 3: 1}[item.ReferencedSegmentNumber]
+
+
+def _swap_two_descriptions(seg: FileDataset) -> None:
+    first, second, third = seg.SegmentSequence
+    first.SegmentNumber, third.SegmentNumber = 3, 1
+    seg.SegmentSequence = [third, second, first]
+
+
+def _lose_a_segment(seg: FileDataset) -> None:
+    seg.SegmentSequence = seg.SegmentSequence[:2]
+
+
 def _cut_pixel_data(seg: FileDataset) -> None:
     seg.PixelData = seg.PixelData[:-8]
 
@@ -322,6 +348,9 @@ def _cut_pixel_data(seg: FileDataset) -> None:
         _shrink_pixels,
         _another_frame_of_reference,
         _cut_pixel_data,
+        _swap_the_numbers_of_two_segments,
+        _swap_two_descriptions,
+        _lose_a_segment,
     ],
 )
 def test_verification_finds_a_wrong_seg(
@@ -332,14 +361,14 @@ def test_verification_finds_a_wrong_seg(
     damage(seg)
     seg.save_as(file.path)
     with pytest.raises(SegmentationError):
-        verify_segmentation(file, drawn_mask(plain), plain)
+        verify_segmentation(file, drawn_masks(plain), plain)
 
 
 def test_verification_finds_a_file_that_is_none(plain: SourceSeries, tmp_path: Path) -> None:
     file = write(plain, tmp_path)
     file.path.write_bytes(b"nothing")
     with pytest.raises(SegmentationError, match="read again"):
-        verify_segmentation(file, drawn_mask(plain), plain)
+        verify_segmentation(file, drawn_masks(plain), plain)
 
 
 def test_a_folder_that_cannot_be_written_is_said(plain: SourceSeries, tmp_path: Path) -> None:

@@ -122,35 +122,47 @@ def test_the_seg_in_the_pacs_is_the_networks_mask_voxel_for_voxel(
 ) -> None:
     _, pacs = site
     files = series_files[name]
-    checked = 0
+    seg = seg_of(pacs, series_uid(files))
+    found = frames_by_segment_and_instance(seg)
+    assert len(seg.SegmentSequence) >= 2
+    for segment in seg.SegmentSequence:
+        number = int(segment.SegmentNumber)
+        expected = masks_by_instance(files, network_of(segment))
+        for uid, mask in expected.items():
+            frame = found.pop((number, uid), np.zeros_like(mask))
+            np.testing.assert_array_equal(frame, mask)
+    assert not found
+
+
+def seg_of(pacs: Orthanc, examined_series_uid: str) -> pydicom.Dataset:
+    """The one SEG instance of a series."""
     for series in pacs.seg_series():
-        for instance in series["Instances"]:
-            seg = pydicom.dcmread(BytesIO(pacs.file(instance)))
-            if seg.ReferencedSeriesSequence[0].SeriesInstanceUID != series_uid(files):
-                continue
-            expected = masks_by_instance(files, network_of(seg))
-            found = frames_by_instance(seg)
-            for uid, mask in expected.items():
-                np.testing.assert_array_equal(found.get(uid, np.zeros_like(mask)), mask)
-            assert set(found) <= set(expected)
-            checked += 1
-    assert checked >= 2
+        (instance,) = series["Instances"]
+        seg = pydicom.dcmread(BytesIO(pacs.file(instance)))
+        if seg.ReferencedSeriesSequence[0].SeriesInstanceUID == examined_series_uid:
+            return seg
+    raise AssertionError(f"no SEG of {examined_series_uid} in the PACS")
 
 
-def network_of(seg: pydicom.Dataset) -> Path:
-    name = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
+def network_of(segment: pydicom.Dataset) -> Path:
+    name = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
     (model,) = [m for m in load_manifest(STARTER_FOLDER) if m.identity.name == name]
     return model.folder
 
 
-def frames_by_instance(seg: pydicom.Dataset) -> dict[str, npt.NDArray[np.uint8]]:
+def frames_by_segment_and_instance(
+    seg: pydicom.Dataset,
+) -> dict[tuple[int, str], npt.NDArray[np.uint8]]:
     frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
-    uids = [
-        str(item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+    keys = [
+        (
+            int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber),
+            str(item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID),
+        )
         for item in seg.PerFrameFunctionalGroupsSequence
     ]
-    assert len(set(uids)) == len(uids)
-    return dict(zip(uids, frames, strict=True))
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, frames, strict=True))
 
 
 def masks_by_instance(files: list[Path], model: Path) -> dict[str, npt.NDArray[np.uint8]]:

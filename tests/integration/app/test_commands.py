@@ -37,8 +37,10 @@ def test_examine_gives_every_series_a_line_and_its_masks(tmp_path: Path) -> None
         assert line["verdict"]["reasons"]
         assert set(line["evidence"]["volumes_ml"]) == {"foreground", "anonymised_area", "face"}
         assert (Path(line["folder"]) / "picture.png").is_file()
-        for segmentation in line["segmentations"]:
-            assert Path(segmentation["path"]).is_file()
+        if line["segmentation"] is not None:
+            assert Path(line["segmentation"]["path"]).name == "segmentation.dcm"
+            assert Path(line["segmentation"]["path"]).is_file()
+            assert line["segmentation"]["segments"]
     (nifti,) = [Path(line["folder"]) for line in lines if "path" in line]
     mask = nib.load(nifti / "foreground.nii.gz")
     assert mask.shape == (20, 24, 28)

@@ -84,9 +84,7 @@ def test_an_unknown_study_is_not_released() -> None:
 
 
 def test_policy_may_let_bodies_and_refused_series_pass() -> None:
-    lenient = GateSettings(
-        pass_verdicts=("DEFACED", "NO_FACE_IN_VIEW"), hold_refused_series=False
-    )
+    lenient = GateSettings(pass_verdicts=("DEFACED", "NO_FACE_IN_VIEW"), hold_refused_series=False)
     series = [DEFACED, HOLDING["no face in view"], REFUSED]
     assert decide(STUDY, series, lenient).outcome is GateOutcome.RELEASE
     series.append(HOLDING["a visible face"])

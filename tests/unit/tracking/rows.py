@@ -79,8 +79,9 @@ EVIDENCE = Evidence(
 )
 
 
-def segmentation(kind: SegmentKind = SegmentKind.FOREGROUND) -> SegmentationFile:
-    return SegmentationFile(kind, "2.25.1", "2.25.2", Path("results/mask.dcm"), "cd" * 32)
+def segmentation() -> SegmentationFile:
+    kinds = (SegmentKind.FOREGROUND, SegmentKind.FACE)
+    return SegmentationFile(kinds, "2.25.1", "2.25.2", Path("results/mask.dcm"), "cd" * 32)
 
 
 def examined(revision: Revision, kind: VerdictKind = VerdictKind.DEFACED) -> Examination:
@@ -88,7 +89,7 @@ def examined(revision: Revision, kind: VerdictKind = VerdictKind.DEFACED) -> Exa
         revision_digest=revision.digest,
         evidence=EVIDENCE,
         verdict=Verdict(kind, "rule", 1, ("an anonymised area of 320 ml",), {"face_ml": 0.5}),
-        segmentations=(segmentation(),),
+        segmentation=segmentation(),
         software_version="0.1.0",
     )
 

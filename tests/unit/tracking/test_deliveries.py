@@ -18,7 +18,7 @@ def delivery_id(database: Database, spool: Spool) -> int:
         revision = series.add_revision(connection, 1, spool, at(30))
         assert revision is not None
         examination_id = examinations.record(connection, revision.id, examined(revision))
-        return deliveries.add(connection, examination_id, segmentation(), "pacs", at(40))
+        return deliveries.add(connection, examination_id, "pacs", at(40))
 
 
 def test_a_delivery_knows_what_goes_where(database: Database, delivery_id: int) -> None:
@@ -35,7 +35,7 @@ def test_adding_it_again_changes_nothing(database: Database, delivery_id: int) -
     with database.begin() as connection:
         deliveries.mark_delivered(connection, delivery_id)
         examination_id = deliveries.load(connection, delivery_id).examination_id
-        again = deliveries.add(connection, examination_id, segmentation(), "pacs")
+        again = deliveries.add(connection, examination_id, "pacs")
         assert again == delivery_id
         assert deliveries.load(connection, again).state is DeliveryState.DELIVERED
 

@@ -91,8 +91,8 @@ def test_a_new_examination_supersedes_the_old_one_and_its_waiting_deliveries(
     revision = revision_of(database, spool)
     with database.begin() as connection:
         first = examinations.record(connection, revision.id, examined(revision))
-        waiting = deliveries.add(connection, first, segmentation(), "pacs")
-        sent = deliveries.add(connection, first, segmentation(), "archive")
+        waiting = deliveries.add(connection, first, "pacs")
+        sent = deliveries.add(connection, first, "archive")
         deliveries.mark_delivered(connection, sent)
         examinations.record(connection, revision.id, examined(revision, VerdictKind.FACE_VISIBLE))
         assert deliveries.load(connection, waiting).state is DeliveryState.CANCELLED
@@ -153,8 +153,8 @@ def test_objects_that_conflict_are_counted_for_their_series(
     assert finding(database).conflicts == 1
 
 
-def test_the_segmentations_of_an_examination_come_back(database: Database, spool: Spool) -> None:
+def test_the_segmentation_of_an_examination_comes_back(database: Database, spool: Spool) -> None:
     revision = revision_of(database, spool)
     with database.begin() as connection:
         examination_id = examinations.record(connection, revision.id, examined(revision))
-        assert examinations.load_segmentations(connection, examination_id) == (segmentation(),)
+        assert examinations.load_segmentation(connection, examination_id) == segmentation()

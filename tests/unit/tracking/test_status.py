@@ -9,7 +9,7 @@ from dicomnode.domain import VerdictKind
 from dicomnode.tracking import deliveries, examinations, instances, series, status
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from tests.unit.tracking.rows import SERIES, STUDY, at, examined, instance, refused, segmentation
+from tests.unit.tracking.rows import SERIES, STUDY, at, examined, instance, refused
 
 
 def test_an_unknown_uid_has_no_status(database: Database) -> None:
@@ -28,7 +28,7 @@ def test_the_status_of_a_study_is_json_and_tells_everything(
         assert first is not None
         assert second is not None
         examination_id = examinations.record(connection, first.id, examined(first))
-        deliveries.add(connection, examination_id, segmentation(), "pacs")
+        deliveries.add(connection, examination_id, "pacs")
         examinations.record(connection, second.id, refused(second))
         shown = status.study_status(connection, STUDY)
     assert shown is not None
@@ -40,6 +40,7 @@ def test_the_status_of_a_study_is_json_and_tells_everything(
     assert one["volumes_ml"] == {"foreground": 4000.0, "anonymised_area": 320.5}
     assert one["models"] == ["foreground-starter 1"]
     assert [d["state"] for d in one["deliveries"]] == ["pending"]
+    assert one["deliveries"][0]["segments"] == ["foreground", "face"]
     assert (two["state"], two["refusal_code"]) == ("refused", "LOCALIZER")
     assert two["refusal"] == "It is a localizer."
 

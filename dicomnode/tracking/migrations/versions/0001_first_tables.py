@@ -191,7 +191,7 @@ def upgrade() -> None:
         "segmentations",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("examination_id", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("segments", sa.JSON(), nullable=False),
         sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
         sa.Column("series_instance_uid", sa.String(length=64), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
@@ -202,9 +202,7 @@ def upgrade() -> None:
             name=op.f("fk_segmentations_examination_id_examinations"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_segmentations")),
-        sa.UniqueConstraint(
-            "examination_id", "kind", name=op.f("uq_segmentations_examination_id_kind")
-        ),
+        sa.UniqueConstraint("examination_id", name=op.f("uq_segmentations_examination_id")),
     )
     op.create_index(
         op.f("ix_segmentations_sop_instance_uid"),
