@@ -18,6 +18,7 @@ Triple = tuple[float, float, float]
 
 SKIN_DEPTH_MM = 10.0
 SURFACE_GRID_MM = 2.0
+SEAM_MM = 6.0
 
 
 def measure(
@@ -74,8 +75,17 @@ def exposed_face_ml(masks: Mapping[SegmentKind, Mask], spacing_mm: Triple) -> fl
     depth_mm, nearest = ndimage.distance_transform_edt(
         tissue, sampling=grid_mm, return_indices=True
     )
-    exposed = thinned[SegmentKind.FACE] & (depth_mm <= SKIN_DEPTH_MM) & ~anonymised[tuple(nearest)]
+    covered = _grown(anonymised, grid_mm)
+    exposed = thinned[SegmentKind.FACE] & (depth_mm <= SKIN_DEPTH_MM) & ~covered[tuple(nearest)]
     return float(np.count_nonzero(exposed) * np.prod(grid_mm) / 1000.0)
+
+
+def _grown(mask: npt.NDArray[np.bool_], grid_mm: list[float]) -> npt.NDArray[np.bool_]:
+    """`mask` and what lies within `SEAM_MM`: two networks leave a seam between their masks."""
+    if not mask.any():
+        return mask
+    away_mm = ndimage.distance_transform_edt(~mask, sampling=grid_mm)
+    return np.asarray(away_mm <= SEAM_MM)
 
 
 def _around(mask: Mask, margin: list[int], step: tuple[int, ...]) -> tuple[slice, ...]:
