@@ -96,7 +96,6 @@ class InferenceSettings(_Section):
     cpu_threads: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
-    modalities: tuple[str, ...] = ("CT", "MR")
 
 
 class VerdictSettings(_Section):

@@ -85,7 +85,7 @@ def examine(
         return Examination(revision.digest, refusal=refused.refusal, software_version=__version__)
     canonical = to_canonical(volume)
     claims = read_claims(source.datasets)
-    assessment = assess(canonical, claims, source.warnings, networks, settings, progress)
+    assessment = assess(canonical, claims, volume.warnings, networks, settings, progress)
     progress("writing SEG")
     segmentation = _write_seg(assessment, canonical, source, revision, settings, out_folder)
     _write_picture(assessment, canonical, out_folder)
@@ -114,7 +114,7 @@ def examine_nifti(
     except SeriesRefusedError as refused:
         return Examination(digest, refusal=refused.refusal, software_version=__version__)
     canonical = to_canonical(volume)
-    assessment = assess(canonical, HeaderClaims(), (), networks, settings, progress)
+    assessment = assess(canonical, HeaderClaims(), volume.warnings, networks, settings, progress)
     out_folder.mkdir(parents=True, exist_ok=True)
     for kind, mask in assessment.masks.items():
         on_source = mask_to_source(mask, canonical, volume.geometry)
