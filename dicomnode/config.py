@@ -99,12 +99,13 @@ class InferenceSettings(_Section):
 
 
 class VerdictSettings(_Section):
-    """Thresholds of the verdict rules, in millilitres."""
+    """Thresholds of the verdict rules, in millilitres; how they were chosen: docs/models.md."""
 
     minimum_foreground_ml: PositiveFloat = 50.0
     face_visible_ml: PositiveFloat = 40.0
-    face_absent_ml: PositiveFloat = 15.0
-    anonymised_present_ml: PositiveFloat = 20.0
+    face_absent_ml: PositiveFloat = 20.0
+    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    anonymised_present_ml: PositiveFloat = 60.0
     anonymised_absent_ml: PositiveFloat = 5.0
 
     @model_validator(mode="after")

@@ -73,13 +73,21 @@ def face_is_gone(evidence: Evidence, settings: VerdictSettings) -> Opinion | Non
     if found >= settings.face_visible_ml:
         reason = f"{found:.0f} ml of exposed face, {settings.face_visible_ml:.0f} ml or more"
         return Opinion("face-is-gone", VerdictKind.FACE_VISIBLE, reason)
-    if found >= settings.face_absent_ml:
+    allowed = _allowed_remnant_ml(evidence, settings)
+    if found >= allowed:
         reason = (
-            f"{found:.0f} ml of exposed face, between {settings.face_absent_ml:.0f} ml "
+            f"{found:.0f} ml of exposed face, between {allowed:.0f} ml "
             f"and {settings.face_visible_ml:.0f} ml: too much for none, too little for a face"
         )
         return Opinion("face-is-gone", VerdictKind.UNDETERMINED, reason)
     return None
+
+
+def _allowed_remnant_ml(evidence: Evidence, settings: VerdictSettings) -> float:
+    """The rim of a removed face may stay: a share of what was removed, never a visible face."""
+    removed = evidence.largest_component_ml.get(SegmentKind.ANONYMISED_AREA, 0.0)
+    rim = settings.face_absent_share * removed
+    return min(max(settings.face_absent_ml, rim), settings.face_visible_ml)
 
 
 def no_face_is_cut_off(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
