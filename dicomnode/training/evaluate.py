@@ -53,6 +53,7 @@ class Score:
     anonymised_dice: float
     foreground_ml: float
     face_ml: float
+    exposed_face_ml: float
     anonymised_ml: float
     reference_face_ml: float
     reference_anonymised_ml: float
@@ -102,6 +103,7 @@ def _score(case: Case, folder: Path, networks: Sequence[Network]) -> Score:
         anonymised_dice=overlap[SegmentKind.ANONYMISED_AREA],
         foreground_ml=evidence.volumes_ml[SegmentKind.FOREGROUND],
         face_ml=evidence.volumes_ml[SegmentKind.FACE],
+        exposed_face_ml=evidence.exposed_face_ml,
         anonymised_ml=evidence.largest_component_ml[SegmentKind.ANONYMISED_AREA],
         reference_face_ml=truth_ml[SegmentKind.FACE],
         reference_anonymised_ml=truth_ml[SegmentKind.ANONYMISED_AREA],

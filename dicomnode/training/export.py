@@ -28,6 +28,9 @@ FOLDERS = {
     "anonymised_area": "Dataset902_starter_anonymised_area",
     "face": "Dataset903_starter_face",
 }
+# Added to each region's logit: the operating point, chosen on unaltered and simulated scans of
+# persons in training, never on those held out (docs/models.md).
+LOGIT_SHIFT = {"foreground": 1.0, "anonymised_area": -1.0, "face": -1.0}
 # nnU-Net builds the network by the trainer's name; StarterTrainer doesn't change the architecture.
 TRAINER = "nnUNetTrainer"
 DATA_LICENCES = {
@@ -41,9 +44,10 @@ DATA_LICENCES = {
 }
 
 
-def slice_weights(weights: Mapping[str, torch.Tensor], channel: int) -> Weights:
+def slice_weights(weights: Mapping[str, torch.Tensor], channel: int, shift: float = 0.0) -> Weights:
     """Weights of the binary network for one sigmoid channel, in half precision.
 
+    `shift`: added to the region's logit, which moves the threshold on its sigmoid from one half.
     Tensors that share memory (nnU-Net lists the encoder twice) share it in the result too.
     """
     import torch
@@ -53,6 +57,8 @@ def slice_weights(weights: Mapping[str, torch.Tensor], channel: int) -> Weights:
     for name, tensor in weights.items():
         if name.startswith(SEG_LAYERS):
             row = tensor[channel : channel + 1]
+            if name.endswith(".bias"):
+                row = row + shift
             out[name] = torch.cat([torch.zeros_like(row), row]).half()
             continue
         key = tensor.data_ptr()
@@ -100,6 +106,7 @@ def _card(
         "modalities": ["CT", "MR"],
         "source": "trained by `dicomnode train` (docs/models.md)",
         "licence": "the project's own; see docs/models.md for the licences of the training data",
+        "logit_shift": LOGIT_SHIFT[region],
         "spacing_mm": list(plans.SPACING_MM),
         "patch_voxels": list(plans.PATCH_VOXELS),
         "epochs": epochs,
@@ -125,7 +132,9 @@ def _write_model(
     _write_json(model / "dataset.json", plans.binary_dataset_json(region, cases))
     channel = list(plans.REGIONS).index(region)
     content = {
-        "network_weights": slice_weights(checkpoint["network_weights"], channel),
+        "network_weights": slice_weights(
+            checkpoint["network_weights"], channel, LOGIT_SHIFT[region]
+        ),
         "init_args": {"configuration": plans.CONFIGURATION, "fold": fold},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
