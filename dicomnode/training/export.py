@@ -28,8 +28,8 @@ FOLDERS = {
     "anonymised_area": "Dataset902_starter_anonymised_area",
     "face": "Dataset903_starter_face",
 }
-# Added to each region's logit: the operating point, chosen on unaltered and simulated scans of
-# persons in training, never on those held out (docs/models.md).
+# Added to each region's logit: the operating point, read off Dice curves of persons in training
+# (docs/models.md says how, and what else was seen then).
 LOGIT_SHIFT = {"foreground": 1.0, "anonymised_area": -1.0, "face": -1.0}
 # nnU-Net builds the network by the trainer's name; StarterTrainer doesn't change the architecture.
 TRAINER = "nnUNetTrainer"
