@@ -7,6 +7,10 @@ line of the report with its reason, and never stops the rest.
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import stat
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +26,10 @@ from dicomnode.domain import (
     as_json,
     revision_digest,
 )
-from dicomnode.errors import DicomnodeError, UnreadableObjectError
+from dicomnode.errors import DicomnodeError
 from dicomnode.inference.examine import Segmenter, examine, examine_nifti
+
+log = logging.getLogger("dicomnode.batch")
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -40,6 +46,11 @@ class Found:
     nifti: tuple[Path, ...] = ()
     unreadable: tuple[tuple[Path, str], ...] = ()
 
+    @property
+    def count(self) -> int:
+        """How many lines the report will have."""
+        return len(self.revisions) + len(self.nifti) + len(self.unreadable)
+
 
 @dataclass
 class Tally:
@@ -55,19 +66,19 @@ class Tally:
 
 
 def find(paths: Sequence[Path], advance: Callable[[int], None] = lambda files: None) -> Found:
-    """Sort every file under `paths` into series, NIfTI files and bad files."""
+    """Sort every file under `paths` into series, NIfTI files, and what can't be read."""
     series: dict[tuple[str, str], dict[str, tuple[Path, StoredInstance]]] = {}
     nifti: list[Path] = []
     unreadable: list[tuple[Path, str]] = []
-    for path in _files(paths):
+    for path in _files(paths, unreadable):
         advance(1)
         if path.name.lower().endswith(NIFTI_SUFFIXES):
             nifti.append(path)
             continue
         try:
             instance = read_received("", path)
-        except (UnreadableObjectError, OSError) as error:
-            unreadable.append((path, str(error)))
+        except Exception as error:  # noqa: BLE001 - the edge for one file: recorded, and on
+            unreadable.append((path, _sentence(error)))
             continue
         header = instance.header
         members = series.setdefault((header.study_instance_uid, header.series_instance_uid), {})
@@ -119,9 +130,9 @@ def _one(
 ) -> None:
     try:
         examination = run()
-    except (DicomnodeError, OSError, MemoryError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
         tally.failed += 1
-        report(subject | {"error": f"{type(error).__name__}: {error}"})
+        report(subject | {"error": _sentence(error)})
         return
     if examination.refusal is not None:
         tally.refused += 1
@@ -130,20 +141,48 @@ def _one(
     report(subject | as_json(examination))
 
 
+def _sentence(error: Exception) -> str:
+    """What is told of an error: the messages of other libraries may quote a patient's data.
+
+    The log at DEBUG says where it was raised, without its message.
+    """
+    name = type(error).__name__
+    if isinstance(error, DicomnodeError):
+        return f"{name}: {error}"
+    log.debug("failed", extra={"error": name, "where": traceback.format_tb(error.__traceback__)})
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    return f"{name}; see the log at DEBUG (DICOMNODE_NODE__LOG_LEVEL=DEBUG)"
+
+
 def short_name(identifier: str) -> str:
     """A folder name from a hash: no path is ever built from an attribute."""
     return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def _files(paths: Iterable[Path], unreadable: list[tuple[Path, str]]) -> Iterator[Path]:
+    """Every file that may be an image; a folder that can't be listed goes to `unreadable`."""
+
+    def keep(error: OSError) -> None:
+        unreadable.append((Path(error.filename), f"folder not searched: {error.strerror}"))
+
     for path in paths:
-        if path.is_dir():
-            for inside in sorted(path.rglob("*")):
-                ignored = inside.name in IGNORED_NAMES or inside.suffix.lower() in IGNORED_SUFFIXES
-                if inside.is_file() and not ignored:
-                    yield inside
-        else:
+        if not path.is_dir():
             yield path
+        for folder, folders, names in os.walk(path, onerror=keep):
+            folders.sort()
+            inside = (Path(folder, name) for name in sorted(names))
+            yield from (file for file in inside if not _is_ignored(file))
+
+
+def _is_ignored(path: Path) -> bool:
+    """What is no image by its name, and sockets and the like: opening one could wait for ever."""
+    if path.name in IGNORED_NAMES or path.suffix.lower() in IGNORED_SUFFIXES:
+        return True
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # reading it will say why
 
 
 def _revision(members: Sequence[tuple[Path, StoredInstance]]) -> Revision:

@@ -30,18 +30,24 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 
-def settings_of(config: Path | None, log_level: str | None = None) -> Settings:
+def settings_of(config: Path | None) -> Settings:
     """Read the configuration and begin to log; raises `ConfigurationError`."""
-    if config is None and DEFAULT_CONFIG.is_file():
-        config = DEFAULT_CONFIG
-    settings = load(config)
-    logs.configure(log_level or settings.node.log_level)
+    settings = _read(config)
+    logs.configure(settings.node.log_level)
     return settings
 
 
 def quiet_settings(config: Path | None) -> Settings:
-    """For commands that a person reads: only warnings are logged."""
-    return settings_of(config, "WARNING")
+    """For commands that a person reads: only warnings are logged, unless DEBUG is asked for."""
+    settings = _read(config)
+    logs.configure("DEBUG" if settings.node.log_level == "DEBUG" else "WARNING")
+    return settings
+
+
+def _read(config: Path | None) -> Settings:
+    if config is None and DEFAULT_CONFIG.is_file():
+        config = DEFAULT_CONFIG
+    return load(config)
 
 
 def existing_database(settings: Settings) -> Database:

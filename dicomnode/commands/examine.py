@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dicomnode.commands.common import Config, err, progress_bar, quiet_settings
+from dicomnode.errors import DicomnodeError
 
 
 def examine(
@@ -30,10 +31,11 @@ def examine(
     ):
         task = bar.add_task("looking for series", total=None)
         found = batch.find(paths, lambda files: bar.advance(task, files))
+        if not found.count:
+            raise DicomnodeError(f"{', '.join(map(str, paths))}: no DICOM or NIfTI file in it")
         bar.update(task, description="loading the networks")
         networks = load_networks(models, settings.inference)
-        total = len(found.revisions) + len(found.nifti) + len(found.unreadable)
-        bar.reset(task, total=total)
+        bar.reset(task, total=found.count)
 
         def report(line: dict[str, Any]) -> None:
             text = json.dumps(line, ensure_ascii=True)

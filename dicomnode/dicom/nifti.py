@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.header import PARSE_ERRORS, reason
 from dicomnode.dicom.pixels import MAXIMUM_VOXELS
 from dicomnode.dicom.refusals import refuse
 from dicomnode.dicom.stack import MINIMUM_SLICES
 from dicomnode.dicom.volume import Volume
 from dicomnode.domain import RefusalCode
 
-# What nibabel raises on a broken file, beside its own.
-_READ_ERRORS = (ImageFileError, OSError, EOFError, ValueError, TypeError, KeyError, MemoryError)
+# What nibabel raises on a broken file: its own errors, and those of the parts it is made of.
+_READ_ERRORS = (*PARSE_ERRORS, ImageFileError, HeaderDataError, MemoryError)
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RIGHT_ANGLE = 1e-3
 
@@ -28,13 +31,16 @@ def read_nifti(path: Path) -> Volume:
     Raises `SeriesRefusedError` where it is no single gray volume or says nothing of orientation.
     """
     try:
+        _check_sum(path)
         image = _load(path)
         shape = tuple(int(size) for size in image.shape)
         _check_shape(shape, image.get_data_dtype())  # type: ignore[no-untyped-call]
         affine = _orientation(image)
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
     except _READ_ERRORS as error:
-        refuse(RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {error}")
+        refuse(
+            RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {reason(error)}"
+        )
     array = values.transpose(2, 1, 0)
     if _is_reversed(affine):
         array = array[::-1]
@@ -60,11 +66,20 @@ def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
     result.to_filename(out)
 
 
+def _check_sum(path: Path) -> None:
+    """Read a compressed file to its end: its CRC-32 is there, and nibabel stops before it."""
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(1 << 20):
+                pass
+
+
 def _load(path: Path) -> nib.Nifti1Image:
     """Nifti2Image is one too; other formats that nibabel knows say less about orientation."""
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
-        raise ValueError(f"it is a {type(image).__name__}")
+        kind = type(image).__name__
+        refuse(RefusalCode.UNREADABLE_OBJECT, f"{path.name} is no NIfTI file but a {kind}")
     return image
 
 

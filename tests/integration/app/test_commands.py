@@ -65,6 +65,13 @@ def test_one_bad_file_never_stops_the_rest(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_empty_folder_is_said_and_no_success(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    done = dicomnode("examine", str(tmp_path / "source"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "no DICOM or NIfTI file in it" in done.stderr
+
+
 def test_an_unknown_key_refuses_to_start(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("[scp]\nprot = 104\n")
