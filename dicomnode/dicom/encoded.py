@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dicomnode.domain import InstanceHeader
@@ -67,30 +68,58 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
 
     The pixel digest is over the encoded value of (Float, Double Float) Pixel Data. Raises
     `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
-    syntax, are cut off, or lack one of the three instance UIDs or the SOP Class UID.
+    syntax, are cut off, lack one of the three instance UIDs or the SOP Class UID, or hold elements
+    out of order or twice (PS3.5 7.1): two readers could take such an object for two series.
     """
     if transfer_syntax_uid in _DEFLATED:
         data = _inflate(data)
     values: dict[int, str] = {}
-    pixels = ""
+    pixels, last = "", -1
     for element in elements(data, transfer_syntax_uid):
+        if element.tag <= last:
+            raise UnreadableObjectError(
+                f"element {_named(element.tag)} comes after {_named(last)}: out of order or twice"
+            )
+        last = element.tag
         if element.tag in _TEXT_TAGS:
-            values.setdefault(element.tag, _text(data, element))
+            values[element.tag] = _text(data, element)
         elif element.tag in _PIXEL_DATA:
             value = memoryview(data)[element.start : element.start + element.length]
             pixels = hashlib.sha256(value).hexdigest()
     for tag, name in _TEXT_TAGS.items():
         if not values.get(tag) and name != "Modality":
             raise UnreadableObjectError(f"the data set has no {name}")
-    header = InstanceHeader(
-        sop_class_uid=values[0x00080016],
-        sop_instance_uid=values[0x00080018],
-        study_instance_uid=values[0x0020000D],
-        series_instance_uid=values[0x0020000E],
+    return Peek(_header(values, transfer_syntax_uid), pixels)
+
+
+def claimed_header(data: bytes, transfer_syntax_uid: str) -> InstanceHeader:
+    """What an object that `peek` refuses says of itself before the damage; "" where nothing.
+
+    The first value of an element counts. Raises nothing.
+    """
+    values: dict[int, str] = {}
+    with suppress(UnreadableObjectError):
+        if transfer_syntax_uid in _DEFLATED:
+            data = _inflate(data, whole=False)
+        for element in elements(data, transfer_syntax_uid):
+            if element.tag in _TEXT_TAGS:
+                values.setdefault(element.tag, _text(data, element))
+    return _header(values, transfer_syntax_uid)
+
+
+def _header(values: Mapping[int, str], transfer_syntax_uid: str) -> InstanceHeader:
+    return InstanceHeader(
+        sop_class_uid=values.get(0x00080016, ""),
+        sop_instance_uid=values.get(0x00080018, ""),
+        study_instance_uid=values.get(0x0020000D, ""),
+        series_instance_uid=values.get(0x0020000E, ""),
         transfer_syntax_uid=transfer_syntax_uid,
         modality=_code_string(values.get(0x00080060, "")),
     )
-    return Peek(header, pixels)
+
+
+def _named(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def elements(data: bytes, transfer_syntax_uid: str) -> Iterator[Element]:
@@ -152,7 +181,7 @@ class _Walk:
             return self._after_items(tag, start, explicit, depth + 1)
         if start + length > self._end:
             raise UnreadableObjectError(
-                f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) announces {length} bytes, "
+                f"element {_named(tag)} announces {length} bytes, "
                 f"only {self._end - start} follow"
             )
         return start + length
@@ -167,7 +196,7 @@ class _Walk:
                 return start
             if item != _ITEM or (tag in _PIXEL_DATA and length == _UNDEFINED_LENGTH):
                 raise UnreadableObjectError(
-                    f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) holds something "
+                    f"element {_named(tag)} holds something "
                     f"that is no item at byte {offset}"
                 )
             if length == _UNDEFINED_LENGTH:
@@ -183,13 +212,15 @@ class _Walk:
             offset = self._value_end(tag, start, length, inner, depth)
 
 
-def _inflate(data: bytes) -> bytes:
-    """PS3.5 A.5: raw deflate, bounded."""
+def _inflate(data: bytes, *, whole: bool = True) -> bytes:
+    """PS3.5 A.5: raw deflate, bounded; not `whole`: what can be inflated of a piece."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         inflated = inflater.decompress(data, LARGEST_INFLATED_BYTES)
     except zlib.error as error:
         raise UnreadableObjectError(f"the deflated data set is damaged: {error}") from None
+    if not whole:
+        return inflated
     if inflater.unconsumed_tail:
         raise UnreadableObjectError(
             f"the deflated data set is larger than {LARGEST_INFLATED_BYTES} bytes"

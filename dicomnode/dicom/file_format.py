@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicomnode.dicom.encoded import EXPLICIT_VR_LITTLE_ENDIAN, elements, peek
-from dicomnode.domain import StoredInstance
+from dicomnode.dicom.encoded import EXPLICIT_VR_LITTLE_ENDIAN, claimed_header, elements, peek
+from dicomnode.domain import InstanceHeader, StoredInstance
 from dicomnode.errors import UnreadableObjectError
 
 IMPLEMENTATION_CLASS_UID = "2.25.203919525239663350525960644678583126663"
@@ -73,6 +74,22 @@ def read_received(name: str, path: Path) -> StoredInstance:
         called_ae_title=meta.get(0x00020018, ""),
         peer_address=meta.get(0x00020026, "").removeprefix(_ADDRESS_SCHEME),
     )
+
+
+def read_claims(path: Path) -> InstanceHeader:
+    """What a received file says of itself, however damaged; "" where nothing.
+
+    Raises `OSError`.
+    """
+    data = path.read_bytes()
+    try:
+        offset = data_set_offset(data)
+        meta = _meta_values(data[len(_PREFIX) : offset])
+    except UnreadableObjectError:
+        return claimed_header(b"", "")
+    found = claimed_header(data[offset:], meta.get(0x00020010, ""))
+    sop_instance_uid = found.sop_instance_uid or meta.get(0x00020003, "")
+    return replace(found, sop_instance_uid=sop_instance_uid)
 
 
 def data_set_offset(data: bytes) -> int:

@@ -19,7 +19,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
 from dicomnode.dicom import encoded
-from dicomnode.dicom.encoded import elements, peek
+from dicomnode.dicom.encoded import claimed_header, elements, peek
 from dicomnode.errors import UnreadableObjectError
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -148,7 +148,7 @@ def test_a_deflate_bomb_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_endless_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoded, "MOST_ELEMENTS", 1000)
     with pytest.raises(UnreadableObjectError, match="more than 1000 elements"):
-        peek(struct.pack("<HH2sH", 0x0009, 0x1001, b"LO", 0) * 2000, EXPLICIT)
+        peek(b"".join(struct.pack("<HH2sH", 9, n, b"LO", 0) for n in range(2000)), EXPLICIT)
 
 
 @pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
@@ -159,6 +159,28 @@ def test_a_missing_uid_is_named(keyword: str) -> None:
         peek(encode(made, EXPLICIT), EXPLICIT)
 
 
+def short(group: int, number: int, vr: bytes, value: bytes) -> bytes:
+    value += b"\0" * (len(value) % 2)
+    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
+
+
+@pytest.mark.parametrize("tag", [(0x0020, 0x000D), (0x0020, 0x000E), (0x0008, 0x0018)])
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_a_uid_that_stands_there_twice_is_refused(tag: tuple[int, int], at_the_end: bool) -> None:
+    again, once = short(*tag, b"UI", b"9.9"), encode(data_set(), EXPLICIT)
+    with pytest.raises(UnreadableObjectError, match="out of order or twice"):
+        peek(once + again if at_the_end else again + once, EXPLICIT)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, DEFLATED])
+def test_a_cut_object_still_says_where_it_belongs(syntax: str) -> None:
+    made = data_set()
+    made.PixelData = bytes(range(256)) * 40
+    header = claimed_header(encode(made, syntax)[:-20], syntax)
+    assert (header.study_instance_uid, header.series_instance_uid) == ("1.2.3", "1.2.3.9")
+    assert claimed_header(b"junk" * 99, syntax).study_instance_uid == ""
+
+
 def test_a_modality_that_is_no_code_string_is_not_kept() -> None:
     made = data_set()
     made.Modality = "a patient's name^is here"
@@ -166,7 +188,7 @@ def test_a_modality_that_is_no_code_string_is_not_kept() -> None:
 
 
 def test_an_element_without_a_vr_inside_explicit_vr_is_walked_over() -> None:
-    stray = struct.pack("<HHL", 0x0009, 0x1001, 4) + b"\x01\x02\x03\x04"
+    stray = struct.pack("<HHL", 0x0008, 0x0001, 4) + b"\x01\x02\x03\x04"
     assert peek(stray + encode(data_set(), EXPLICIT), EXPLICIT).header.sop_instance_uid == "1.2.3.4"
 
 
