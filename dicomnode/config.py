@@ -28,6 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from dicomnode.domain import RefusalCode
 from dicomnode.errors import ConfigurationError
 
 
@@ -102,11 +103,11 @@ class VerdictSettings(_Section):
     """Thresholds of the verdict rules, in millilitres; how they were chosen: docs/models.md."""
 
     minimum_foreground_ml: PositiveFloat = 50.0
-    face_visible_ml: PositiveFloat = 40.0
+    face_visible_ml: PositiveFloat = 35.0
     face_absent_ml: PositiveFloat = 20.0
-    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.1
-    anonymised_present_ml: PositiveFloat = 60.0
-    anonymised_absent_ml: PositiveFloat = 5.0
+    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    anonymised_present_ml: PositiveFloat = 90.0
+    anonymised_absent_ml: PositiveFloat = 20.0
 
     @model_validator(mode="after")
     def _ordered(self) -> VerdictSettings:
@@ -157,7 +158,7 @@ class GateSettings(_Section):
     """Which verdicts may leave; everything else holds."""
 
     pass_verdicts: tuple[Literal["DEFACED", "NO_FACE_IN_VIEW"], ...] = ("DEFACED",)
-    hold_refused_series: bool = True
+    pass_refusals: tuple[RefusalCode, ...] = ()
 
 
 class Settings(BaseSettings):

@@ -199,6 +199,8 @@ class SegmentationFile:
 class Examination:
     """The result of the main path for one revision: a verdict, or a refusal, never both.
 
+    `examiner_digest` names what examined: the networks, the rules and their thresholds.
+
     Where the networks found nothing there is no SEG.
     """
 
@@ -208,6 +210,7 @@ class Examination:
     refusal: Refusal | None = None
     segmentation: SegmentationFile | None = None
     software_version: str = ""
+    examiner_digest: str = ""
 
 
 class DeliveryState(StrEnum):

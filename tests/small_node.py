@@ -114,7 +114,7 @@ def stages(settings: config.Settings, seconds: Callable[[], float] = lambda: 0.0
     return Stages(
         examine=lambda revision: examine(revision, settings.results_folder, seconds()),
         deliver=send,
-        models_digest=MODELS,
+        examiner_digest=MODELS,
     )
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     given = stages(settings, lambda: random.uniform(0.0, 0.3))
     if "poison" in sys.argv:
-        given = Stages(examine=_poison, deliver=send, models_digest=MODELS)
+        given = Stages(examine=_poison, deliver=send, examiner_digest=MODELS)
     if "slow" in sys.argv:
         given = stages(settings, lambda: 60.0)
     ready = Path(sys.argv[1]).with_suffix(".ready")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dicomnode.app.batch import find, short_name
 from dicomnode.app.drawn_series import STUDIES, write_series
+from dicomnode.app.examiner import installed_examiner
 from dicomnode.config import DestinationSettings, Settings, load
 from dicomnode.delivery.store import echo, send
 from dicomnode.domain import DeliveryState, GateDecision
@@ -146,6 +147,7 @@ class Demo:
                     study.study_instance_uid,
                     verdicts_of_study(connection, study.study_instance_uid),
                     node.settings.gate,
+                    installed_examiner(node.settings),
                 )
                 for study in studies
             )

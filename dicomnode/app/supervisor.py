@@ -1,7 +1,7 @@
 """`dicomnode serve`: the roles as child processes on one machine, without systemd.
 
 Each role is the same command that its systemd unit runs. A role that dies is started again, after
-a pause that grows with each death; a role that refuses to start ends the node with its message.
+a pause that grows with each death; a role that does not start at first ends the node.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from dicomnode.errors import ConfigurationError
 log = logging.getLogger("dicomnode.serve")
 
 ROLES = ("scp", "work")
-REFUSED_TO_START = 2
 _LONGEST_PAUSE_SECONDS = 30.0
+_STABLE_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
 
@@ -41,8 +41,10 @@ class Role:
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     start_again_at: float = 0.0
+    stable_at: float = 0.0
 
     def start(self) -> None:
+        self.stable_at = time.monotonic() + _STABLE_SECONDS
         self.process = subprocess.Popen(
             self.command, env=self.environment, preexec_fn=_die_with_parent
         )
@@ -118,13 +120,12 @@ def _role(name: str, config: Path | None, channel: Path) -> Role:
 
 
 def _restart_when_dead(role: Role) -> None:
+    """A role that refuses to start now (a changed model, say) must not take the others with it."""
     if role.is_running():
         return
     assert role.process is not None
     if role.start_again_at == 0.0:
-        if role.process.returncode == REFUSED_TO_START:
-            raise ConfigurationError(f"role {role.name} refused to start; see above why")
-        role.deaths += 1
+        role.deaths = role.deaths + 1 if time.monotonic() < role.stable_at else 1
         pause = min(2.0 ** (role.deaths - 1) * 0.5, _LONGEST_PAUSE_SECONDS)
         role.start_again_at = time.monotonic() + pause
         log.error("role died", extra={"role": role.name, "exit_code": role.process.returncode})

@@ -39,12 +39,14 @@ def gate(
     config: Config = None,
 ) -> None:
     """May this study leave? Exit code 0 release, 3 hold, 4 unknown study."""
+    from dicomnode.app.examiner import installed_examiner
     from dicomnode.gate.decision import decide
     from dicomnode.tracking.findings import verdicts_of_study
 
     settings = quiet_settings(config)
     with existing_database(settings).read() as connection:
-        decision = decide(study_uid, verdicts_of_study(connection, study_uid), settings.gate)
+        findings = verdicts_of_study(connection, study_uid)
+    decision = decide(study_uid, findings, settings.gate, installed_examiner(settings))
     show(tables.gate(decision), decision, json_)
     raise typer.Exit(GATE_EXIT_CODES[decision.outcome])
 

@@ -20,22 +20,37 @@ _NOT_EXAMINED = {
 
 
 def decide(
-    study_instance_uid: str, findings: Sequence[SeriesFinding], settings: GateSettings
+    study_instance_uid: str,
+    findings: Sequence[SeriesFinding],
+    settings: GateSettings,
+    examiner_digest: str,
 ) -> GateDecision:
-    """The decision with its reasons; `findings` are all series of the study, examined or not."""
+    """The decision with its reasons; `findings` are all series of the study, examined or not.
+
+    `examiner_digest` names the networks, rules and thresholds that are installed now: what
+    others said doesn't count.
+    """
     if not findings:
         reason = "no series of this study was ever received, so nothing is known of it"
         return GateDecision(study_instance_uid, GateOutcome.UNKNOWN_STUDY, (reason,))
-    holding = [reason for finding in findings if (reason := _holds(finding, settings))]
+    holding = [
+        reason for finding in findings if (reason := _holds(finding, settings, examiner_digest))
+    ]
+    if not holding and all(finding.verdict is None for finding in findings):
+        holding = ["nothing of this study was examined, so nothing is proven"]
     if holding:
         return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding))
     passing = tuple(_passes(finding) for finding in findings)
     return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing)
 
 
-def _holds(finding: SeriesFinding, settings: GateSettings) -> str:
+def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> str:
     """Why this series holds its study; empty where it doesn't."""
-    why = _unexamined(finding) or _not_passing(finding, settings)
+    why = (
+        _unexamined(finding)
+        or _outdated(finding, examiner_digest)
+        or _not_passing(finding, settings)
+    )
     return f"{_name(finding)}: {why}" if why else ""
 
 
@@ -45,16 +60,22 @@ def _unexamined(finding: SeriesFinding) -> str:
             f"{finding.conflicts} other objects came under UIDs of its instances "
             "and are in quarantine: which ones are true is for a person to say"
         )
-    if finding.has_newer_instances:
+    if finding.has_newer_instances and finding.examination_id is not None:
         return "instances arrived after its examination"
     if finding.state is SeriesState.FAILED:
         return f"its examination failed: {finding.failure}"
     return _NOT_EXAMINED.get(finding.state, "")
 
 
+def _outdated(finding: SeriesFinding, examiner_digest: str) -> str:
+    if finding.examiner_digest == examiner_digest:
+        return ""
+    return "it was examined by other networks, rules or thresholds than those installed now"
+
+
 def _not_passing(finding: SeriesFinding, settings: GateSettings) -> str:
     if finding.refusal is not None:
-        if not settings.hold_refused_series:
+        if finding.refusal.code in settings.pass_refusals:
             return ""
         return f"it can't be examined, and may show a face: {finding.refusal}"
     if finding.verdict is None:
@@ -66,7 +87,7 @@ def _not_passing(finding: SeriesFinding, settings: GateSettings) -> str:
 
 def _passes(finding: SeriesFinding) -> str:
     if finding.verdict is None:
-        return f"{_name(finding)}: refused, and gate.hold_refused_series is off"
+        return f"{_name(finding)}: refused, and gate.pass_refusals lets it pass"
     return f"{_name(finding)}: {finding.verdict.kind}: {finding.verdict.reasons[0]}"
 
 

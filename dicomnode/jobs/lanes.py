@@ -122,7 +122,7 @@ class JobQueue:
         self,
         connection: Connection,
         revision: Revision,
-        models_digest: str,
+        examiner_digest: str,
         priority: Priority = Priority.ROUTINE,
     ) -> str:
         """Within the caller's transaction, for a revision that is new in it; returns the job's id.
@@ -130,7 +130,7 @@ class JobQueue:
         An id that is in use is left from a tracking database that was lost and built again from
         the spool: what that job found is gone with it, so there has to be another one.
         """
-        job_id = examination_id(revision, models_digest)
+        job_id = examination_id(revision, examiner_digest)
         options = _options(Stage.EXAMINE, Lane.GPU, job_id, priority)
         options["workflow_id_reuse_policy"] = "reject"
         try:
@@ -152,10 +152,10 @@ class JobQueue:
         self.client.destroy()
 
 
-def examination_id(revision: Revision, models_digest: str) -> str:
+def examination_id(revision: Revision, examiner_digest: str) -> str:
     """The idempotency key: stage, series, what it holds, and what looks at it."""
     return ":".join(
-        (Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16], models_digest[:16])
+        (Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16], examiner_digest[:16])
     )
 
 

@@ -13,7 +13,7 @@ from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
-from dicomnode.jobs.watch import enqueue_complete_series
+from dicomnode.jobs.watch import Watch
 from dicomnode.jobs.workflows import Stages, Workflows
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -51,7 +51,8 @@ def work(
     try:
         with lanes.running(settings, lambda: workflows.is_busy):
             log.info("working", extra={"executor": executor_id})
-            rounds = _Rounds(settings, database, spool, queue, lock, stages.models_digest)
+            watch = Watch(settings, database, spool, queue, stages.examiner_digest)
+            rounds = _Rounds(watch, lock)
             rounds.recover()
             ready()
             while not stop.wait(settings.completeness.poll_seconds):
@@ -69,26 +70,17 @@ def work(
 class _Rounds:
     """What the working process does again and again besides its jobs."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        spool: Spool,
-        queue: JobQueue,
-        lock: Liveness,
-        models_digest: str,
-    ) -> None:
-        self._watched = (settings, database, spool, queue, models_digest)
-        self._database = database
-        self._queue = queue
+    def __init__(self, watch: Watch, lock: Liveness) -> None:
+        self._watch = watch
         self._lock = lock
         self._recovered_at = time.monotonic()
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
-        self._guarded(lambda: enqueue_complete_series(*self._watched))
+        self._guarded(self._watch.enqueue_complete_series)
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
+            self._guarded(self._watch.enqueue_outdated)
 
     def _guarded(self, chore: Callable[[], object]) -> None:
         try:
@@ -99,5 +91,5 @@ class _Rounds:
     def recover(self) -> None:
         self._lock.hold()
         recover_the_dead(self._lock)
-        record_set_aside(self._queue.client, self._database)
+        record_set_aside(self._watch.queue.client, self._watch.database)
         self._recovered_at = time.monotonic()

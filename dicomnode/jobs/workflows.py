@@ -7,12 +7,14 @@ because the engine keeps them in its database.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,9 @@ from pydantic import TypeAdapter
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import destination_names, resolve
-from dicomnode.domain import Examination, Revision
+from dicomnode.domain import Examination, Revision, SegmentationFile
 from dicomnode.errors import (
     DatabaseError,
-    DeliveryError,
     DeliveryRefusedError,
     DicomnodeError,
     ExaminationFailedError,
@@ -45,12 +46,12 @@ class Stages:
     """The work itself, given by the wiring; the engine knows no network and no protocol.
 
     `examine` returns a verdict or a refusal and raises where it fails; `deliver` is
-    `dicomnode.delivery.store.send`; `models_digest` names all models together.
+    `dicomnode.delivery.store.send`; `examiner_digest` names networks, rules and thresholds.
     """
 
     examine: Callable[[Revision], Examination]
     deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
-    models_digest: str
+    examiner_digest: str
 
 
 @dataclass
@@ -112,7 +113,10 @@ class Workflows:
         if "failure" in found:
             examinations.record_failure(connection, revision_id, found["failure"])
             return
-        examination = _EXAMINATION.validate_python(found["examination"])
+        examination = replace(
+            _EXAMINATION.validate_python(found["examination"]),
+            examiner_digest=self.stages.examiner_digest,
+        )
         examination_id = examinations.record(connection, revision_id, examination)
         if examination.segmentation is None or not series.is_current(connection, revision_id):
             return
@@ -128,6 +132,7 @@ class Workflows:
         if delivery is None:
             return {"state": "ended", "sentence": ""}
         try:
+            _check_unchanged(delivery.segmentation)
             destination = resolve(delivery.destination, self.settings)
             with self._working():
                 warnings = self.stages.deliver(
@@ -135,7 +140,8 @@ class Workflows:
                 )
         except DeliveryRefusedError as error:
             return {"state": "refused", "sentence": str(error)}
-        except (DeliveryError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  the edge of the worker
+            # What is not refused for good is tried again.
             if time.time() < attempt.deadline:
                 return {"state": "again", "sentence": _sentence(error)}
             hours = f"{self.settings.delivery.give_up_after_hours:g}"
@@ -184,7 +190,24 @@ def _step(name: str) -> StepOptions:
     }
 
 
+def _check_unchanged(segmentation: SegmentationFile) -> None:
+    """What is sent is what was verified; raises `DeliveryRefusedError` for another file."""
+    try:
+        with segmentation.path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        found = ""
+    if found != segmentation.sha256:
+        raise DeliveryRefusedError(
+            f"{segmentation.path.name} is gone or is not the file that was verified; "
+            "examine the series again"
+        )
+
+
 def _sentence(error: Exception) -> str:
+    """Ours, written for people; others' messages may quote what a scanner wrote into a header."""
     if isinstance(error, DicomnodeError):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{type(error).__name__}: {os.strerror(error.errno)}"
+    return f"{type(error).__name__}, see the log of this moment"

@@ -59,6 +59,29 @@ def record_failure(
     return _insert(c, revision, empty, failure, now or datetime.now(UTC))
 
 
+def void_outdated(c: sa.Connection, examiner_digest: str, limit: int = 20) -> list[int]:
+    """Void what other networks, rules or thresholds said; the revisions to examine again.
+
+    A failed examination is left to a person, who looks at its reason and retries it.
+    """
+    e = examinations
+    query = (
+        sa.select(e.c.id, e.c.series_id, e.c.revision_id)
+        .where(e.c.is_current, e.c.failure == "", e.c.examiner_digest != examiner_digest)
+        .order_by(e.c.id)
+        .limit(limit)
+    )
+    outdated = c.execute(query).all()
+    for row in outdated:
+        _supersede(c, row.series_id, datetime.now(UTC))
+        c.execute(
+            revisions.update()
+            .where(revisions.c.id == row.revision_id)
+            .values(examination_started_at=None)
+        )
+    return [row.revision_id for row in outdated]
+
+
 def load_segmentation(c: sa.Connection, examination_id: int) -> SegmentationFile | None:
     query = sa.select(segmentations).where(segmentations.c.examination_id == examination_id)
     row = c.execute(query).one_or_none()
@@ -94,6 +117,7 @@ def _insert(
             refusal=None if refusal is None else REFUSAL.dump_python(refusal, mode="json"),
             failure=failure,
             software_version=examination.software_version,
+            examiner_digest=examination.examiner_digest,
             is_current=revision.is_current,
         )
     )

@@ -53,6 +53,7 @@ class SeriesFinding:
     refusal: Refusal | None
     failure: str
     software_version: str
+    examiner_digest: str
 
 
 def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[SeriesFinding, ...]:
@@ -89,6 +90,7 @@ def _select() -> sa.Select[Any]:
             e.c.refusal,
             e.c.failure,
             e.c.software_version,
+            e.c.examiner_digest,
             v.c.kind,
             v.c.rule_id,
             v.c.rule_version,
@@ -123,6 +125,7 @@ def _finding(row: sa.Row[Any]) -> SeriesFinding:
         refusal=None if row.refusal is None else REFUSAL.validate_python(row.refusal),
         failure=row.failure or "",
         software_version=row.software_version or "",
+        examiner_digest=row.examiner_digest or "",
     )
 
 

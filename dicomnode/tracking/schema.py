@@ -178,6 +178,8 @@ examinations = sa.Table(
     # Why the examination itself failed: a sentence; empty for an examination that ended.
     _text("failure"),
     _title("software_version"),
+    # What examined: networks, rules and thresholds together; another one voids the verdict.
+    _title("examiner_digest"),
     _current(),
     _only_one_current("examinations"),
 )

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 # By its whole path: pynetdicom puts a program of the same name into the virtual environment.
 STORESCU = "/usr/bin/storescu"
 

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from dicomnode.config import GateSettings
-from dicomnode.domain import GateOutcome, Refusal, RefusalCode, Verdict, VerdictKind
-from dicomnode.gate.decision import decide
+from dicomnode.domain import GateDecision, GateOutcome, Refusal, RefusalCode, Verdict, VerdictKind
+from dicomnode.gate.decision import decide as decide_by
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STUDY = "1.2.3"
 SETTINGS = GateSettings()
+
+
+def decide(study: str, findings: Sequence[SeriesFinding], settings: GateSettings) -> GateDecision:
+    return decide_by(study, findings, settings, "installed")
 
 
 def verdict(kind: VerdictKind) -> Verdict:
@@ -39,6 +44,7 @@ DEFACED = SeriesFinding(
     refusal=None,
     failure="",
     software_version="1",
+    examiner_digest="installed",
 )
 REFUSED = replace(
     DEFACED,
@@ -56,6 +62,7 @@ HOLDING = {
     "a conflict": replace(DEFACED, conflicts=1),
     "a series that waits": replace(DEFACED, state=SeriesState.WAITING, verdict=None),
     "a series being examined": replace(DEFACED, state=SeriesState.EXAMINING, verdict=None),
+    "another examiner": replace(DEFACED, examiner_digest="of last year"),
     "no verdict at all": replace(DEFACED, verdict=None),
 }
 
@@ -84,8 +91,27 @@ def test_an_unknown_study_is_not_released() -> None:
 
 
 def test_policy_may_let_bodies_and_refused_series_pass() -> None:
-    lenient = GateSettings(pass_verdicts=("DEFACED", "NO_FACE_IN_VIEW"), hold_refused_series=False)
+    lenient = GateSettings(
+        pass_verdicts=("DEFACED", "NO_FACE_IN_VIEW"), pass_refusals=(RefusalCode.LOCALIZER,)
+    )
     series = [DEFACED, HOLDING["no face in view"], REFUSED]
     assert decide(STUDY, series, lenient).outcome is GateOutcome.RELEASE
     series.append(HOLDING["a visible face"])
     assert decide(STUDY, series, lenient).outcome is GateOutcome.HOLD
+
+
+def test_a_study_of_which_nothing_was_examined_is_held_whatever_may_pass() -> None:
+    lenient = GateSettings(pass_refusals=tuple(RefusalCode))
+    assert decide(STUDY, [REFUSED, REFUSED], lenient).outcome is GateOutcome.HOLD
+
+
+def test_a_series_that_still_arrives_is_not_said_to_have_changed() -> None:
+    arriving = replace(
+        DEFACED,
+        state=SeriesState.RECEIVING,
+        has_newer_instances=True,
+        examination_id=None,
+        verdict=None,
+    )
+    (reason,) = decide(STUDY, [arriving], SETTINGS).reasons
+    assert "still arriving" in reason

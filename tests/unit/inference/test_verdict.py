@@ -45,10 +45,10 @@ def evidence(
         (evidence(anonymised=300), VerdictKind.DEFACED),
         (evidence(face=300), VerdictKind.FACE_VISIBLE),
         (evidence(anonymised=300, face=300), VerdictKind.FACE_VISIBLE),
-        (evidence(anonymised=300, face=35), VerdictKind.UNDETERMINED),
-        (evidence(anonymised=380, face=35), VerdictKind.DEFACED),
+        (evidence(anonymised=300, face=30), VerdictKind.UNDETERMINED),
+        (evidence(anonymised=500, face=22), VerdictKind.DEFACED),
         (evidence(), VerdictKind.NO_FACE_IN_VIEW),
-        (evidence(anonymised=10), VerdictKind.UNDETERMINED),
+        (evidence(anonymised=50), VerdictKind.UNDETERMINED),
         (evidence(foreground=1, anonymised=300), VerdictKind.UNDETERMINED),
         (evidence(claims=HeaderClaims(body_part_examined="HEAD")), VerdictKind.UNDETERMINED),
         (

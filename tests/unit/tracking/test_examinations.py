@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -158,3 +160,24 @@ def test_the_segmentation_of_an_examination_comes_back(database: Database, spool
     with database.begin() as connection:
         examination_id = examinations.record(connection, revision.id, examined(revision))
         assert examinations.load_segmentation(connection, examination_id) == segmentation()
+
+
+def test_what_another_examiner_said_is_void(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    examination = replace(examined(revision), examiner_digest="old")
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examination)
+        assert examinations.void_outdated(connection, "old") == []
+    assert finding(database).examiner_digest == "old"
+    with database.begin() as connection:
+        assert examinations.void_outdated(connection, "new") == [revision.id]
+        assert examinations.void_outdated(connection, "new") == []
+    assert finding(database).state == "waiting"
+    assert finding(database).verdict is None
+
+
+def test_a_failure_is_left_to_a_person(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    with database.begin() as connection:
+        examinations.record_failure(connection, revision.id, "the GPU is gone")
+        assert examinations.void_outdated(connection, "new") == []

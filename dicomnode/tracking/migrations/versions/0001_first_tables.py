@@ -167,6 +167,7 @@ def upgrade() -> None:
         sa.Column("refusal", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("failure", sa.Text(), server_default="", nullable=False),
         sa.Column("software_version", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("examiner_digest", sa.String(length=64), server_default="", nullable=False),
         sa.Column("is_current", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["revision_id"], ["revisions.id"], name=op.f("fk_examinations_revision_id_revisions")
