@@ -48,9 +48,13 @@ def main() -> None:
         _fail(error, REFUSED_TO_START)
     except DicomnodeError as error:
         _fail(error, 1)
+    except OSError as error:
+        if error.filename is None:
+            raise  # not about a file of the user's: whoever mends it needs all of it
+        _fail(f"{error.filename}: {error.strerror}", 1)
 
 
-def _fail(error: DicomnodeError, code: int) -> NoReturn:
+def _fail(error: DicomnodeError | str, code: int) -> NoReturn:
     err.print(f"[bold red]dicomnode:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     sys.exit(code)
 

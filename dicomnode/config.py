@@ -7,6 +7,7 @@ overrides a key: `DICOMNODE_SCP__PORT=11113`. Secrets are named by file, never w
 
 from __future__ import annotations
 
+import re
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -26,10 +27,21 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
+from dicomnode import environment
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import ConfigurationError
+
+_SQLITE_URL = re.compile(r"sqlite(\+\w+)?:///.+")
+_SERVER_URL = re.compile(
+    r"postgres(ql)?(\+\w+)?://([^@]*@)?(\[[\w:.%]+\]|[^@:/?\[\]]*)(:(?P<port>\d{1,5}))?(/[^@?]*)?(\?.*)?"
+)
+_NO_URL = (
+    "has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, with a port up to "
+    "65535, and an @ in the user or password written as %40"
+)
 
 
 def _ae_title(value: str) -> str:
@@ -165,7 +177,10 @@ class Settings(BaseSettings):
     """The whole configuration, frozen."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DICOMNODE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=environment.PREFIX,
+        env_nested_delimiter=environment.DELIMITER,
+        frozen=True,
+        extra="forbid",
     )
 
     node: NodeSettings = NodeSettings()
@@ -208,35 +223,68 @@ class Settings(BaseSettings):
 
     @property
     def database_url(self) -> str:
-        if self.database.url_file is not None:
-            return self.database.url_file.read_text(encoding="utf-8").strip()
-        return self.database.url or f"sqlite:///{self.node.data_folder.absolute()}/tracking.sqlite"
+        """Raises `ConfigurationError` where it, or the file that holds it, can't be used."""
+        key, url = "database.url", self.database.url
+        if (file := self.database.url_file) is not None:
+            key, url = "database.url_file", _read_text(file, "database.url_file: ").strip()
+        elif not url:
+            return f"sqlite:///{self.node.data_folder.absolute()}/tracking.sqlite"
+        if not _is_database_url(url):
+            raise ConfigurationError(f"{key}: {_NO_URL}")
+        return url
 
 
 def load(path: Path | None = None) -> Settings:
     """Read `path` (None: defaults and environment only).
 
-    Raises `ConfigurationError` with every wrong key, what is wrong with it and the file's name.
+    Raises `ConfigurationError` with every wrong key, what is wrong with it and where it stands.
     """
+    if unknown := environment.unknown_keys(Settings):
+        raise ConfigurationError("\n".join(unknown))
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigurationError(f"{path}: no such file; copy config.toml there") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            values = tomllib.loads(_read_text(path))
+        except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path}: not a TOML file: {error}") from None
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from None
+    except SettingsError as error:
+        advice = "lists and whole sections are written as JSON"
+        raise ConfigurationError(f"environment: {error}; {advice}") from None
+    folder = settings.node.data_folder
+    if any(part.exists() and not part.is_dir() for part in (folder, *folder.parents)):
+        raise ConfigurationError(f"node.data_folder: {folder} is, or lies in, a file")
+    _ = settings.database_url  # raises now rather than in the middle of a start
+    return settings
+
+
+def _read_text(path: Path, key: str = "") -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        advice = "" if key else "; copy config.toml there"
+        raise ConfigurationError(f"{key}{path}: no such file{advice}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{key}{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{key}{path}: not a text file in UTF-8") from None
+
+
+def _is_database_url(url: str) -> bool:
+    """Strict about `@`: one that is not escaped would show a part of the password as the host."""
+    if found := _SERVER_URL.fullmatch(url):
+        return 1 <= int(found["port"] or 5432) <= 65535
+    return _SQLITE_URL.fullmatch(url) is not None
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:
-    where = str(path) if path is not None else "environment"
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         wrong = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        where = environment.source(item["loc"]) or path or "environment"
         lines.append(f"{where}: {key}: {wrong}")
     return "\n".join(lines)

@@ -56,8 +56,12 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
         models = tuple(_model(folder, entry) for entry in entries)
     except FileNotFoundError:
         raise ModelError(f"{path}: no manifest; run: dicomnode models pin {folder}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: not a model manifest: {error!r}") from None
+    if not models:
+        raise ModelError(f"{path}: no networks are pinned, so nothing could be examined")
     kinds = [model.identity.kind for model in models]
     if len(set(kinds)) != len(kinds):
         raise ModelError(f"{path}: two networks of one kind; keep one of each")
@@ -118,7 +122,13 @@ def pin(folder: Path) -> tuple[Model, ...]:
 
 
 def _entry(folder: Path, card_path: Path) -> dict[str, Any]:
-    card = json.loads(card_path.read_text(encoding="utf-8"))
+    try:
+        return _entry_of_card(folder, card_path, json.loads(card_path.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{card_path}: not a model card: {error!r}") from None
+
+
+def _entry_of_card(folder: Path, card_path: Path, card: dict[str, Any]) -> dict[str, Any]:
     plans = sorted(card_path.parent.glob("*/plans.json"))
     if len(plans) != 1:
         raise ModelError(f"{card_path.parent}: {len(plans)} trained configurations in it, not one")

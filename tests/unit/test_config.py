@@ -85,3 +85,98 @@ def test_a_secret_url_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'[database]\nurl_file = "{secret}"\n')
     assert load(path).database_url.endswith("@127.0.0.1/node")
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="Is a directory"):
+        load(tmp_path)
+
+
+def test_a_missing_secret_is_named_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[database]\nurl_file = "{tmp_path / "absent"}"\n')
+    with pytest.raises(ConfigurationError, match=r"database.url_file: .*absent: no such file"):
+        load(path)
+
+
+@pytest.mark.parametrize("folder", ["file", "file/deeper"])
+def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "config.toml"
+    path.write_text(f'[node]\ndata_folder = "{tmp_path / folder}"\n')
+    with pytest.raises(ConfigurationError, match=r"node\.data_folder"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://node:sec@ret/hidden@db/dicomnode",
+        "postgresql://node:secret@db:port/dicomnode",
+        "postgresql://node:secret@db:0/dicomnode",
+        "postgresql://node:secret@db:70000/dicomnode",
+        "mysql://node:secret@db/dicomnode",
+        "secret",
+    ],
+)
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_wrong_database_url_is_refused_and_not_quoted(
+    tmp_path: Path, url: str, by_file: bool
+) -> None:
+    (tmp_path / "url").write_text(url)
+    path = tmp_path / "config.toml"
+    key = f'url_file = "{tmp_path / "url"}"' if by_file else f'url = "{url}"'
+    path.write_text(f"[database]\n{key}\n")
+    with pytest.raises(ConfigurationError, match=r"database\.url") as raised:
+        load(path)
+    for part in ("sec", "hidden"):
+        assert part not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://node@db/dicomnode",
+        "postgresql://node:p%40ss/word@[::1]:5432/dicomnode",
+        "postgresql:///dicomnode?host=/run/postgresql",
+        "sqlite:////var/lib/dicomnode/tracking.sqlite",
+    ],
+)
+def test_a_database_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[database]\nurl = "{url}"\n')
+    assert load(path).database_url == url
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DICOMNODE_SPC__PORT", "DICOMNODE_SCP__PROT", "DICOMNODE_SCP_PORT", "DICOMNODE_SCP__PORT__X"],
+)
+def test_a_misspelt_variable_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "11113")
+    with pytest.raises(ConfigurationError, match=f"^environment variable {name}: unknown key"):
+        load(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DICOMNODE_SCP__PORT", "70000"), ("DICOMNODE_SCP", '{"port": 0}')]
+)
+def test_a_bad_value_is_blamed_on_the_variable_it_came_from(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^environment variable {name}: scp.port: "):
+        load(CONFIG)
+
+
+def test_a_list_that_is_no_json_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMNODE_SCP__ALLOWED_NETWORKS", "10.0.0.0/8")
+    with pytest.raises(ConfigurationError, match="written as JSON"):
+        load(CONFIG)
+
+
+def test_the_variables_of_the_tests_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMNODE_TEST_DATA", "elsewhere")
+    load(CONFIG)

@@ -80,6 +80,14 @@ def test_an_unknown_key_refuses_to_start(tmp_path: Path) -> None:
     assert "scp.prot: unknown key" in done.stderr
 
 
+def test_a_configuration_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    done = dicomnode("status", "--config", str(tmp_path))
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"dicomnode: {tmp_path}: can't be read: Is a directory\n",
+    )
+
+
 def test_a_busy_port_refuses_to_start(config: Path, free_port: int) -> None:
     with socket.create_server(("127.0.0.1", free_port)):
         done = dicomnode("serve", "--config", str(config))

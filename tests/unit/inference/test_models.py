@@ -70,6 +70,26 @@ def test_a_folder_without_manifest_says_what_to_do(tmp_path: Path) -> None:
         load_manifest(tmp_path)
 
 
+def test_a_models_folder_that_is_a_file_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="can't be read: Not a directory"):
+        load_manifest(tmp_path / "file")
+
+
+@pytest.mark.parametrize("text", ['{"models": []}', '{"models": [3]}', "[]", "{", "\ud800"])
+def test_a_manifest_that_pins_nothing_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ModelError, match=r"manifest\.json: (no networks|not a model manifest)"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{"])
+def test_a_card_that_is_none_is_named(folder: Path, text: str) -> None:
+    (folder / "Dataset001_test" / "card.json").write_text(text)
+    with pytest.raises(ModelError, match=r"card\.json: not a model card"):
+        pin(folder)
+
+
 def test_the_starter_networks_are_as_pinned_and_small() -> None:
     models = load_manifest(STARTER_FOLDER)
     assert {model.identity.kind for model in models} == set(SegmentKind)
