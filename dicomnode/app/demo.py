@@ -6,6 +6,7 @@ DICOM associations on 127.0.0.1, as at a site.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -31,11 +32,12 @@ from dicomnode.tracking.findings import SeriesState, verdicts_of_study
 from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
 
 LONGEST_WAIT_SECONDS = 1800.0
+MARKER_NAME = ".dicomnode-demo"
 
 _CONFIG = """\
 # Made by `dicomnode demo`.
 [node]
-data_folder = "{data}"
+data_folder = {data}
 [scp]
 ae_title = "{ae}"
 port = {port}
@@ -86,21 +88,29 @@ class _Process:
 
 
 class Demo:
-    """Runs once into a new folder; `send` names a folder of the user's own DICOM files."""
+    """Runs once into a folder of its own; `send` names a folder of the user's own DICOM files.
+
+    A folder is overwritten only where it holds the marker of an earlier demo. Raises
+    `DicomnodeError` for any other that is not empty, and for one that overlaps the user's files.
+    """
 
     def __init__(self, folder: Path, send_folder: Path | None) -> None:
-        if folder.exists() and any(folder.iterdir()) and not (folder / "node.toml").is_file():
-            raise DicomnodeError(f"{folder} holds other files; name a new folder with --out")
-        self._folder = folder
+        self._folder = folder.resolve()
         self._send_folder = send_folder
+        if self._folder.exists() and not self._may_be_overwritten():
+            raise DicomnodeError(f"{folder} is not an earlier demo's; name a new one with --out")
+        if send_folder is not None and _overlap(self._folder, send_folder.resolve()):
+            raise DicomnodeError(
+                f"--out {folder} and --send {send_folder} overlap: keep them apart"
+            )
 
     def run(self, progress: Callable[[str], None]) -> DemoResult:
-        """Draw, start, send, wait, collect; raises `DicomnodeError` when a process dies."""
+        """Read or draw, start, send, wait, collect; raises `DicomnodeError` when a process dies."""
         began = time.monotonic()
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
         progress("drawing heads" if self._send_folder is None else "reading your files")
-        batches = self._batches()
+        batches = [] if self._send_folder is None else _series_of(self._send_folder)
+        self._make_folder()
+        batches = batches or self._drawn_series()
         pacs, node = self._processes()
         with _running(pacs) as pacs_is_alive, _running(node) as node_is_alive:
             progress("starting the PACS and the node")
@@ -112,26 +122,37 @@ class Demo:
             studies = _wait_for_verdicts(node, len(batches), node_is_alive, progress)
         return self._collect(node, pacs, studies, time.monotonic() - began)
 
-    def _batches(self) -> list[list[Path]]:
-        if self._send_folder is None:
-            return [
-                write_series(series, self._folder / "sent" / f"{series.study}-{series.modality}")
-                for series in STUDIES
-            ]
-        found = find([self._send_folder])
-        if not found.revisions:
-            raise DicomnodeError(f"{self._send_folder}: no DICOM series in it")
-        return [list(revision.paths) for revision in found.revisions]
+    def _may_be_overwritten(self) -> bool:
+        if not self._folder.is_dir():
+            return False
+        return (self._folder / MARKER_NAME).is_file() or not any(self._folder.iterdir())
+
+    def _make_folder(self) -> None:
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True)
+        text = "Made by `dicomnode demo`, which may delete this folder and make it anew.\n"
+        (self._folder / MARKER_NAME).write_text(text, encoding="utf-8")
+
+    def _drawn_series(self) -> list[list[Path]]:
+        return [
+            write_series(series, self._folder / "sent" / f"{series.study}-{series.modality}")
+            for series in STUDIES
+        ]
 
     def _processes(self) -> tuple[_Process, _Process]:
         ports = _free_ports(2)
-        pacs_text = _CONFIG.format(data=self._folder / "pacs", ae="DEMOPACS", port=ports[0])
-        node_text = _CONFIG.format(data=self._folder / "node", ae="DICOMNODE", port=ports[1])
+        pacs_text = _CONFIG.format(data=self._data("pacs"), ae="DEMOPACS", port=ports[0])
+        node_text = _CONFIG.format(data=self._data("node"), ae="DICOMNODE", port=ports[1])
         node_text += _DESTINATION.format(port=ports[0])
         return (
             self._process("pacs", pacs_text, "scp"),
             self._process("node", node_text, "serve"),
         )
+
+    def _data(self, name: str) -> str:
+        """A TOML string: a JSON string is one."""
+        return json.dumps(str(self._folder / name), ensure_ascii=False)
 
     def _process(self, name: str, text: str, command: str) -> _Process:
         config = self._folder / f"{name}.toml"
@@ -154,7 +175,7 @@ class Demo:
         with Database(pacs.settings.database_url).read() as connection:
             in_pacs = {
                 item.series_instance_uid: item.instance_count
-                for study in studies_status(connection)
+                for study in studies_status(connection, limit=len(studies))
                 for item in study.series
             }
         return DemoResult(
@@ -171,6 +192,17 @@ class Demo:
             logs=(node.log, pacs.log),
             seconds=seconds,
         )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _series_of(folder: Path) -> list[list[Path]]:
+    found = find([folder])
+    if not found.revisions:
+        raise DicomnodeError(f"{folder}: no DICOM series in it")
+    return [list(revision.paths) for revision in found.revisions]
 
 
 @contextmanager
@@ -234,7 +266,7 @@ def _wait_for_verdicts(
     while time.monotonic() < deadline:
         is_alive()
         with database.read() as connection:
-            studies = studies_status(connection)
+            studies = studies_status(connection, limit=expected)
         series = [item for study in studies for item in study.series]
         settled = sum(_is_settled(item) for item in series)
         progress(f"the node examines and delivers: {settled} of {expected} series done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -143,13 +144,14 @@ def _arrived(item: SeriesStatus, count: int) -> str:
     return f"{count} ({segments} segment{'s' if segments > 1 else ''})"
 
 
-def places(result: DemoResult) -> str:
-    """Where everything lies."""
+def places(result: DemoResult, program: str) -> str:
+    """Where everything lies; the last line runs as it stands."""
     pictures = "\n".join(f"  {path}" for path in result.pictures.values())
     logs = "\n".join(f"  {path}" for path in result.logs)
     return (
         f"\nPictures of each head with its masks:\n{pictures}\n"
         f"Files: what was sent, the node's and the PACS's folders:\n  {result.folder}\n"
         f"Logs:\n{logs}\n"
-        f"Ask the node yourself: dicomnode status --config {result.folder}/node.toml"
+        "Ask the node yourself:\n"
+        f"  {program} status --config {shlex.quote(str(result.folder / 'node.toml'))}"
     )

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from dicomnode.app import tables
-from dicomnode.commands.common import AsJson, Config, existing_database, out, quiet_settings, show
+from dicomnode.commands.common import (
+    AsJson,
+    Config,
+    err,
+    existing_database,
+    out,
+    quiet_settings,
+    show,
+)
 from dicomnode.domain import GateOutcome
 from dicomnode.errors import DicomnodeError
 
@@ -16,21 +24,25 @@ GATE_EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKN
 
 def status(
     uid: Annotated[str | None, typer.Argument(help="A Study or Series Instance UID.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many studies, the newest first.")] = 50,
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
     """What the node knows: studies, series, verdicts with reasons, deliveries."""
-    from dicomnode.tracking.status import studies_status, study_status
+    from dicomnode.tracking.status import count_studies, studies_status, study_status
 
     with existing_database(quiet_settings(config)).read() as connection:
+        total = count_studies(connection)
         if uid is None:
-            studies = studies_status(connection)
+            studies = studies_status(connection, limit)
         else:
             one = study_status(connection, uid)
             studies = (one,) if one else ()
     if uid is not None and not studies:
         raise DicomnodeError(f"{uid}: no study and no series of this UID was received")
     show(tables.status(studies), studies, json_)
+    if uid is None and len(studies) < total:
+        err.print(f"{len(studies)} of {total} studies; --limit shows more", highlight=False)
 
 
 def gate(

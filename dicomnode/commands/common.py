@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +72,17 @@ def show(table: object, value: object, as_document: bool) -> None:
 def say(text: str) -> None:
     """One plain line, never folded, so that it can be copied."""
     out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def this_program() -> str:
+    """What to type to run this program again from here."""
+    called = Path(sys.argv[0])
+    if called.name != "dicomnode":
+        return f"{shlex.quote(sys.executable)} -m dicomnode.cli"
+    on_path = shutil.which("dicomnode")
+    if on_path is not None and Path(on_path).resolve() == called.resolve():
+        return "dicomnode"
+    return shlex.quote(str(called))
 
 
 @contextmanager

@@ -13,8 +13,16 @@ import typer
 
 from dicomnode import __version__
 from dicomnode.app import logs, tables
-from dicomnode.app.notify import keep_watchdog_fed, notify
-from dicomnode.commands.common import Config, err, out, progress_bar, say, settings_of
+from dicomnode.app.notify import notify
+from dicomnode.commands.common import (
+    Config,
+    err,
+    out,
+    progress_bar,
+    say,
+    settings_of,
+    this_program,
+)
 from dicomnode.tracking.database import Database
 
 
@@ -40,12 +48,12 @@ def scp(config: Config = None) -> None:
 
     settings = settings_of(config)
     stop = _stop_on_signals()
-    keep_watchdog_fed(stop)
     serve_scp(
         settings,
         ready=lambda: notify("READY=1"),
         stop=stop,
         prepare_child=partial(logs.configure, settings.node.log_level),
+        alive=lambda: notify("WATCHDOG=1"),
     )
 
 
@@ -69,7 +77,9 @@ def work(config: Config = None) -> None:
 
 
 def demo(
-    out_folder: Annotated[Path, typer.Option("--out", help="A new folder.")] = Path("demo-out"),
+    out_folder: Annotated[
+        Path, typer.Option("--out", help="A new folder, or an earlier demo's: that is overwritten.")
+    ] = Path("demo-out"),
     send: Annotated[
         Path | None, typer.Option("--send", exists=True, help="Your own DICOM folder.")
     ] = None,
@@ -81,7 +91,7 @@ def demo(
         task = bar.add_task("", total=None)
         result = Demo(out_folder, send).run(lambda text: bar.update(task, description=text))
     out.print(tables.demo(result))
-    say(tables.places(result))
+    say(tables.places(result, this_program()))
     if not result.complete:
         raise typer.Exit(1)
 

@@ -82,6 +82,10 @@ def studies_status(c: sa.Connection, limit: int = 50) -> tuple[StudyStatus, ...]
     return tuple(found for uid in c.scalars(latest).all() if (found := study_status(c, uid)))
 
 
+def count_studies(c: sa.Connection) -> int:
+    return c.scalar(sa.select(sa.func.count()).select_from(studies)) or 0
+
+
 def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
     """The study with this Study Instance UID, or that holds the series with this UID."""
     found = findings(c, series.c.study_instance_uid == uid) or _by_series(c, uid)
