@@ -70,3 +70,14 @@ class DeliveryError(DicomnodeError):
 
 class DeliveryRefusedError(DeliveryError):
     """A destination refused an object for good: a person has to look at it."""
+
+
+class AssociationRejectedError(DeliveryError):
+    """A peer answers, but not to this AE title or address: its configuration has to be changed.
+
+    `reason` is that of the A-ASSOCIATE-RJ with its source (PS3.8 Table 9-21).
+    """
+
+    def __init__(self, message: str, source: int | None, reason: int | None) -> None:
+        super().__init__(message)
+        self.reason = (source, reason)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.store import echo
-from dicomnode.errors import DicomnodeError
+from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.models import load_manifest, models_folder, verify
+from dicomnode.scp.listener import listen
 from dicomnode.tracking.database import Database
+
+# Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
+_CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
 
 
 @dataclass(frozen=True)
@@ -55,26 +59,30 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 
 def port(settings: Settings) -> Iterator[Finding]:
+    """Opened as the receiver does; a host that is no address of this machine raises."""
     where = f"{settings.scp.host}:{settings.scp.port}"
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.scp.host, settings.scp.port))
-        except OSError as error:
-            yield _who_has_the_port(settings, error)
-        else:
-            yield Finding("port", True, f"{where} is free")
+    try:
+        listen(settings.scp.host, settings.scp.port).close()
+    except PortInUseError as error:
+        yield _who_has_the_port(settings, error)
+    else:
+        yield Finding("port", True, f"{where} is free")
 
 
-def _who_has_the_port(settings: Settings, error: OSError) -> Finding:
+def _who_has_the_port(settings: Settings, in_use: PortInUseError) -> Finding:
+    """The node itself, if what answers knows its AE title, even where it rejects this caller."""
     where = f"{settings.scp.host}:{settings.scp.port}"
     ourselves = DestinationSettings(
         name="self", ae_title=settings.scp.ae_title, host=settings.scp.host, port=settings.scp.port
     )
     try:
         echo(ourselves, settings.scp.ae_title)
+    except AssociationRejectedError as error:
+        if error.reason == _CALLED_AE_TITLE_NOT_RECOGNISED:
+            return Finding("port", False, f"{in_use}; a DICOM node of another AE title answers")
+        return Finding("port", True, f"{where}: the node is running, and admits others only")
     except DicomnodeError:
-        return Finding("port", False, f"{where} can't be opened: {error.strerror}")
+        return Finding("port", False, str(in_use))
     return Finding("port", True, f"{where}: the node is running and answers C-ECHO")
 
 
@@ -93,9 +101,14 @@ def destinations(settings: Settings) -> Iterator[Finding]:
 
 def models(settings: Settings) -> Iterator[Finding]:
     for model in load_manifest(models_folder(settings.inference.models_folder)):
-        verify(model)
-        sentence = f"{model.identity.name}, SHA-256 {model.identity.sha256[:12]}... as pinned"
-        yield Finding(f"model {model.identity.kind.value}", True, sentence)
+        subject, who = f"model {model.identity.kind.value}", model.identity
+        try:
+            verify(model)
+        except (ModelError, OSError) as error:
+            yield Finding(subject, False, str(error))
+        else:
+            sentence = f"{who.name}, SHA-256 {who.sha256[:12]}... as pinned"
+            yield Finding(subject, True, sentence)
 
 
 def device(settings: Settings) -> Iterator[Finding]:
@@ -105,11 +118,14 @@ def device(settings: Settings) -> Iterator[Finding]:
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    folder = settings.node.data_folder
-    folder.mkdir(parents=True, exist_ok=True)
-    free_bytes = shutil.disk_usage(folder).free
+    """The data folder is not made here: it has to belong to the account that runs the node."""
+    folder = settings.node.data_folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("data folder", False, f"{existing} can't be written by this account")
+    free_bytes = shutil.disk_usage(existing).free
     enough = free_bytes > settings.scp.minimum_free_bytes
-    sentence = f"{free_bytes / 1e9:.1f} GB free in {folder}"
+    sentence = f"{free_bytes / 1e9:.1f} GB free for {folder}"
     yield Finding(
         "disk", enough, sentence if enough else f"{sentence}: under scp.minimum_free_bytes"
     )

@@ -17,7 +17,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from dicomnode.config import DestinationSettings
-from dicomnode.errors import DeliveryError, DeliveryRefusedError
+from dicomnode.errors import AssociationRejectedError, DeliveryError, DeliveryRefusedError
 
 log = logging.getLogger("dicomnode.delivery")
 
@@ -57,7 +57,7 @@ def send(
 
 
 def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") -> None:
-    """C-ECHO; raises `DeliveryError` with what is wrong."""
+    """C-ECHO; raises `DeliveryError`, `AssociationRejectedError` too, with what is wrong."""
     contexts = [build_context(VERIFICATION_SOP_CLASS)]
     with _association(destination, contexts, calling_ae_title) as association:
         status = association.send_c_echo()
@@ -170,9 +170,11 @@ def _why_not(
         return DeliveryError(f"{who} does not accept connections; is it running and reachable?")
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        return DeliveryError(
+        return AssociationRejectedError(
             f"{who} rejected the association: {answer.reason_str} "
-            f"({answer.result_str}, {answer.source_str})"
+            f"({answer.result_str}, {answer.source_str})",
+            answer.result_source,
+            answer.diagnostic,
         )
     if association.rejected_contexts:
         offered = {UID(str(item.abstract_syntax)).name for item in association.rejected_contexts}
