@@ -45,6 +45,12 @@ PARSE_ERRORS = (
     OSError,
 )
 
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """A file that is gone, a failing disk: says nothing of the series, and may pass."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
 _INDEX_KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",

@@ -15,7 +15,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from dicomnode.dicom.codestream import announced_size
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, number, reason
+from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, is_of_the_machine, number, reason
 from dicomnode.dicom.refusals import refuse
 from dicomnode.dicom.series import PixelLocation, SourceSeries
 from dicomnode.domain import Refusal, RefusalCode
@@ -142,8 +142,11 @@ def _decode(path: Path, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
 
 def _is_decoding_error(error: BaseException) -> bool:
     """The RLE decoder is Rust; on broken data it panics, which is no `Exception`."""
-    known = isinstance(error, (*PARSE_ERRORS, RuntimeError, MemoryError))
-    return known or type(error).__name__ == "PanicException"
+    if is_of_the_machine(error):
+        return False
+    return (
+        isinstance(error, (*PARSE_ERRORS, RuntimeError)) or type(error).__name__ == "PanicException"
+    )
 
 
 def _check_announced_size(frame: bytes, layout: PixelFormat) -> None:

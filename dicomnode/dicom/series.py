@@ -17,7 +17,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom import checks
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, reason, text
+from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, is_of_the_machine, reason, text
 from dicomnode.dicom.stack import sorted_stack
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
@@ -149,6 +149,8 @@ def _read_slice(path: Path) -> _Slice:
             ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(KEYWORDS))
             return _Slice(path, ds, _locate_pixels(stream, ds.file_meta.TransferSyntaxUID))
     except PARSE_ERRORS as error:
+        if is_of_the_machine(error):
+            raise
         raise SeriesRefusedError(
             Refusal(
                 RefusalCode.UNREADABLE_OBJECT,

@@ -234,3 +234,10 @@ def test_a_missing_frame_of_reference_is_accepted_and_said(tmp_path: Path) -> No
 def test_missing_type_2_attributes_do_not_matter(tmp_path: Path) -> None:
     absent = ["PatientBirthDate", "StudyID", "AccessionNumber", "ReferringPhysicianName"]
     assert read_series(make_series(tmp_path, **SMALL, without=absent)).modality == "MR"
+
+
+def test_a_file_that_is_gone_is_a_failure_and_no_refusal(tmp_path: Path) -> None:
+    paths = make_series(tmp_path)
+    paths[3].unlink()
+    with pytest.raises(FileNotFoundError):
+        read_series(paths)
