@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 
 
 def notify(state: str) -> None:
@@ -23,16 +22,3 @@ def notify(state: str) -> None:
             channel.sendto(state.encode("utf-8"), address)
         except OSError:  # the listener is gone or doesn't read; that must not stop a role
             return
-
-
-def keep_watchdog_fed(stop: threading.Event, interval_seconds: float | None = None) -> None:
-    """Start a thread that says `WATCHDOG=1` at half of the interval that systemd asks for."""
-    wanted = interval_seconds or int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
-    if not wanted:
-        return
-
-    def feed() -> None:
-        while not stop.wait(wanted):
-            notify("WATCHDOG=1")
-
-    threading.Thread(target=feed, name="watchdog", daemon=True).start()

@@ -19,12 +19,13 @@ def db_migrate(config: Config = None) -> None:
 @app.command("rebuild")
 def db_rebuild(config: Config = None) -> None:
     """Make the rows that are missing for objects in the spool."""
-    from dicomnode.dicom.file_format import read_received
-    from dicomnode.tracking.rebuild import reconcile
+    from dicomnode.dicom.file_format import read_claims, read_received
+    from dicomnode.tracking.rebuild import Readers, reconcile
     from dicomnode.tracking.spool import Spool
 
     settings = settings_of(config)
     database = Database(settings.database_url)
     database.migrate()
-    added = reconcile(database, Spool(settings.spool_folder), read_received)
+    read = Readers(read_received, read_claims)
+    added = reconcile(database, Spool(settings.spool_folder), read)
     say(f"{added} rows made from the spool")

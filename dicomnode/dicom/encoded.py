@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.domain import InstanceHeader
 from dicomnode.errors import UnreadableObjectError
 
@@ -33,10 +34,11 @@ _LONG_LENGTH_VRS = frozenset(
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _ITEM_DELIMITATION, _SEQUENCE_DELIMITATION = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _PIXEL_DATA = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
+_MODALITY = 0x00080060
 _TEXT_TAGS = {
     0x00080016: "SOP Class UID",
     0x00080018: "SOP Instance UID",
-    0x00080060: "Modality",
+    _MODALITY: "Modality",
     0x0020000D: "Study Instance UID",
     0x0020000E: "Series Instance UID",
 }
@@ -93,9 +95,10 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
 
 
 def claimed_header(data: bytes, transfer_syntax_uid: str) -> InstanceHeader:
-    """What an object that `peek` refuses says of itself before the damage; "" where nothing.
+    """What an object that `peek` refuses says of itself before the damage.
 
-    The first value of an element counts. Raises nothing.
+    The first value of an element counts, and only UIDs are UIDs; "" where there is none. Raises
+    nothing.
     """
     values: dict[int, str] = {}
     with suppress(UnreadableObjectError):
@@ -104,7 +107,8 @@ def claimed_header(data: bytes, transfer_syntax_uid: str) -> InstanceHeader:
         for element in elements(data, transfer_syntax_uid):
             if element.tag in _TEXT_TAGS:
                 values.setdefault(element.tag, _text(data, element))
-    return _header(values, transfer_syntax_uid)
+    uids = {tag: only_uid(value) for tag, value in values.items() if tag != _MODALITY}
+    return _header(values | uids, transfer_syntax_uid)
 
 
 def _header(values: Mapping[int, str], transfer_syntax_uid: str) -> InstanceHeader:
@@ -114,7 +118,7 @@ def _header(values: Mapping[int, str], transfer_syntax_uid: str) -> InstanceHead
         study_instance_uid=values.get(0x0020000D, ""),
         series_instance_uid=values.get(0x0020000E, ""),
         transfer_syntax_uid=transfer_syntax_uid,
-        modality=_code_string(values.get(0x00080060, "")),
+        modality=_code_string(values.get(_MODALITY, "")),
     )
 
 
@@ -181,8 +185,7 @@ class _Walk:
             return self._after_items(tag, start, explicit, depth + 1)
         if start + length > self._end:
             raise UnreadableObjectError(
-                f"element {_named(tag)} announces {length} bytes, "
-                f"only {self._end - start} follow"
+                f"element {_named(tag)} announces {length} bytes, only {self._end - start} follow"
             )
         return start + length
 
@@ -196,8 +199,7 @@ class _Walk:
                 return start
             if item != _ITEM or (tag in _PIXEL_DATA and length == _UNDEFINED_LENGTH):
                 raise UnreadableObjectError(
-                    f"element {_named(tag)} holds something "
-                    f"that is no item at byte {offset}"
+                    f"element {_named(tag)} holds something that is no item at byte {offset}"
                 )
             if length == _UNDEFINED_LENGTH:
                 offset = self._after_item_elements(start, explicit, depth)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dicomnode.dicom.encoded import EXPLICIT_VR_LITTLE_ENDIAN, claimed_header, elements, peek
+from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.domain import InstanceHeader, StoredInstance
 from dicomnode.errors import UnreadableObjectError
 
@@ -88,7 +89,7 @@ def read_claims(path: Path) -> InstanceHeader:
     except UnreadableObjectError:
         return claimed_header(b"", "")
     found = claimed_header(data[offset:], meta.get(0x00020010, ""))
-    sop_instance_uid = found.sop_instance_uid or meta.get(0x00020003, "")
+    sop_instance_uid = found.sop_instance_uid or only_uid(meta.get(0x00020003, ""))
     return replace(found, sop_instance_uid=sop_instance_uid)
 
 

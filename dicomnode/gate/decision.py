@@ -46,20 +46,28 @@ def decide(
 
 def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> str:
     """Why this series holds its study; empty where it doesn't."""
-    why = (
-        _unexamined(finding)
-        or _outdated(finding, examiner_digest)
-        or _not_passing(finding, settings)
-    )
+    why = _not_whole(finding)
+    if not why and not finding.is_own_segmentation:
+        why = (
+            _unexamined(finding)
+            or _outdated(finding, examiner_digest)
+            or _not_passing(finding, settings)
+        )
     return f"{_name(finding)}: {why}" if why else ""
 
 
-def _unexamined(finding: SeriesFinding) -> str:
-    if finding.conflicts:
+def _not_whole(finding: SeriesFinding) -> str:
+    if finding.quarantined:
         return (
-            f"{finding.conflicts} other objects came under UIDs of its instances "
-            "and are in quarantine: which ones are true is for a person to say"
+            f"{finding.quarantined} objects that belong to it or took UIDs of its instances "
+            "are in quarantine: which ones are true is for a person to say"
         )
+    if finding.is_being_sent:
+        return "instances may still be on their way into the index"
+    return ""
+
+
+def _unexamined(finding: SeriesFinding) -> str:
     if finding.has_newer_instances and finding.examination_id is not None:
         return "instances arrived after its examination"
     if finding.state is SeriesState.FAILED:
@@ -86,6 +94,8 @@ def _not_passing(finding: SeriesFinding, settings: GateSettings) -> str:
 
 
 def _passes(finding: SeriesFinding) -> str:
+    if finding.is_own_segmentation:
+        return f"{_name(finding)}: our own SEG"
     if finding.verdict is None:
         return f"{_name(finding)}: refused, and gate.pass_refusals lets it pass"
     return f"{_name(finding)}: {finding.verdict.kind}: {finding.verdict.reasons[0]}"

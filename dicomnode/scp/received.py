@@ -13,8 +13,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from dicomnode.dicom.file_format import encode_file_meta
+from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.scp.admission import AssociationRequest
-from dicomnode.scp.uids import only_uid
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """What happens on the events of an association; the only place that answers a C-STORE.
 
 Nothing is decoded here: a walk over the encoded data set finds the UIDs and whether it is whole.
-Success is answered after the bytes are durable, and only then.
+Success is answered after the bytes are durable and the gate knows that something came for their
+series (`Arrivals`), and only then.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydicom.dataset import Dataset
@@ -16,9 +18,10 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 
 from dicomnode.config import SCPSettings
-from dicomnode.dicom.encoded import Peek, peek
+from dicomnode.dicom.encoded import Peek, claimed_header, peek
+from dicomnode.dicom.uid_syntax import has_leading_zero, is_uid, only_uid
 from dicomnode.domain import StoredInstance
-from dicomnode.errors import OutOfSpaceError, SpoolError, UnreadableObjectError
+from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError, UnreadableObjectError
 from dicomnode.scp.admission import decide
 from dicomnode.scp.guard import Limits, guard
 from dicomnode.scp.received import (
@@ -30,7 +33,7 @@ from dicomnode.scp.received import (
     status_response,
 )
 from dicomnode.scp.refusals import REFUSALS, Reason, RefusedObjectError, require_consistent
-from dicomnode.scp.uids import has_leading_zero, only_uid
+from dicomnode.tracking.arrivals import Arrivals
 from dicomnode.tracking.associations import ClosedAssociation, OpenedAssociation
 from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.indexer import Indexer
@@ -46,10 +49,16 @@ class Receiver:
     """The handlers of one receiving process; called from the threads of its associations."""
 
     def __init__(
-        self, settings: SCPSettings, spool: Spool, indexer: Indexer, receiver_id: str
+        self,
+        settings: SCPSettings,
+        spool: Spool,
+        arrivals: Arrivals,
+        indexer: Indexer,
+        receiver_id: str,
     ) -> None:
         self._settings = settings
         self._spool = spool
+        self._arrivals = arrivals
         self._indexer = indexer
         self._receiver_id = receiver_id
         self._limits = Limits(settings.network_timeout_seconds, settings.maximum_object_bytes)
@@ -102,16 +111,16 @@ class Receiver:
         peer = peer_of(association_request(event.assoc), association_id=uuid.uuid4().hex)
         with self._lock:
             self._peers[event.assoc] = peer
-        self._indexer.put(
-            OpenedAssociation(
-                id=peer.association_id,
-                receiver_id=self._receiver_id,
-                calling_ae_title=peer.calling_ae_title,
-                called_ae_title=peer.called_ae_title,
-                peer_address=peer.address,
-                at=datetime.now(UTC),
-            )
+        opened = OpenedAssociation(
+            id=peer.association_id,
+            receiver_id=self._receiver_id,
+            calling_ae_title=peer.calling_ae_title,
+            called_ae_title=peer.called_ae_title,
+            peer_address=peer.address,
+            at=datetime.now(UTC),
         )
+        self._arrivals.opened(opened)
+        self._indexer.put(opened)
         LOGGER.info(
             "association accepted",
             extra={
@@ -127,6 +136,7 @@ class Receiver:
             peer = self._peers.pop(association, None)
         if peer is None:
             return
+        self._arrivals.ended(peer.association_id)
         self._indexer.put(ClosedAssociation(peer.association_id, outcome, datetime.now(UTC)))
         LOGGER.info(
             "association closed", extra={"association": peer.association_id, "outcome": outcome}
@@ -149,6 +159,9 @@ class Receiver:
         except OutOfSpaceError as error:
             LOGGER.error("no space for an object", extra={"error": str(error)})
             return status_response(*REFUSALS[Reason.OUT_OF_SPACE])
+        except DatabaseError as error:
+            LOGGER.error("an object could not be recorded", extra={"error": str(error)})
+            return status_response(*REFUSALS[Reason.NOT_RECORDED])
         except SpoolError as error:
             LOGGER.error("an object could not be stored", extra={"error": str(error)})
             return status_response(*REFUSALS[Reason.NOT_STORED])
@@ -167,6 +180,7 @@ class Receiver:
         if result.outcome is StoreOutcome.CONFLICT:
             raise RefusedObjectError(Reason.CONFLICT, header=found.header)
         self._index(received.peer, found, result)
+        self._arrivals.record(received.peer.association_id, found.header)
         return SUCCESS
 
     def _index(self, peer: Peer, found: Peek, result: StoreResult) -> None:
@@ -201,20 +215,8 @@ class Receiver:
             )
         except OutOfSpaceError:
             return status_response(*REFUSALS[Reason.OUT_OF_SPACE])
-        header = refused.header
-        self._indexer.put(
-            QuarantinedObject(
-                at=datetime.now(UTC),
-                name=kept.name,
-                reason=refused.reason.value,
-                sentence=str(refused),
-                size_bytes=kept.size_bytes,
-                sop_instance_uid=only_uid(received.sop_instance_uid),
-                series_instance_uid=only_uid(header.series_instance_uid) if header else "",
-                calling_ae_title=peer.calling_ae_title,
-                peer_address=peer.address,
-            )
-        )
+        self._indexer.put(_quarantined(received, refused, kept))
+        self._record_refused(received, refused)
         self._audit(
             "object refused",
             peer.calling_ae_title,
@@ -230,6 +232,13 @@ class Receiver:
         )
         return status_response(*REFUSALS[refused.reason])
 
+    def _record_refused(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
+        """Its series is held from now on, where it names one; the sender gets a failure anyway."""
+        header = refused.header
+        if is_uid(header.study_instance_uid) and is_uid(header.series_instance_uid):
+            with suppress(DatabaseError):
+                self._arrivals.record(received.peer.association_id, header)
+
     def _peer(self, association: Association) -> Peer:
         with self._lock:
             peer = self._peers.get(association)
@@ -244,4 +253,24 @@ def _read(received: ReceivedObject) -> Peek:
     try:
         return peek(received.data_set, received.transfer_syntax_uid)
     except UnreadableObjectError as error:
-        raise RefusedObjectError(Reason.UNREADABLE, str(error)) from error
+        header = claimed_header(received.data_set, received.transfer_syntax_uid)
+        raise RefusedObjectError(Reason.UNREADABLE, str(error), header=header) from error
+
+
+def _quarantined(
+    received: ReceivedObject, refused: RefusedObjectError, kept: StoreResult
+) -> QuarantinedObject:
+    header = refused.header
+    return QuarantinedObject(
+        at=datetime.now(UTC),
+        name=kept.name,
+        reason=refused.reason.value,
+        sentence=str(refused),
+        size_bytes=kept.size_bytes,
+        sop_instance_uid=only_uid(header.sop_instance_uid) or only_uid(received.sop_instance_uid),
+        series_instance_uid=only_uid(header.series_instance_uid),
+        study_instance_uid=only_uid(header.study_instance_uid),
+        modality=header.modality,
+        calling_ae_title=received.peer.calling_ae_title,
+        peer_address=received.peer.address,
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from dicomnode.dicom.uid_syntax import is_uid
 from dicomnode.domain import InstanceHeader
-from dicomnode.scp.uids import is_uid
 
 
 class Reason(StrEnum):
@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
     OUT_OF_SPACE = "out_of_space"
     NOT_STORED = "not_stored"
+    NOT_RECORDED = "not_recorded"
 
 
 # Status and Error Comment (0000,0902): LO, at most 64 characters.
@@ -28,16 +29,18 @@ REFUSALS: dict[Reason, tuple[int, str]] = {
     Reason.MISMATCH: (0xA900, "The UIDs of data set and command set differ"),
     Reason.WRONG_CONTEXT: (0x0122, "The SOP class is not that of the presentation context"),
     Reason.OUT_OF_SPACE: (0xA700, "No space left, send again later"),
+    Reason.NOT_RECORDED: (0xA700, "The database is away, send again later"),
     Reason.NOT_STORED: (0x0110, "The object could not be written, send again later"),
 }
 
 
 class RefusedObjectError(Exception):
-    """An object that is answered with a failure; its bytes go to the quarantine."""
+    """An object that is answered with a failure; its bytes go to the quarantine.
 
-    def __init__(
-        self, reason: Reason, sentence: str = "", header: InstanceHeader | None = None
-    ) -> None:
+    `header` is what it says of itself, true or not.
+    """
+
+    def __init__(self, reason: Reason, sentence: str = "", *, header: InstanceHeader) -> None:
         super().__init__(sentence or REFUSALS[reason][1])
         self.reason = reason
         self.header = header
@@ -60,8 +63,8 @@ def require_consistent(
         sop_class_uid,
     )
     if not all(is_uid(uid) for uid in uids):
-        raise RefusedObjectError(Reason.BAD_UID)
+        raise RefusedObjectError(Reason.BAD_UID, header=header)
     if (header.sop_instance_uid, header.sop_class_uid) != (sop_instance_uid, sop_class_uid):
-        raise RefusedObjectError(Reason.MISMATCH)
+        raise RefusedObjectError(Reason.MISMATCH, header=header)
     if sop_class_uid != context_sop_class_uid:
-        raise RefusedObjectError(Reason.WRONG_CONTEXT)
+        raise RefusedObjectError(Reason.WRONG_CONTEXT, header=header)

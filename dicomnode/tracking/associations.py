@@ -2,11 +2,17 @@
 
 A receiver writes a heartbeat for its open associations; one that was killed stops doing so, and
 its associations count as closed `HEARTBEAT_STALE_SECONDS` later.
+
+An association is settled once it has ended and every object confirmed to its sender has a row.
+Until then the gate holds each series that it sent to: rows follow the files, and what is on its
+way would be missing from the verdict. One that ends in order is settled by the row of its end,
+which its receiver writes after those of its objects; one whose receiver was killed, or had to drop
+rows, by the next look through the spool (`rebuild.settle`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,18 +60,26 @@ def open_(c: sa.Connection, opened: Sequence[OpenedAssociation]) -> None:
                 "opened_at": association.at,
                 "heartbeat_at": association.at,
                 "outcome": "",
+                "is_settled": False,
             }
             for association in opened
         ],
     )
 
 
-def close(c: sa.Connection, closed: Sequence[ClosedAssociation]) -> None:
+def close(
+    c: sa.Connection, closed: Sequence[ClosedAssociation], incomplete: Container[str] = ()
+) -> None:
+    """Those named `incomplete` may have objects without rows: they stay unsettled."""
     for association in closed:
         c.execute(
             associations.update()
             .where(associations.c.id == association.id, associations.c.closed_at.is_(None))
-            .values(closed_at=association.at, outcome=association.outcome)
+            .values(
+                closed_at=association.at,
+                outcome=association.outcome,
+                is_settled=association.id not in incomplete,
+            )
         )
 
 
@@ -83,11 +97,35 @@ def is_open(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(associations.c.closed_at.is_(None), associations.c.heartbeat_at > alive_since)
 
 
-def close_lost(c: sa.Connection, now: datetime) -> int:
-    """Close those whose receiver was killed, for the record; nothing waits for this."""
+def close_lost(c: sa.Connection, now: datetime, living: Collection[str] = ()) -> int:
+    """Close those of receivers that were killed: no heartbeat, and none of the `living` ones."""
     result = c.execute(
-        associations.update()
-        .where(associations.c.closed_at.is_(None), sa.not_(is_open(now)))
-        .values(closed_at=now, outcome="lost")
+        associations.update().where(_is_lost(now, living)).values(closed_at=now, outcome="lost")
     )
     return result.rowcount
+
+
+def ended_unsettled(c: sa.Connection, now: datetime, living: Collection[str] = ()) -> list[str]:
+    """Ids of the associations that have ended, or whose receiver was killed, and wait."""
+    ended = sa.or_(associations.c.closed_at.is_not(None), _is_lost(now, living))
+    # Written as in the partial index, so that both databases use it.
+    query = sa.select(associations.c.id).where(sa.text("NOT is_settled"), ended)
+    return list(c.scalars(query))
+
+
+def settle(c: sa.Connection, ids: Sequence[str]) -> None:
+    """Every object confirmed to these has its row now."""
+    for association_id in ids:
+        c.execute(
+            associations.update()
+            .where(associations.c.id == association_id, associations.c.closed_at.is_not(None))
+            .values(is_settled=True)
+        )
+
+
+def _is_lost(now: datetime, living: Collection[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        associations.c.closed_at.is_(None),
+        sa.not_(is_open(now)),
+        associations.c.receiver_id.not_in(list(living)),
+    )

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import Evidence, Refusal, Verdict, VerdictKind
+from dicomnode.tracking import holds
 from dicomnode.tracking.examinations import EVIDENCE, REFUSAL
-from dicomnode.tracking.schema import examinations, quarantine, revisions, series, verdicts
+from dicomnode.tracking.schema import examinations, revisions, series, verdicts
 
 
 class SeriesState(StrEnum):
@@ -30,8 +31,10 @@ class SeriesFinding:
     """One series; verdict, evidence and refusal are those of its newest revision, or None.
 
     `has_newer_instances`: instances arrived that no revision holds yet, so whatever was found is
-    not of the whole series. `conflicts` counts other objects that came under the UID of one of
-    its instances and were quarantined.
+    not of the whole series. `is_being_sent`: an association that sent to it has not ended in
+    order, or its rows are not all written, so instances may be missing here. `quarantined` counts
+    refused objects that belong to it and whose good copy did not come. `is_own_segmentation`: all
+    it holds are SEGs that this node made.
     """
 
     study_instance_uid: str
@@ -40,7 +43,9 @@ class SeriesFinding:
     instance_count: int
     state: SeriesState
     has_newer_instances: bool
-    conflicts: int
+    is_being_sent: bool
+    quarantined: int
+    is_own_segmentation: bool
     first_received_at: datetime
     last_received_at: datetime
     revision_id: int | None
@@ -67,15 +72,6 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
 
 
 def _select() -> sa.Select[Any]:
-    conflicts = (
-        sa.select(sa.func.count())
-        .select_from(quarantine)
-        .where(
-            quarantine.c.series_instance_uid == series.c.series_instance_uid,
-            quarantine.c.reason == "conflict",
-        )
-        .scalar_subquery()
-    )
     r, e, v = revisions, examinations, verdicts
     return (
         sa.select(
@@ -96,7 +92,9 @@ def _select() -> sa.Select[Any]:
             v.c.rule_version,
             v.c.reasons,
             v.c.numbers,
-            conflicts.label("conflicts"),
+            holds.is_being_sent().label("is_being_sent"),
+            holds.quarantined().label("quarantined"),
+            holds.is_own_segmentation().label("is_own_segmentation"),
         )
         .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
         .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
@@ -112,7 +110,9 @@ def _finding(row: sa.Row[Any]) -> SeriesFinding:
         instance_count=row.instance_count,
         state=_state(row),
         has_newer_instances=row.instance_count != row.revised_count,
-        conflicts=row.conflicts,
+        is_being_sent=row.is_being_sent,
+        quarantined=row.quarantined,
+        is_own_segmentation=row.is_own_segmentation,
         first_received_at=row.first_received_at,
         last_received_at=row.last_received_at,
         revision_id=row.revision_id,

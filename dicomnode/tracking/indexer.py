@@ -1,8 +1,9 @@
 """The thread that writes rows for what a receiving process stored, many per transaction.
 
 The spool is the truth, the queue only makes its rows quick: whatever is lost here, with the
-process or because the database was away for long, comes back through `reconcile`. Events keep
-their order, so an association is known to be open before its first instance is.
+process or because the database was away for long, comes back through `rebuild.settle`. Events keep
+their order, so the end of an association is written after the rows of its objects; after events
+were lost it is written as unsettled, which brings about the rebuild.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from dicomnode.domain import StoredInstance
 from dicomnode.errors import DatabaseError
@@ -45,13 +44,13 @@ _RETRY_SECONDS = 1.0
 class Indexer:
     """One per receiving process. `put` never blocks and never fails."""
 
-    def __init__(self, database: Database, receiver_id: str, recover: Callable[[], object]) -> None:
-        """`recover` is called, in the thread, after events had to be dropped."""
+    def __init__(self, database: Database, receiver_id: str) -> None:
         self._database = database
         self._receiver_id = receiver_id
-        self._recover = recover
-        self._queue: queue.Queue[Event] = queue.Queue(maxsize=_LONGEST_QUEUE)
+        self._queue: queue.Queue[Event] = queue.Queue()
         self._open: set[str] = set()
+        # Associations that were open when events were lost; their ends settle nothing.
+        self._incomplete: set[str] = set()
         self._stopping = threading.Event()
         self._dropped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
@@ -59,13 +58,18 @@ class Indexer:
     def start(self) -> None:
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def put(self, event: Event) -> None:
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
+        """The opening and the end of an association always find a place."""
+        may_be_lost = not isinstance(event, OpenedAssociation | ClosedAssociation)
+        if may_be_lost and self._queue.qsize() >= _LONGEST_QUEUE:
             if not self._dropped.is_set():
                 LOGGER.error("the index queue is full: rows follow from the spool later")
             self._dropped.set()
+        else:
+            self._queue.put_nowait(event)
 
     def stop(self, timeout_seconds: float = 15.0) -> None:
         """Write what is queued, for as long as the time allows."""
@@ -86,8 +90,8 @@ class Indexer:
             if heartbeat:
                 next_heartbeat = time.monotonic() + associations.HEARTBEAT_SECONDS
             if self._dropped.is_set() and self._queue.empty():
+                self._incomplete |= self._open
                 self._dropped.clear()
-                self._recover()
 
     def _take(self) -> list[Event]:
         """What is waiting now; waits a moment for the first event."""
@@ -110,25 +114,33 @@ class Indexer:
                 LOGGER.error("rows can't be written now", extra={"error": str(error)})
                 if self._stopping.wait(_RETRY_SECONDS):
                     return False
-            except (SQLAlchemyError, ValueError):
-                if len(batch) <= 1:
-                    LOGGER.exception("a row was refused by the database")
-                    return True
-                for event in batch:
-                    self._write_until_done([event])
-                return True
+            except Exception:  # noqa: BLE001 - the edge: the thread outlives any one event
+                return self._write_one_by_one(batch)
+
+    def _write_one_by_one(self, batch: Sequence[Event]) -> bool:
+        if len(batch) <= 1:
+            LOGGER.exception("a row was refused by the database")
+            self._dropped.set()
+            return True
+        return all(self._write_until_done([event]) for event in batch)
 
     def _write(self, batch: Sequence[Event]) -> None:
         def of(kind: type[_E]) -> list[_E]:
             return [event for event in batch if isinstance(event, kind)]
 
+        closed = of(ClosedAssociation)
         with self._database.begin() as connection:
             associations.open_(connection, of(OpenedAssociation))
             instances.add(connection, of(StoredInstance))
             instances.repeat(connection, of(RepeatedInstance))
             quarantine.add(connection, of(QuarantinedObject))
             audit.append_all(connection, of(AuditEvent))
-            associations.close(connection, of(ClosedAssociation))
+            associations.close(connection, closed, self._unsettled(closed))
             associations.heartbeat(connection, self._receiver_id, datetime.now(UTC))
         self._open.update(event.id for event in of(OpenedAssociation))
-        self._open.difference_update(event.id for event in of(ClosedAssociation))
+        self._open.difference_update(event.id for event in closed)
+        self._incomplete.difference_update(event.id for event in closed)
+
+    def _unsettled(self, closed: Sequence[ClosedAssociation]) -> set[str]:
+        ids = {event.id for event in closed}
+        return ids if self._dropped.is_set() else ids & self._incomplete

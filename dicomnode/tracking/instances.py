@@ -45,6 +45,8 @@ def add(c: sa.Connection, stored: Sequence[StoredInstance]) -> int:
         by_series.setdefault(_key(instance.header), []).append(instance)
     for key, members in sorted(by_series.items()):
         _add_to_series(c, key, members)
+    # A rebuild may have been here first; who sent them is still to be noted.
+    repeat(c, [_again(i) for i in stored if i.header.sop_instance_uid in known])
     return len(new)
 
 
@@ -58,6 +60,23 @@ def repeat(c: sa.Connection, repeated: Sequence[RepeatedInstance]) -> None:
         row = c.execute(_select_series(key)).one_or_none()
         if row is not None:
             _touch(c, row.id, {association_id}, at)
+
+
+def expect(
+    c: sa.Connection, header: InstanceHeader, at: datetime, association_id: str = ""
+) -> None:
+    """Note that an instance of this series exists, sent over this association, before its row.
+
+    A series that has no instance yet gets its row too, so its study is held.
+    """
+    insert_missing(
+        c, studies, [{"study_instance_uid": header.study_instance_uid, "first_received_at": at}]
+    )
+    insert_missing(c, series, [_series_row(_key(header), header.modality, at)])
+    if association_id:
+        series_id = c.execute(_select_series(_key(header))).one().id
+        link = {"series_id": series_id, "association_id": association_id}
+        insert_missing(c, association_series, [link])
 
 
 def missing(c: sa.Connection, names: Sequence[str]) -> list[str]:
@@ -95,19 +114,21 @@ def _add_to_series(c: sa.Connection, key: SeriesKey, members: Sequence[StoredIns
 
 def _ensure_series(c: sa.Connection, key: SeriesKey, modality: str, first: datetime) -> int:
     """The series' id; its row is locked until the end of the transaction."""
-    study_uid, series_uid = key
-    insert_missing(c, studies, [{"study_instance_uid": study_uid, "first_received_at": first}])
-    row = {
-        "study_instance_uid": study_uid,
-        "series_instance_uid": series_uid,
+    insert_missing(c, studies, [{"study_instance_uid": key[0], "first_received_at": first}])
+    insert_missing(c, series, [_series_row(key, modality, first)])
+    return int(c.execute(_select_series(key).with_for_update()).one().id)
+
+
+def _series_row(key: SeriesKey, modality: str, at: datetime) -> Mapping[str, Any]:
+    return {
+        "study_instance_uid": key[0],
+        "series_instance_uid": key[1],
         "modality": modality,
-        "first_received_at": first,
-        "last_received_at": first,
+        "first_received_at": at,
+        "last_received_at": at,
         "instance_count": 0,
         "revised_count": 0,
     }
-    insert_missing(c, series, [row])
-    return int(c.execute(_select_series(key).with_for_update()).one().id)
 
 
 def _touch(c: sa.Connection, series_id: int, association_ids: Iterable[str], at: datetime) -> None:
@@ -143,6 +164,10 @@ def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
         "peer_address": instance.peer_address,
         "association_id": instance.association_id,
     }
+
+
+def _again(instance: StoredInstance) -> RepeatedInstance:
+    return RepeatedInstance(instance.header, instance.association_id, instance.received_at)
 
 
 def _key(header: InstanceHeader) -> SeriesKey:

@@ -117,7 +117,15 @@ associations = sa.Table(
     _time("heartbeat_at"),
     _time("closed_at", nullable=True),
     _title("outcome"),
+    # It has ended, and every object that was confirmed to it has its row.
+    sa.Column("is_settled", sa.Boolean, nullable=False),
     sa.Index("ix_associations_open", "closed_at", "heartbeat_at"),
+    sa.Index(
+        "ix_associations_unsettled",
+        "receiver_id",
+        sqlite_where=sa.text("NOT is_settled"),
+        postgresql_where=sa.text("NOT is_settled"),
+    ),
 )
 
 association_series = sa.Table(
@@ -253,7 +261,10 @@ quarantine = sa.Table(
     # Empty where the object names none, or one that is no UID.
     _title("sop_instance_uid"),
     _title("series_instance_uid"),
+    _title("study_instance_uid"),
     _title("calling_ae_title"),
     _title("peer_address"),
+    sa.Index("ix_quarantine_sop_instance_uid", "sop_instance_uid"),
     sa.Index("ix_quarantine_series_instance_uid", "series_instance_uid"),
+    sa.Index("ix_quarantine_study_instance_uid", "study_instance_uid"),
 )

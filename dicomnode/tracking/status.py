@@ -59,7 +59,7 @@ class SeriesStatus:
     refusal_code: str
     refusal: str
     failure: str
-    conflicts: int
+    quarantined: int
     deliveries: tuple[DeliveryStatus, ...]
 
 
@@ -137,7 +137,7 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         refusal_code=refusal.code.value if refusal else "",
         refusal=refusal.sentence if refusal else "",
         failure=finding.failure,
-        conflicts=finding.conflicts,
+        quarantined=finding.quarantined,
         deliveries=sent,
     )
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dicomnode.app.notify import keep_watchdog_fed, notify
+from dicomnode.app.notify import notify
 
 
 @pytest.fixture
@@ -31,16 +30,6 @@ def test_a_missing_service_manager_stops_nothing(
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     notify("READY=1")
-
-
-def test_the_watchdog_is_fed_at_the_interval_systemd_asks_for(
-    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WATCHDOG_USEC", "100000")
-    stop = threading.Event()
-    keep_watchdog_fed(stop)
-    assert [listener.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
-    stop.set()
 
 
 def test_a_service_manager_that_does_not_read_stops_nothing(listener: socket.socket) -> None:

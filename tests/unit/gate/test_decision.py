@@ -31,7 +31,9 @@ DEFACED = SeriesFinding(
     instance_count=10,
     state=SeriesState.EXAMINED,
     has_newer_instances=False,
-    conflicts=0,
+    is_being_sent=False,
+    quarantined=0,
+    is_own_segmentation=False,
     first_received_at=NOW,
     last_received_at=NOW,
     revision_id=1,
@@ -52,6 +54,7 @@ REFUSED = replace(
     verdict=None,
     refusal=Refusal(RefusalCode.LOCALIZER, "a localizer"),
 )
+OWN = replace(REFUSED, modality="SEG", is_own_segmentation=True)
 HOLDING = {
     "a visible face": replace(DEFACED, verdict=verdict(VerdictKind.FACE_VISIBLE)),
     "a doubt": replace(DEFACED, verdict=verdict(VerdictKind.UNDETERMINED)),
@@ -59,7 +62,9 @@ HOLDING = {
     "a refused series": REFUSED,
     "a failed examination": replace(DEFACED, state=SeriesState.FAILED, failure="out of memory"),
     "late instances": replace(DEFACED, has_newer_instances=True, state=SeriesState.RECEIVING),
-    "a conflict": replace(DEFACED, conflicts=1),
+    "an object in quarantine": replace(DEFACED, quarantined=1),
+    "an association that isn't settled": replace(DEFACED, is_being_sent=True),
+    "a SEG of ours with an object in quarantine": replace(OWN, quarantined=1),
     "a series that waits": replace(DEFACED, state=SeriesState.WAITING, verdict=None),
     "a series being examined": replace(DEFACED, state=SeriesState.EXAMINING, verdict=None),
     "another examiner": replace(DEFACED, examiner_digest="of last year"),

@@ -15,7 +15,7 @@ from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.scp.admission import AssociationRequest, decide
 from dicomnode.scp.listener import listen
 from dicomnode.scp.refusals import REFUSALS, Reason
-from dicomnode.scp.uids import has_leading_zero, is_uid, only_uid
+from dicomnode.dicom.uid_syntax import has_leading_zero, is_uid, only_uid
 
 REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
 

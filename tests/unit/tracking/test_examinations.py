@@ -9,14 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from dicomnode.domain import DeliveryState, Revision, VerdictKind
-from dicomnode.tracking import deliveries, examinations, findings, instances, quarantine, series
+from dicomnode.tracking import deliveries, examinations, findings, instances, series
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.schema import verdicts
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
     EVIDENCE,
-    SERIES,
     STUDY,
     at,
     examined,
@@ -141,18 +139,6 @@ def test_a_failure_takes_the_verdict_away(database: Database, spool: Spool) -> N
         examinations.record(connection, revision.id, examined(revision))
         examinations.record_failure(connection, revision.id, "the model is gone")
     assert finding(database).verdict is None
-
-
-def test_objects_that_conflict_are_counted_for_their_series(
-    database: Database, spool: Spool
-) -> None:
-    revision_of(database, spool)
-    with database.begin() as connection:
-        conflict = QuarantinedObject(
-            at(1), "conflict/a.dcm", "conflict", "another object", 1, f"{SERIES}.1", SERIES
-        )
-        quarantine.add(connection, [conflict, conflict])
-    assert finding(database).conflicts == 1
 
 
 def test_the_segmentation_of_an_examination_comes_back(database: Database, spool: Spool) -> None:

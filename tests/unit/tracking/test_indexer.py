@@ -21,10 +21,14 @@ from tests.unit.tracking.rows import association, at, instance
 
 @pytest.fixture
 def running(database: Database) -> Iterator[Indexer]:
-    made = Indexer(database, "r1", lambda: None)
+    made = Indexer(database, "r1")
     made.start()
     yield made
     made.stop()
+
+
+def ended(name: str) -> ClosedAssociation:
+    return ClosedAssociation(name, "released", at(9))
 
 
 def count(database: Database) -> int:
@@ -40,7 +44,7 @@ def wait_until(done: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def test_everything_put_before_the_stop_is_written(database: Database) -> None:
-    written = Indexer(database, "r1", lambda: None)
+    written = Indexer(database, "r1")
     written.put(association("a"))
     for number in range(1200):
         written.put(instance(number, association="a"))
@@ -81,25 +85,65 @@ def test_a_database_that_is_away_is_waited_for(
     assert len(calls) >= 4
 
 
-def test_a_full_queue_drops_and_recovers_from_the_spool(
+def settled(database: Database) -> dict[str, bool]:
+    """Of the associations that have ended."""
+    query = sa.select(associations.c.id, associations.c.is_settled)
+    with database.read() as connection:
+        rows = connection.execute(query.where(associations.c.closed_at.is_not(None))).all()
+    return {row.id: row.is_settled for row in rows}
+
+
+def test_an_association_that_ends_in_order_is_settled(database: Database, running: Indexer) -> None:
+    for event in (association("a"), instance(1, association="a"), ended("a")):
+        running.put(event)
+    wait_until(lambda: settled(database) == {"a": True})
+
+
+def test_after_a_full_queue_no_association_that_was_open_is_settled(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexer, "_LONGEST_QUEUE", 5)
-    recovered: list[int] = []
-    small = Indexer(database, "r1", lambda: recovered.append(1))
+    small = Indexer(database, "r1")
+    for name in ("a", "b"):
+        small.put(association(name))
     for number in range(50):
-        small.put(instance(number))
+        small.put(instance(number, association="a"))
+    small.put(ended("a"))
     small.start()
-    wait_until(lambda: bool(recovered))
+    wait_until(lambda: settled(database) == {"a": False})
+    time.sleep(0.2)
+    for event in (ended("b"), association("c"), ended("c")):
+        small.put(event)
+    wait_until(lambda: settled(database) == {"a": False, "b": False, "c": True})
     small.stop()
-    assert count(database) == 5
+    assert count(database) == 3
+
+
+def test_a_refused_row_leaves_its_association_unsettled(
+    database: Database, running: Indexer
+) -> None:
+    twin = replace(instance(2, association="a"), name=instance(1).name)  # the name is taken
+    for event in (association("a"), instance(1, association="a"), twin):
+        running.put(event)
+    wait_until(lambda: count(database) == 1)
+    time.sleep(0.2)
+    running.put(ended("a"))
+    wait_until(lambda: settled(database) == {"a": False})
+
+
+def test_no_event_ends_the_thread(database: Database, running: Indexer) -> None:
+    running.put(replace(instance(1), received_at="no time"))  # type: ignore[arg-type]
+    running.put(replace(instance(2), header=None))  # type: ignore[arg-type]
+    running.put(instance(3))
+    wait_until(lambda: count(database) == 1)
+    assert running.is_alive()
 
 
 def test_heartbeats_keep_open_associations_alive(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dicomnode.tracking.associations.HEARTBEAT_SECONDS", 0.05)
-    beating = Indexer(database, "r1", lambda: None)
+    beating = Indexer(database, "r1")
     beating.start()
     beating.put(association("a"))
 

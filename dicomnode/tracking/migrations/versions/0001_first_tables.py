@@ -21,10 +21,19 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("outcome", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("is_settled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_associations")),
     )
     op.create_index(
         "ix_associations_open", "associations", ["closed_at", "heartbeat_at"], unique=False
+    )
+    op.create_index(
+        "ix_associations_unsettled",
+        "associations",
+        ["receiver_id"],
+        unique=False,
+        sqlite_where=sa.text("NOT is_settled"),
+        postgresql_where=sa.text("NOT is_settled"),
     )
     op.create_table(
         "audit_events",
@@ -47,6 +56,7 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sop_instance_uid", sa.String(length=64), server_default="", nullable=False),
         sa.Column("series_instance_uid", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), server_default="", nullable=False),
         sa.Column("calling_ae_title", sa.String(length=64), server_default="", nullable=False),
         sa.Column("peer_address", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
@@ -54,6 +64,12 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_quarantine_series_instance_uid", "quarantine", ["series_instance_uid"], unique=False
+    )
+    op.create_index(
+        "ix_quarantine_sop_instance_uid", "quarantine", ["sop_instance_uid"], unique=False
+    )
+    op.create_index(
+        "ix_quarantine_study_instance_uid", "quarantine", ["study_instance_uid"], unique=False
     )
     op.create_table(
         "studies",

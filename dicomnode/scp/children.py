@@ -1,0 +1,159 @@
+"""Several receiving processes that accept from one listening socket.
+
+They share the parent's socket (pre-fork) rather than each binding its own (SO_REUSEPORT): no
+connection is lost in the queue of a process that died, the port stays open while it is replaced,
+and a second node on the port is found out.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from dicomnode.config import Settings
+from dicomnode.errors import DicomnodeError
+from dicomnode.scp.process import new_receiver, receive
+
+LOGGER = logging.getLogger("dicomnode.scp")
+
+_RESTART_SECONDS = 1.0
+_STOP_SECONDS = 30.0
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class _ReceivingProcess:
+    """A child; its end of `report` gets one byte when it accepts associations."""
+
+    receiver_id: str
+    process: BaseProcess
+    report: Connection
+
+
+class Supervisor:
+    """Keeps `scp.processes` receiving children alive; a child that died is replaced."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        prepare_child: Callable[[], None],
+        living: set[str],
+    ) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._prepare_child = prepare_child
+        self._living = living
+        self._context = multiprocessing.get_context("spawn")
+        self._children: list[_ReceivingProcess] = []
+
+    def run(
+        self, ready: Callable[[], None], alive: Callable[[], None], stop: threading.Event
+    ) -> None:
+        try:
+            for _ in range(self._settings.scp.processes):
+                self._start()
+            for child in self._children:
+                _await_ready(child, stop)
+            if not stop.is_set():
+                ready()
+            while not stop.is_set():
+                wait([child.process.sentinel for child in self._children], timeout=0.5)
+                if all(child.process.is_alive() for child in self._children):
+                    alive()
+                else:
+                    self._replace_dead(stop)
+        finally:
+            self._stop()
+
+    def _start(self) -> _ReceivingProcess:
+        ours, theirs = self._context.Pipe(duplex=False)
+        receiver_id = new_receiver(self._living)
+        process = self._context.Process(
+            target=_child,
+            args=(self._settings, self._listener, receiver_id, theirs, self._prepare_child),
+            name="dicomnode-receiver",
+        )
+        process.start()
+        theirs.close()
+        child = _ReceivingProcess(receiver_id, process, ours)
+        self._children.append(child)
+        return child
+
+    def _replace_dead(self, stop: threading.Event) -> None:
+        """One that doesn't start is found dead again; `alive` isn't called until all are back."""
+        for child in [child for child in self._children if not child.process.is_alive()]:
+            LOGGER.error("a receiving process died", extra={"exit_code": child.process.exitcode})
+            self._children.remove(child)
+            self._living.discard(child.receiver_id)
+            child.report.close()
+            if not stop.wait(_RESTART_SECONDS):
+                self._start_again(stop)
+
+    def _start_again(self, stop: threading.Event) -> None:
+        child = self._start()
+        try:
+            _await_ready(child, stop)
+        except DicomnodeError as error:
+            LOGGER.error("a receiving process was not replaced", extra={"error": str(error)})
+            child.process.kill()
+            child.process.join()
+
+    def _stop(self) -> None:
+        processes = [child.process for child in self._children]
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in processes:
+            process.join(max(deadline - time.monotonic(), 0.1))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _await_ready(child: _ReceivingProcess, stop: threading.Event) -> None:
+    """Raises `DicomnodeError` where the child died, or isn't ready in time."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not stop.is_set() and not child.report.poll(0.2):
+        if time.monotonic() > deadline:
+            raise DicomnodeError("a receiving process did not start in time; see its log")
+    try:
+        if not stop.is_set():
+            child.report.recv_bytes()
+    except EOFError:
+        raise DicomnodeError("a receiving process did not start; see its log") from None
+
+
+def _child(
+    settings: Settings,
+    listener: socket.socket,
+    receiver_id: str,
+    report: Connection,
+    prepare_child: Callable[[], None],
+) -> None:
+    """The main function of a child: stops at SIGTERM, and when its parent is gone."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_child()
+    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+
+    def ready() -> None:
+        report.send_bytes(b"1")
+
+    receive(settings, listener, receiver_id, ready=ready, alive=lambda: None, stop=stop)
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()

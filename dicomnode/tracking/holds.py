@@ -1,0 +1,107 @@
+"""What a series' own rows don't say, as columns of a query over `series`: the gate holds by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.tracking.quarantine import CONFLICT
+from dicomnode.tracking.schema import (
+    association_series,
+    associations,
+    instances,
+    quarantine,
+    segmentations,
+    series,
+)
+
+_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def is_being_sent() -> sa.ColumnElement[bool]:
+    """An association that isn't settled has sent to it: rows may be missing (`associations`)."""
+    return (
+        sa.select(sa.literal(1))
+        .select_from(
+            association_series.join(
+                associations, associations.c.id == association_series.c.association_id
+            )
+        )
+        .where(association_series.c.series_id == series.c.id, ~associations.c.is_settled)
+        .correlate(series)
+        .exists()
+    )
+
+
+def quarantined() -> sa.ColumnElement[int]:
+    """How many objects in quarantine belong to it, by what they say or by whose UID they took.
+
+    Three counts that don't overlap, each by its index: objects that name the series, those that
+    name only its study, and those that took the UID of one of its instances but name another.
+    """
+    q = quarantine.c
+    same_study = q.study_instance_uid.in_([series.c.study_instance_uid, ""])
+    by_series = _count(q.series_instance_uid == series.c.series_instance_uid, same_study, _open())
+    by_study = _count(
+        q.series_instance_uid == "",
+        q.study_instance_uid == series.c.study_instance_uid,
+        _open(),
+    )
+    named = sa.and_(
+        q.series_instance_uid.in_([series.c.series_instance_uid, ""]),
+        q.study_instance_uid.in_([series.c.study_instance_uid, ""]),
+        sa.or_(q.series_instance_uid != "", q.study_instance_uid != ""),
+    )
+    by_instance = _count(
+        q.sop_instance_uid.in_(
+            sa.select(instances.c.sop_instance_uid)
+            .where(instances.c.series_id == series.c.id)
+            .correlate(series)
+        ),
+        q.reason == CONFLICT,
+        ~named,
+    )
+    return by_series + by_study + by_instance
+
+
+def is_own_segmentation() -> sa.ColumnElement[bool]:
+    """It has instances, and each is a SEG under a UID that this node gave."""
+    own = sa.and_(
+        instances.c.sop_class_uid == _SEGMENTATION_STORAGE,
+        instances.c.sop_instance_uid.in_(sa.select(segmentations.c.sop_instance_uid)),
+    )
+    return sa.and_(series.c.instance_count > 0, ~_has_instance(~own))
+
+
+def _has_instance(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    members = sa.select(sa.literal(1)).select_from(instances)
+    return members.where(instances.c.series_id == series.c.id, condition).correlate(series).exists()
+
+
+def _count(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+    count = sa.select(sa.func.count()).select_from(quarantine)
+    return count.where(*conditions).correlate(series).scalar_subquery()
+
+
+def _open() -> sa.ColumnElement[bool]:
+    """A conflict, or an object whose good copy isn't stored where it says that it belongs."""
+    home = series.alias("home")
+    arrived = (
+        sa.select(sa.literal(1))
+        .select_from(instances.join(home, home.c.id == instances.c.series_id))
+        .where(
+            instances.c.sop_instance_uid == quarantine.c.sop_instance_uid,
+            sa.or_(
+                quarantine.c.series_instance_uid == "",
+                quarantine.c.series_instance_uid == home.c.series_instance_uid,
+            ),
+            sa.or_(
+                quarantine.c.study_instance_uid == "",
+                quarantine.c.study_instance_uid == home.c.study_instance_uid,
+            ),
+        )
+        .correlate(quarantine)
+        .exists()
+    )
+    return sa.or_(quarantine.c.reason == CONFLICT, ~arrived)
