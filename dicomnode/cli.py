@@ -12,7 +12,7 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from dicomnode.commands import ask, database, examine, jobs, models, node, train
+from dicomnode.commands import ask, database, examine, jobs, models, node, quarantine, train
 from dicomnode.commands.common import err
 from dicomnode.errors import ConfigurationError, DicomnodeError, ModelError, PortInUseError
 
@@ -36,7 +36,7 @@ for command in (
     train.evaluate,
 ):
     app.command()(command)
-for group in (jobs, models, train, database):
+for group in (jobs, quarantine, models, train, database):
     app.add_typer(group.app, name="db" if group is database else group.__name__.split(".")[-1])
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
 from dicomnode.inference.models import Model
+from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.status import SeriesStatus, StudyStatus
 
 if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
     from dicomnode.app.demo import DemoResult
     from dicomnode.jobs.engine import Job
 
-__all__ = ["demo", "escape", "findings", "gate", "jobs", "models", "places", "status"]
+__all__ = ["demo", "escape", "findings", "gate", "jobs", "models", "places", "quarantine", "status"]
 
 _VERDICT_STYLES = {
     VerdictKind.DEFACED.value: "bold green",
@@ -82,15 +83,49 @@ def gate(decision: GateDecision) -> Group:
     return Group(head, *(Text(f"  {reason}") for reason in decision.reasons))
 
 
-def jobs(found: Iterable[Job]) -> Table:
-    table = Table(expand=True)
-    for heading in ("job", "subject", "state", "attempts", "next attempt", "error"):
-        table.add_column(heading, overflow="fold")
-    for job in found:
-        again = job.next_attempt_at.isoformat(timespec="seconds") if job.next_attempt_at else ""
-        row = (job.id, job.subject, job.state, str(job.attempts), again, job.error)
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+def jobs(found: Sequence[Job]) -> Text:
+    """Each id on a line of its own, whole at any width: it is there to be copied."""
+    blocks = (
+        _block(
+            job.id,
+            f"{job.state}, {job.attempts} attempt{'' if job.attempts == 1 else 's'}",
+            f"next {job.next_attempt_at.isoformat(timespec='seconds')}"
+            if job.next_attempt_at
+            else "",
+            job.subject,
+            job.error,
+        )
+        for job in found
+    )
+    return Text("\n").join(blocks) if found else Text("no job waits, runs or failed")
+
+
+def quarantine(found: Sequence[QuarantinedObject]) -> Text:
+    """One block per object: why it was not accepted, what it is, who sent it and when."""
+    blocks = (
+        _block(
+            item.name,
+            f"{item.reason}: {item.sentence}",
+            f"study {item.study_instance_uid}" if item.study_instance_uid else "",
+            f"series {item.series_instance_uid}" if item.series_instance_uid else "",
+            f"instance {item.sop_instance_uid}" if item.sop_instance_uid else "",
+            f"from {item.calling_ae_title or 'unknown'} at {item.peer_address or 'unknown'}, "
+            f"{item.at.isoformat(timespec='seconds')}, {item.size_bytes} bytes",
+        )
+        for item in found
+    )
+    return Text("\n").join(blocks) if found else Text("nothing is in quarantine")
+
+
+def _block(head: str, *lines: str) -> Text:
+    """What people copy first, bold on a terminal; below it what is known, indented."""
+    known = "".join(f"\n  {_printable(line)}" for line in lines if line)
+    return Text(_printable(head), style="bold").append(known, style="not bold")
+
+
+def _printable(line: str) -> str:
+    """Peers choose AE titles and parts of errors: none of it may steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in line)
 
 
 def models(found: Iterable[Model]) -> Table:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from dicomnode.app import logs
 from dicomnode.config import Settings, load
@@ -62,11 +63,11 @@ def existing_database(settings: Settings) -> Database:
 
 
 def show(table: object, value: object, as_document: bool) -> None:
-    """The table for people, or the value as one JSON document."""
+    """The table for people, or the value as one JSON document; plain text is never folded."""
     if as_document:
         print(json.dumps(as_json(value), indent=2))
     else:
-        out.print(table)
+        out.print(table, soft_wrap=isinstance(table, Text))
 
 
 def say(text: str) -> None:

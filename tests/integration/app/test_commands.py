@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 
 from dicomnode.inference.models import STARTER_FOLDER
+from dicomnode.tracking import quarantine
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.quarantine import QuarantinedObject
 from tests.e2e.site import dicomnode
 from tests.factories import make_series
 
@@ -114,6 +118,19 @@ def test_the_gate_does_not_know_a_study_that_never_came(config: Path) -> None:
     assert done.returncode == 4
     assert json.loads(done.stdout)["outcome"] == "unknown_study"
     assert dicomnode("status", "1.2.3", "--config", str(config)).returncode == 1
+
+
+def test_what_was_not_accepted_can_be_listed(config: Path, tmp_path: Path) -> None:
+    assert dicomnode("db", "migrate", "--config", str(config)).returncode == 0
+    done = dicomnode("quarantine", "list", "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, "nothing is in quarantine\n")
+    found = QuarantinedObject(datetime.now(UTC), "a/b.dcm", "conflict", "a sentence", 7, "1.2.3")
+    with Database(f"sqlite:///{tmp_path}/data/tracking.sqlite").begin() as connection:
+        quarantine.add(connection, [found])
+    done = dicomnode("quarantine", "list", "--json", "--config", str(config))
+    (listed,) = json.loads(done.stdout)
+    assert listed["sentence"] == "a sentence"
+    assert listed["sop_instance_uid"] == "1.2.3"
 
 
 def test_a_question_to_the_wrong_folder_is_no_empty_answer(config: Path) -> None:
