@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,17 +8,31 @@ from pathlib import Path
 
 import pytest
 
-UNITS = sorted((Path(__file__).parents[2] / "systemd").iterdir())
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "systemd").iterdir())
+
+
+def drop_in_of_the_readme() -> str:
+    return re.findall(r"```\n(\[Service\]\n.*?)```", (ROOT / "README.md").read_text(), re.S)[0]
+
+
+def install(folder: Path) -> list[str]:
+    """The units in `folder`, with the program where it is on this machine."""
+    program = str(Path(sys.executable).with_name("dicomnode"))
+    for unit in UNITS:
+        text = unit.read_text().replace("/opt/dicomnode/.venv/bin/dicomnode", program)
+        (folder / unit.name).write_text(text)
+    return [str(folder / unit.name) for unit in UNITS]
 
 
 @pytest.mark.peer
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
-    installed = Path(sys.executable).with_name("dicomnode")
-    for unit in UNITS:
-        text = unit.read_text().replace("/opt/dicomnode/.venv/bin/dicomnode", str(installed))
-        (tmp_path / unit.name).write_text(text)
-    names = [str(tmp_path / unit.name) for unit in UNITS]
+@pytest.mark.parametrize("with_drop_in", [False, True])
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, with_drop_in: bool) -> None:
+    names = install(tmp_path)
+    if with_drop_in:
+        (tmp_path / "dicomnode-scp.service.d").mkdir()
+        (tmp_path / "dicomnode-scp.service.d" / "port.conf").write_text(drop_in_of_the_readme())
     found = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *names],
         capture_output=True,
@@ -26,6 +41,13 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
     assert (found.returncode, found.stderr.strip()) == (0, "")
+
+
+def test_the_drop_in_for_port_104_gives_the_capability_back_in_both_lists() -> None:
+    lists = drop_in_of_the_readme().splitlines()[1:]
+    assert lists == [
+        f"{name}=CAP_NET_BIND_SERVICE" for name in ("CapabilityBoundingSet", "AmbientCapabilities")
+    ]
 
 
 @pytest.mark.parametrize("unit", [u for u in UNITS if u.suffix == ".service"], ids=lambda u: u.name)
