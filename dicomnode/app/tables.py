@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
     from dicomnode.app.demo import DemoResult
     from dicomnode.jobs.engine import Job
 
-__all__ = ["demo", "escape", "findings", "gate", "jobs", "models", "places", "quarantine", "status"]
+__all__ = ["demo", "findings", "gate", "jobs", "models", "places", "quarantine", "status"]
 
 _VERDICT_STYLES = {
     VerdictKind.DEFACED.value: "bold green",

@@ -10,7 +10,6 @@ import math
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +20,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicomnode.domain import HeaderClaims, InstanceHeader
+from dicomnode.domain import HeaderClaims
 from dicomnode.errors import UnreadableObjectError
 
 MAXIMUM_INFLATED_BYTES = 1 << 30
@@ -51,38 +50,6 @@ def is_of_the_machine(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-_INDEX_KEYWORDS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-)
-
-
-@disable_value_validation()
-def read_header(source: Path | bytes) -> InstanceHeader:
-    """The index entry of a Part 10 file, on disk or in memory.
-
-    Raises `UnreadableObjectError` where it is no DICOM file or lacks one of the UIDs.
-    """
-    try:
-        ds = read_data_set(source, _INDEX_KEYWORDS)
-        missing = [keyword for keyword in _INDEX_KEYWORDS[:4] if not text(ds, keyword)]
-    except PARSE_ERRORS as error:
-        raise UnreadableObjectError(f"not a readable DICOM file: {reason(error)}") from error
-    if missing:
-        raise UnreadableObjectError(f"the object has no {', '.join(missing)}")
-    return InstanceHeader(
-        sop_class_uid=text(ds, "SOPClassUID") or "",
-        sop_instance_uid=text(ds, "SOPInstanceUID") or "",
-        study_instance_uid=text(ds, "StudyInstanceUID") or "",
-        series_instance_uid=text(ds, "SeriesInstanceUID") or "",
-        transfer_syntax_uid=str(ds.file_meta.get("TransferSyntaxUID", "")),
-        modality=text(ds, "Modality") or "",
-    )
-
-
 def reason(error: BaseException) -> str:
     """Why parsing failed, without the message of pydicom, which may quote a patient's data."""
     match error:
@@ -97,16 +64,11 @@ def reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def read_data_set(source: Path | bytes, keywords: Sequence[str] | None = None) -> FileDataset:
-    """The data set before the pixel data; only `keywords` where given."""
-    tags: list[Any] | None = None if keywords is None else list(keywords)
-    with open_object(source) as stream:
+def read_data_set(path: Path) -> FileDataset:
+    """The data set before the pixel data; raises one of `PARSE_ERRORS`."""
+    with path.open("rb") as stream:
         guard_deflated(stream)
-        return pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=tags)
-
-
-def open_object(source: Path | bytes) -> BinaryIO:
-    return BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        return pydicom.dcmread(stream, stop_before_pixels=True)
 
 
 def guard_deflated(stream: BinaryIO) -> None:
