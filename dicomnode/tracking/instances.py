@@ -69,12 +69,8 @@ def expect(
 
     A series that has no instance yet gets its row too, so its study is held.
     """
-    insert_missing(
-        c, studies, [{"study_instance_uid": header.study_instance_uid, "first_received_at": at}]
-    )
-    insert_missing(c, series, [_series_row(_key(header), header.modality, at)])
+    series_id = _ensure_series(c, _key(header), header.modality, at)
     if association_id:
-        series_id = c.execute(_select_series(_key(header))).one().id
         link = {"series_id": series_id, "association_id": association_id}
         insert_missing(c, association_series, [link])
 

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from dicomnode.config import Settings
+from dicomnode.tracking import findings
 from dicomnode.tracking.schema import instances
 from tests.factories import make_series
+from tests.hostile.raw_sender import associated, send
 from tests.integration.scp.receiving import (
     Node,
     data_set_bytes,
@@ -50,6 +52,16 @@ def names(node: Node) -> set[str]:
     return rows
 
 
+def is_being_sent(node: Node, path: Path) -> bool:
+    """What the gate holds by, for the series of this object."""
+    study = str(dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+    database = node.database
+    with database.read() as connection:
+        (found,) = findings.verdicts_of_study(connection, study)
+    database.close()
+    return found.is_being_sent
+
+
 @pytest.mark.parametrize("after", [3, 17, 40])
 def test_every_confirmed_instance_is_there_and_gets_its_row(
     make_settings: Callable[..., Settings], tmp_path: Path, after: int
@@ -67,6 +79,7 @@ def test_every_confirmed_instance_is_there_and_gets_its_row(
         wait_until(lambda: len(node.objects()) >= after)
         node.kill()
         output, _ = sender.communicate(timeout=60)
+        assert is_being_sent(node, sent[0])
     told = confirmed(output)
     assert len(told) >= after - 2
     assert len(told) < len(sent), "it was killed too late to show anything"
@@ -103,6 +116,22 @@ def test_a_receiving_process_that_dies_is_replaced(
         children = receivers(node)
         assert node.stop() == 0
     wait_until(lambda: not any(alive(child) for child in children))
+
+
+def test_what_a_killed_process_left_is_indexed_and_settled_while_the_node_runs(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    (image,) = make_series(tmp_path / "made", slices=1)
+    uid = str(dcmread(image, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+    with running(make_settings(scp={"processes": 2}), tmp_path / "node") as node:
+        with associated(node.settings.scp.port) as association:
+            assert send(association, data_set_bytes(image), sop_instance_uid=uid).status == 0
+            wait_until(lambda: len(node.rows()) == 1)
+            assert is_being_sent(node, image)
+            for victim in receivers(node):
+                os.kill(victim, signal.SIGKILL)
+        assert is_being_sent(node, image)
+        wait_until(lambda: not is_being_sent(node, image), 50)
 
 
 def test_children_stop_when_their_parent_is_killed(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, AllStoragePresentationContexts, build_context
@@ -20,7 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicomnode.config import Settings
-from dicomnode.errors import PortInUseError
+from dicomnode.errors import DicomnodeError, PortInUseError
 from dicomnode.scp.server import serve
 from tests.databases import *  # noqa: F403
 from tests.factories import make_series
@@ -126,6 +129,76 @@ def test_the_database_may_be_postgresql(
                 assert send(association, data_set_bytes(path), sop_instance_uid=uid).status == 0
         wait_until(lambda: node.rows() == set(node.objects()))
         assert len(node.objects()) == 6
+
+
+def test_children_that_die_are_no_start(make_settings: Callable[..., Settings]) -> None:
+    ready = threading.Event()
+    with pytest.raises(DicomnodeError, match="did not start"):
+        serve(
+            make_settings(scp={"processes": 2}),
+            ready=ready.set,
+            stop=threading.Event(),
+            prepare_child=partial(os._exit, 7),
+        )
+    assert not ready.is_set()
+
+
+def test_it_says_that_it_is_alive_again_and_again(make_settings: Callable[..., Settings]) -> None:
+    said, stop = [], threading.Event()
+
+    def alive() -> None:
+        said.append(time.monotonic())
+        if len(said) == 3:
+            stop.set()
+
+    serve(make_settings(scp={"processes": 2}), ready=lambda: None, stop=stop, alive=alive)
+    assert len(said) == 3
+
+
+def test_a_receiver_without_its_indexer_ends(make_settings: Callable[..., Settings]) -> None:
+    code = """
+import sys, threading
+from dicomnode.config import Settings
+from dicomnode.scp.server import serve
+from dicomnode.tracking.indexer import Indexer
+Indexer.start = lambda self: None
+settings = Settings.model_validate_json(sys.argv[1])
+serve(settings, ready=lambda: None, stop=threading.Event(), alive=lambda: print("alive"))
+"""
+    command = [sys.executable, "-c", code, make_settings().model_dump_json()]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "a thread of the receiver died" in ended.stderr
+
+
+def test_no_success_before_the_gate_can_know(
+    make_settings: Callable[..., Settings], tmp_path: Path
+) -> None:
+    """The database fails: the sender is told to come again, and then all is well."""
+    first, second = (
+        make_series(tmp_path / name, slices=1, series=name)[0] for name in ("first", "second")
+    )
+
+    def sent(path: Path) -> int | None:
+        uid = str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
+        return send(association, data_set_bytes(path), sop_instance_uid=uid).status
+
+    def rename(old: str, new: str) -> None:
+        database = node.database
+        with database.begin() as connection:
+            connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+        database.close()
+
+    with running(make_settings(), tmp_path / "node") as node:
+        with associated(node.settings.scp.port) as association:
+            assert sent(first) == 0x0000
+            wait_until(lambda: len(node.rows()) == 1)
+            rename("association_series", "away")
+            assert (sent(first), sent(second)) == (0x0000, 0xA700)
+            rename("away", "association_series")
+            assert sent(second) == 0x0000
+        wait_until(lambda: len(node.rows()) == 2)
 
 
 def test_the_receiver_starts_quickly_and_without_torch() -> None:

@@ -91,6 +91,13 @@ def test_every_holding_series_gives_its_reason() -> None:
     assert len(decision.reasons) == len(HOLDING)
 
 
+def test_our_own_seg_does_not_hold_its_study() -> None:
+    decision = decide(STUDY, [DEFACED, OWN, replace(OWN, state=SeriesState.WAITING)], SETTINGS)
+    assert decision.outcome is GateOutcome.RELEASE
+    assert "our own SEG" in decision.reasons[1]
+    assert decide(STUDY, [OWN], SETTINGS).outcome is GateOutcome.HOLD
+
+
 def test_an_unknown_study_is_not_released() -> None:
     assert decide(STUDY, [], SETTINGS).outcome is GateOutcome.UNKNOWN_STUDY
 
