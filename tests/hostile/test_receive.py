@@ -16,6 +16,7 @@ import pytest
 from pydicom import dcmread
 
 from dicomnode.config import Settings
+from dicomnode.tracking import findings
 from tests.factories import make_series
 from tests.hostile.raw_sender import associated, encoded, send
 from tests.integration.scp.receiving import (
@@ -46,7 +47,9 @@ def node(shared_node: Node) -> Node:
 def image(tmp_path: Path) -> Path:
     """An object of its own for each test."""
     change = {"PatientName": "Secret^Patient", "PatientID": "../../../secret"}
-    return make_series(tmp_path / "made", slices=1, change=change, series=tmp_path.name)[0]
+    return make_series(
+        tmp_path / "made", slices=1, change=change, study=tmp_path.name, series=tmp_path.name
+    )[0]
 
 
 def uid_of(path: Path) -> str:
@@ -111,6 +114,24 @@ def test_a_truncated_object_is_refused_and_kept_aside(node: Node, image: Path, k
     assert node.objects() == []
     wait_until(lambda: node.quarantined())
     assert node.quarantined()[0].reason == "unreadable"
+
+
+def test_a_truncated_object_holds_its_series_until_it_comes_whole(node: Node, image: Path) -> None:
+    study = str(dcmread(image, stop_before_pixels=True).StudyInstanceUID)
+
+    def quarantined() -> list[int]:
+        database = node.database
+        with database.read() as connection:
+            found = findings.verdicts_of_study(connection, study)
+        database.close()
+        return [finding.quarantined for finding in found]
+
+    with associated(node.settings.scp.port) as association:
+        whole = data_set_bytes(image)
+        assert send(association, whole[:-100], sop_instance_uid=uid_of(image)).status == 0xC000
+        wait_until(lambda: quarantined() == [1])
+        assert send(association, whole, sop_instance_uid=uid_of(image)).status == 0x0000
+        wait_until(lambda: quarantined() == [0])
 
 
 def test_what_is_no_dicom_is_refused_and_kept_aside(node: Node, image: Path) -> None:
