@@ -6,25 +6,24 @@ DICOM associations on 127.0.0.1, as at a site.
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from dicomnode.app.batch import find, short_name
 from dicomnode.app.drawn_series import STUDIES, write_series
 from dicomnode.app.examiner import installed_examiner
-from dicomnode.config import DestinationSettings, Settings, load
-from dicomnode.delivery.store import echo, send
+from dicomnode.app.loopback import (
+    Process,
+    pacs_and_node,
+    running,
+    send_as_a_pacs_does,
+    wait_for_echo,
+)
 from dicomnode.domain import DeliveryState, GateDecision
-from dicomnode.errors import DeliveryError, DicomnodeError
+from dicomnode.errors import DicomnodeError
 from dicomnode.gate.decision import decide
 from dicomnode.inference.examine import seg_series_uid
 from dicomnode.tracking.database import Database
@@ -33,28 +32,6 @@ from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
 
 LONGEST_WAIT_SECONDS = 1800.0
 MARKER_NAME = ".dicomnode-demo"
-
-_CONFIG = """\
-# Made by `dicomnode demo`.
-[node]
-data_folder = {data}
-[scp]
-ae_title = "{ae}"
-port = {port}
-minimum_free_bytes = 0
-[completeness]
-quiet_seconds = 2.0
-poll_seconds = 0.2
-[jobs]
-poll_seconds = 0.2
-"""
-_DESTINATION = """
-[[destinations]]
-name = "pacs"
-ae_title = "DEMOPACS"
-host = "127.0.0.1"
-port = {port}
-"""
 
 
 @dataclass(frozen=True)
@@ -75,16 +52,6 @@ class DemoResult:
         """Every series has an answer, and every SEG that was made is in the PACS."""
         series = [item for study in self.studies for item in study.series]
         return bool(series) and all(_is_settled(item) for item in series)
-
-
-@dataclass(frozen=True)
-class _Process:
-    """One `dicomnode` process with its configuration, folder and log."""
-
-    settings: Settings
-    config: Path
-    log: Path
-    command: str
 
 
 class Demo:
@@ -111,14 +78,14 @@ class Demo:
         batches = [] if self._send_folder is None else _series_of(self._send_folder)
         self._make_folder()
         batches = batches or self._drawn_series()
-        pacs, node = self._processes()
-        with _running(pacs) as pacs_is_alive, _running(node) as node_is_alive:
+        pacs, node = pacs_and_node(self._folder)
+        with running(pacs) as pacs_is_alive, running(node) as node_is_alive:
             progress("starting the PACS and the node")
-            _wait_for_echo(pacs, "DEMOPACS", pacs_is_alive)
-            _wait_for_echo(node, "DICOMNODE", node_is_alive)
+            wait_for_echo(pacs, pacs_is_alive)
+            wait_for_echo(node, node_is_alive)
             for number, batch in enumerate(batches, start=1):
                 progress(f"the PACS sends series {number} of {len(batches)}")
-                _send_as_a_pacs_does(node, batch)
+                send_as_a_pacs_does(node, batch)
             studies = _wait_for_verdicts(node, len(batches), node_is_alive, progress)
         return self._collect(node, pacs, studies, time.monotonic() - began)
 
@@ -140,27 +107,8 @@ class Demo:
             for series in STUDIES
         ]
 
-    def _processes(self) -> tuple[_Process, _Process]:
-        ports = _free_ports(2)
-        pacs_text = _CONFIG.format(data=self._data("pacs"), ae="DEMOPACS", port=ports[0])
-        node_text = _CONFIG.format(data=self._data("node"), ae="DICOMNODE", port=ports[1])
-        node_text += _DESTINATION.format(port=ports[0])
-        return (
-            self._process("pacs", pacs_text, "scp"),
-            self._process("node", node_text, "serve"),
-        )
-
-    def _data(self, name: str) -> str:
-        """A TOML string: a JSON string is one."""
-        return json.dumps(str(self._folder / name), ensure_ascii=False)
-
-    def _process(self, name: str, text: str, command: str) -> _Process:
-        config = self._folder / f"{name}.toml"
-        config.write_text(text, encoding="utf-8")
-        return _Process(load(config), config, self._folder / f"{name}.log", command)
-
     def _collect(
-        self, node: _Process, pacs: _Process, studies: tuple[StudyStatus, ...], seconds: float
+        self, node: Process, pacs: Process, studies: tuple[StudyStatus, ...], seconds: float
     ) -> DemoResult:
         with Database(node.settings.database_url).read() as connection:
             decisions = tuple(
@@ -205,58 +153,8 @@ def _series_of(folder: Path) -> list[list[Path]]:
     return [list(revision.paths) for revision in found.revisions]
 
 
-@contextmanager
-def _running(process: _Process) -> Iterator[Callable[[], None]]:
-    """Yields a function that raises `DicomnodeError` once the process has ended."""
-    command = [sys.executable, "-m", "dicomnode.cli", process.command]
-    with process.log.open("wb") as log:
-        child = subprocess.Popen(
-            [*command, "--config", str(process.config)], stdout=log, stderr=subprocess.STDOUT
-        )
-
-        def is_alive() -> None:
-            if child.poll() is not None:
-                last = process.log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise DicomnodeError(f"`{process.command}` ended: {' '.join(last)}")
-
-        try:
-            yield is_alive
-        finally:
-            child.send_signal(signal.SIGTERM)
-            try:
-                child.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-
-def _send_as_a_pacs_does(node: _Process, files: Sequence[Path], attempts: int = 5) -> None:
-    """A PACS sends again what was not answered; the node takes the same object twice."""
-    for attempt in range(1, attempts + 1):
-        try:
-            send(_destination(node, "DICOMNODE"), files, "DEMOPACS")
-            return
-        except DeliveryError:
-            if attempt == attempts:
-                raise
-
-
-def _wait_for_echo(
-    process: _Process, ae_title: str, is_alive: Callable[[], None], seconds: float = 60.0
-) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        is_alive()
-        try:
-            return echo(_destination(process, ae_title), "DEMO")
-        except DeliveryError as error:
-            if time.monotonic() > deadline:
-                raise DicomnodeError(f"{ae_title} does not answer; see {process.log}") from error
-            time.sleep(0.2)
-
-
 def _wait_for_verdicts(
-    node: _Process,
+    node: Process,
     expected: int,
     is_alive: Callable[[], None],
     progress: Callable[[str], None],
@@ -284,18 +182,11 @@ def _is_settled(series: SeriesStatus) -> bool:
     return series.state in (SeriesState.REFUSED, SeriesState.FAILED)
 
 
-def _destination(process: _Process, ae_title: str) -> DestinationSettings:
-    port = process.settings.scp.port
-    return DestinationSettings(
-        name="demo", ae_title=ae_title, host="127.0.0.1", port=port, timeout_seconds=10.0
-    )
-
-
 def _descriptions() -> dict[str, str]:
     return {series.series_instance_uid: series.description for series in STUDIES}
 
 
-def _pictures(node: _Process, studies: tuple[StudyStatus, ...]) -> dict[str, Path]:
+def _pictures(node: Process, studies: tuple[StudyStatus, ...]) -> dict[str, Path]:
     results = node.settings.results_folder
     found = {
         item.series_instance_uid: sorted(
@@ -305,11 +196,3 @@ def _pictures(node: _Process, studies: tuple[StudyStatus, ...]) -> dict[str, Pat
         for item in study.series
     }
     return {uid: paths[-1] for uid, paths in found.items() if paths}
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
