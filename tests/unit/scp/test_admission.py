@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomnode.config import SCPSettings
+from dicomnode.dicom.uid_syntax import has_leading_zero, is_uid, only_uid
 from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.scp.admission import AssociationRequest, decide
 from dicomnode.scp.listener import listen
 from dicomnode.scp.refusals import REFUSALS, Reason
-from dicomnode.dicom.uid_syntax import has_leading_zero, is_uid, only_uid
 
 REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
 
