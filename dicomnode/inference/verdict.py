@@ -94,7 +94,8 @@ def no_face_is_cut_off(evidence: Evidence, settings: VerdictSettings) -> Opinion
     """Face tissue without its surface: the field of view cuts it, or it was not removed."""
     found = evidence.volumes_ml.get(SegmentKind.FACE, 0.0)
     removed = evidence.largest_component_ml.get(SegmentKind.ANONYMISED_AREA, 0.0)
-    if found < settings.face_visible_ml or removed >= settings.anonymised_present_ml:
+    is_seen = evidence.exposed_face_ml >= settings.face_visible_ml
+    if is_seen or found < settings.face_visible_ml or removed >= settings.anonymised_present_ml:
         return None
     reason = f"{found:.0f} ml of face tissue, and nothing was removed in front of it"
     return Opinion("no-face-is-cut-off", VerdictKind.UNDETERMINED, reason)
@@ -121,7 +122,8 @@ def a_head_has_a_face(evidence: Evidence, settings: VerdictSettings) -> Opinion 
     part = (evidence.claims.body_part_examined or "").upper()
     removed = evidence.largest_component_ml.get(SegmentKind.ANONYMISED_AREA, 0.0)
     claims_head = any(word in part for word in HEAD_BODY_PARTS)
-    if not claims_head or removed >= settings.anonymised_present_ml:
+    is_seen = evidence.exposed_face_ml >= settings.face_visible_ml
+    if is_seen or not claims_head or removed >= settings.anonymised_present_ml:
         return None
     reason = f"(0018,0015) says {part[:16]}, but neither a face nor an anonymised area is proven"
     return Opinion("a-head-has-a-face", VerdictKind.UNDETERMINED, reason)
