@@ -40,16 +40,22 @@ def status(studies: Sequence[StudyStatus]) -> Group | Text:
 def _study(study: StudyStatus) -> Table:
     table = Table(title=f"study {study.study_instance_uid}", title_justify="left", expand=True)
     for heading in ("series", "state", "verdict and reasons", "ml", "SEG"):
-        table.add_column(heading, overflow="fold")
+        # A number that is cut off would be read as another number.
+        table.add_column(heading, overflow="fold", no_wrap=heading == "ml")
     for item in study.series:
         table.add_row(
-            f"{item.modality} {item.series_instance_uid}\n{item.instance_count} instances",
+            _received(item),
             item.state_sentence,
             _answer(item),
             _volumes(item),
             _deliveries(item),
         )
     return table
+
+
+def _received(item: SeriesStatus) -> str:
+    held = f"\n{item.quarantined} in quarantine" if item.quarantined else ""
+    return f"{item.modality} {item.series_instance_uid}\n{item.instance_count} instances{held}"
 
 
 def _answer(item: SeriesStatus) -> Text:

@@ -11,6 +11,7 @@ from dicomnode.commands.common import show
 from dicomnode.jobs.engine import Job, JobState
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.status import SeriesStatus, StudyStatus
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LONG = "examine:" + "0123456789" * 12
@@ -52,3 +53,35 @@ def test_a_quarantined_object_is_listed_with_reason_and_sender(
         "  instance 1.2.3.4",
         "  from CT [31m at 192.0.2.7, 2026-01-02T03:04:05+00:00, 512 bytes",
     ]
+
+
+def test_no_volume_is_cut_off_where_the_terminal_is_narrow(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    series = SeriesStatus(
+        series_instance_uid="2.25." + "7" * 39,
+        modality="CT",
+        instance_count=128,
+        state="examined",
+        state_sentence="examined",
+        first_received_at="",
+        last_received_at="",
+        revision=1,
+        examined_at="",
+        verdict="DEFACED",
+        rule="rule v1",
+        reasons=("344 ml of anonymised area in one piece",),
+        volumes_ml={"foreground": 3724.4, "anonymised_area": 344.0},
+        models=(),
+        warnings=(),
+        refusal_code="",
+        refusal="",
+        failure="",
+        quarantined=2,
+        deliveries=(),
+    )
+    show(tables.status([StudyStatus("1.2.3", "DEFACED", (series,))]), (), False)
+    shown = capsys.readouterr().out
+    assert "foreground 3724 " in shown
+    assert "anonymised area 344 " in shown
+    assert "2 in quarantine" in " ".join(shown.replace("│", " ").split())
