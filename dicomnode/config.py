@@ -247,6 +247,9 @@ def load(path: Path | None = None) -> Settings:
             values = tomllib.loads(_read_text(path))
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path}: not a TOML file: {error}") from None
+    # Names with an underscore in front would be taken for options of pydantic-settings itself.
+    if hidden := [key for key in values if key.startswith("_")]:
+        raise ConfigurationError(f"{path}: {', '.join(hidden)}: unknown key")
     try:
         settings = Settings(**values)
     except ValidationError as error:

@@ -40,12 +40,8 @@ def resolve(name: str, settings: Settings) -> DestinationSettings:
     )
 
 
-def return_destination(revision: Revision, settings: Settings) -> DestinationSettings:
-    """The Application Entity that sent the series: its AE title and address, our return port."""
-    return _sender(f"{_SENDER}{revision.calling_ae_title}@{revision.peer_address}", settings)
-
-
 def _sender(name: str, settings: Settings) -> DestinationSettings:
+    """The Application Entity that sent the series: its AE title and address, our return port."""
     ae_title, _, host = name.removeprefix(_SENDER).rpartition("@")
     # model_construct, because this name is on purpose one that no file can hold.
     return DestinationSettings.model_construct(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -154,9 +154,3 @@ def draw_head(
     labels, face = draw_labels(rng, shape, affine, build, pose)
     array = paint(labels, modality, rng)
     return DrawnHead(array, affine, labels, face, anatomy.foreground(labels), modality)
-
-
-def without_noise(head: DrawnHead) -> DrawnHead:
-    """The same head with each tissue at its mean: for pictures and tests."""
-    means = np.array([INTENSITY[head.modality][t] for t in Tissue], np.float32)
-    return replace(head, array=means[head.labels])

@@ -41,6 +41,7 @@ def test_every_section_is_frozen() -> None:
     [
         ("[scp]\nprot = 104\n", "scp.prot: unknown key"),
         ("[radio]\nport = 1\n", "radio: unknown key"),
+        ('_env_prefix = "OTHER_"\n', "_env_prefix: unknown key"),
         ("[scp]\nport = 70000\n", "scp.port: "),
         ('[scp]\nae_title = "SEVENTEEN LETTERS"\n', "scp.ae_title: "),
         ("[verdict]\nface_absent_ml = 90.0\n", "face_absent_ml must not be larger"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dicomnode.config import Settings
-from dicomnode.delivery.destinations import destination_names, resolve, return_destination
+from dicomnode.delivery.destinations import destination_names, resolve
 from dicomnode.domain import Revision
 from dicomnode.errors import DeliveryRefusedError
 
@@ -32,7 +32,6 @@ def test_the_sender_is_a_destination_where_configured(
     (name,) = destination_names(REVISION, settings)
     sender = resolve(name, settings)
     assert (sender.ae_title, sender.host, sender.port) == ("MR@HOME", "2001:db8::5", 11119)
-    assert return_destination(REVISION, settings) == sender
 
 
 def test_a_series_without_a_known_sender_goes_to_the_fixed_destinations(
