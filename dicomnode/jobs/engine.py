@@ -23,7 +23,7 @@ from dicomnode.jobs.lanes import (
     first_attempt,
 )
 from dicomnode.jobs.set_aside import set_aside_sentence
-from dicomnode.tracking import deliveries, series
+from dicomnode.tracking import deliveries, examinations, series
 from dicomnode.tracking.database import Database
 
 
@@ -106,10 +106,14 @@ def cancel(database: Database, job_id: str) -> None:
         if stage is Stage.DELIVER:
             _cancel_delivery(queue.client, database, int(key))
             return
-        job = _examination(_find(queue.client, job_id))
+        status = _find(queue.client, job_id)
+        job = _examination(status)
         if job.state not in _ACTIVE:
             raise JobError(f"job {job_id} has ended ({job.state}); there is nothing to cancel")
         queue.client.cancel_workflow(job_id)
+    with database.begin() as connection:
+        sentence = f"cancelled by a person; `dicomnode jobs retry {job_id}` takes it up again"
+        examinations.record_failure(connection, _revision_id(status), sentence)
 
 
 @contextmanager

@@ -237,6 +237,8 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
         cancel(node.database, waiting.id)
         until(lambda: node.jobs() == [])
         assert sorted(study.verdict for study in node.status()) == ["", "DEFACED"]
+        failures = [item.failure for study in node.status() for item in study.series]
+        assert any(failure.startswith("cancelled by a person") for failure in failures)
         retry(node.settings, node.database, waiting.id)
         until(lambda: [study.verdict for study in node.status()] == ["DEFACED"] * 2)
 
