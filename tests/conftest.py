@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pynetdicom import _config as pynetdicom_config
 
 from dicomnode.config import Settings
 
@@ -42,6 +43,15 @@ def real_series(
         return unpacked[name]
 
     return unpack
+
+
+@pytest.fixture(autouse=True)
+def _pynetdicom_as_it_was() -> Iterator[None]:
+    """A receiver that runs inside a test sets this for the whole process: later tests must not
+    see it."""
+    before = pynetdicom_config.UNRESTRICTED_STORAGE_SERVICE
+    yield
+    pynetdicom_config.UNRESTRICTED_STORAGE_SERVICE = before
 
 
 @pytest.fixture
