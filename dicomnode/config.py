@@ -92,13 +92,66 @@ class SCPSettings(_Section):
     network_timeout_seconds: PositiveFloat = 60.0
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     maximum_object_bytes: PositiveInt = 2_147_483_648
+    malformed_uids: Literal["accept", "refuse"] = "accept"
+
+
+class WebSettings(_Section):
+    """The HTTP role: STOW-RS in, and metrics."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    token_file: Path | None = None
+    maximum_request_bytes: PositiveInt = 4_294_967_296
+
+
+class SourceSettings(_Section):
+    """A PACS that is asked for studies, and how many instances a series has."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+    retrieve: Literal["move", "get", "wado"] = "move"
+    ae_title: AETitle | None = None
+    host: str = "127.0.0.1"
+    port: Port = 104
+    calling_ae_title: AETitle | None = None
+    url: str = ""
+    token_file: Path | None = None
+    timeout_seconds: PositiveFloat = 30.0
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> SourceSettings:
+        if self.retrieve == "wado" and not self.url.startswith(("http://", "https://")):
+            raise ValueError("url has to be the http(s) address of the DICOMweb service")
+        if self.retrieve != "wado" and self.ae_title is None:
+            raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
+        return self
+
+
+class PullSettings(_Section):
+    """How studies are fetched from a source."""
+
+    studies_per_minute: PositiveFloat = 10.0
+    attempts: PositiveInt = 3
 
 
 class CompletenessSettings(_Section):
     """When a series counts as whole."""
 
     quiet_seconds: PositiveFloat = 30.0
+    shortest_quiet_seconds: PositiveFloat = 5.0
+    longest_quiet_seconds: PositiveFloat = 300.0
+    adaptive: bool = True
+    ask_sender: bool = True
+    wait_for_missing_seconds: PositiveFloat = 600.0
     poll_seconds: PositiveFloat = 1.0
+
+
+class SeriesSettings(_Section):
+    """What becomes of series that hold several volumes, or lack what a volume needs."""
+
+    volumes: Literal["every", "first"] = "every"
+    maximum_volumes: PositiveInt = 64
+    missing_frame_of_reference: Literal["accept", "refuse"] = "accept"
 
 
 class InferenceSettings(_Section):
@@ -186,20 +239,25 @@ class Settings(BaseSettings):
     node: NodeSettings = NodeSettings()
     database: DatabaseSettings = DatabaseSettings()
     scp: SCPSettings = SCPSettings()
+    web: WebSettings = WebSettings()
     completeness: CompletenessSettings = CompletenessSettings()
+    series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()
     verdict: VerdictSettings = VerdictSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     destinations: tuple[DestinationSettings, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
+    pull: PullSettings = PullSettings()
     delivery: DeliverySettings = DeliverySettings()
     jobs: JobSettings = JobSettings()
     gate: GateSettings = GateSettings()
 
     @model_validator(mode="after")
-    def _destination_names_are_unique(self) -> Settings:
-        names = [destination.name for destination in self.destinations]
-        if len(set(names)) != len(names):
-            raise ValueError("two destinations have the same name")
+    def _names_are_unique(self) -> Settings:
+        for what, peers in (("destinations", self.destinations), ("sources", self.sources)):
+            names = [peer.name for peer in peers]
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {what} have the same name")
         return self
 
     @classmethod

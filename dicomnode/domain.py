@@ -28,6 +28,7 @@ class RefusalCode(StrEnum):
 
     NOT_CT_OR_MR = "NOT_CT_OR_MR"
     NOT_VOLUMETRIC = "NOT_VOLUMETRIC"
+    SECONDARY_CAPTURE = "SECONDARY_CAPTURE"
     LOCALIZER = "LOCALIZER"
     MOSAIC = "MOSAIC"
     MULTIFRAME = "MULTIFRAME"
@@ -42,6 +43,7 @@ class RefusalCode(StrEnum):
     NOT_MONOCHROME = "NOT_MONOCHROME"
     UNREADABLE_PIXELS = "UNREADABLE_PIXELS"
     UNREADABLE_OBJECT = "UNREADABLE_OBJECT"
+    NOT_CHOSEN = "NOT_CHOSEN"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,14 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence}"
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Some images of a series of which no volume is made, and why; `images` counts frames."""
+
+    refusal: Refusal
+    images: int
 
 
 @dataclass(frozen=True)
@@ -196,21 +206,38 @@ class SegmentationFile:
 
 
 @dataclass(frozen=True)
+class ExaminedVolume:
+    """One volume of a series: what was found in it, and its SEG where anything was found.
+
+    `label` tells it from the other volumes of its series ("EchoTime 4.92"); empty for an only one.
+    """
+
+    label: str
+    images: int
+    evidence: Evidence
+    verdict: Verdict
+    segmentation: SegmentationFile | None = None
+
+
+@dataclass(frozen=True)
 class Examination:
-    """The result of the main path for one revision: a verdict, or a refusal, never both.
+    """The result of the main path for one revision: volumes with verdicts, and what is none.
 
-    `examiner_digest` names what examined: the networks, the rules and their thresholds.
-
-    Where the networks found nothing there is no SEG.
+    A series without a volume has at least one entry in `set_aside`. `examiner_digest` names what
+    examined: the networks, the rules and their thresholds.
     """
 
     revision_digest: str
-    evidence: Evidence | None = None
-    verdict: Verdict | None = None
-    refusal: Refusal | None = None
-    segmentation: SegmentationFile | None = None
+    volumes: tuple[ExaminedVolume, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
     software_version: str = ""
     examiner_digest: str = ""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of the volumes' verdicts; None where there is no volume."""
+        verdicts = [volume.verdict for volume in self.volumes]
+        return max(verdicts, key=lambda verdict: verdict.kind.severity, default=None)
 
 
 class DeliveryState(StrEnum):
