@@ -72,6 +72,14 @@ class DeliveryRefusedError(DeliveryError):
     """A destination refused an object for good: a person has to look at it."""
 
 
+class RetrievalError(DicomnodeError):
+    """A source did not give what it was asked for: the study stays on the list of pulls."""
+
+
+class SourceUnavailableError(RetrievalError):
+    """A source, or our own receiver, does not work for any study: a backfill stops here."""
+
+
 class AssociationRejectedError(DeliveryError):
     """A peer answers, but not to this AE title or address: its configuration has to be changed.
 

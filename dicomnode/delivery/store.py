@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import logging
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from dicomnode.config import DestinationSettings
-from dicomnode.errors import AssociationRejectedError, DeliveryError, DeliveryRefusedError
+from dicomnode.delivery.association import RemoteEntity, associated
+from dicomnode.errors import DeliveryError, DeliveryRefusedError
 
 log = logging.getLogger("dicomnode.delivery")
 
 VERIFICATION_SOP_CLASS = "1.2.840.10008.1.1"
-MAXIMUM_PDU_BYTES = 131_072
 
 # C-STORE statuses that are neither success nor warning (PS3.4 Table B.2-1, PS3.7 Annex C):
 # what a sentence says of them, and whether the same object may be tried again. What is not in
@@ -51,7 +47,7 @@ def send(
     """
     data_sets = [_read(path) for path in files]
     contexts = _contexts(data_sets)
-    with _association(destination, contexts, calling_ae_title) as association:
+    with associated(_remote(destination, calling_ae_title), contexts) as association:
         warnings = [_store(association, destination, data_set) for data_set in data_sets]
     return tuple(warning for warning in warnings if warning)
 
@@ -59,7 +55,7 @@ def send(
 def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") -> None:
     """C-ECHO; raises `DeliveryError`, `AssociationRejectedError` too, with what is wrong."""
     contexts = [build_context(VERIFICATION_SOP_CLASS)]
-    with _association(destination, contexts, calling_ae_title) as association:
+    with associated(_remote(destination, calling_ae_title), contexts) as association:
         status = association.send_c_echo()
         if "Status" not in status:
             raise DeliveryError(f"{_who(destination)} did not answer a C-ECHO in time")
@@ -67,11 +63,19 @@ def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") 
             raise DeliveryError(f"{_who(destination)} answered a C-ECHO with 0x{status.Status:04X}")
 
 
-def _who(destination: DestinationSettings) -> str:
-    return (
-        f"destination {destination.name} "
-        f"({destination.ae_title} at {destination.host}:{destination.port})"
+def _remote(destination: DestinationSettings, calling_ae_title: str = "") -> RemoteEntity:
+    return RemoteEntity(
+        f"destination {destination.name}",
+        destination.ae_title,
+        destination.host,
+        destination.port,
+        destination.calling_ae_title or calling_ae_title,
+        destination.timeout_seconds,
     )
+
+
+def _who(destination: DestinationSettings) -> str:
+    return str(_remote(destination))
 
 
 def _read(path: Path) -> Dataset:
@@ -96,93 +100,6 @@ def _contexts(data_sets: Sequence[Dataset]) -> list[PresentationContext]:
         if syntax == ExplicitVRLittleEndian:
             wanted[(data_set.SOPClassUID, ImplicitVRLittleEndian)] = None
     return [build_context(sop_class, syntax) for sop_class, syntax in wanted]
-
-
-@contextmanager
-def _association(
-    destination: DestinationSettings,
-    contexts: list[PresentationContext],
-    calling_ae_title: str,
-) -> Iterator[Association]:
-    """An established association, released at the end or aborted after an error."""
-    entity = AE(ae_title=destination.calling_ae_title or calling_ae_title)
-    entity.connection_timeout = destination.timeout_seconds
-    entity.acse_timeout = destination.timeout_seconds
-    entity.dimse_timeout = destination.timeout_seconds
-    entity.network_timeout = destination.timeout_seconds
-    connected: list[bool] = []
-
-    def on_open(event: evt.Event) -> None:
-        connected.append(True)
-        _send_without_delay(event)
-
-    try:
-        association = entity.associate(
-            destination.host,
-            destination.port,
-            contexts=contexts,
-            ae_title=destination.ae_title,
-            max_pdu=MAXIMUM_PDU_BYTES,
-            evt_handlers=[(evt.EVT_CONN_OPEN, on_open)],
-        )
-    except OSError as error:  # the name of the host can't be resolved
-        raise DeliveryError(f"{_who(destination)} can't be reached: {error}") from None
-    if not association.is_established:
-        raise _why_not(destination, association, bool(connected))
-    _keep_answers_for_the_sender(association)
-    try:
-        yield association
-    except BaseException:
-        association.abort()
-        raise
-    association.release()
-
-
-def _keep_answers_for_the_sender(association: Association) -> None:
-    """Answers go to the thread that waits for them.
-
-    pynetdicom 3.0.4 pauses its reactor thread while a request is out, but sets `_is_paused` before
-    it waits; a reactor that is preempted there takes the answer, and the request times out (seen
-    once in 4,000 objects on an idle machine, once in 200 on a loaded one). The reactor asks
-    without blocking, the sender blocks; a requestor that only stores has no requests to serve.
-    tests/contract/test_pynetdicom_requestor.py checks this.
-    """
-    take = association.dimse.get_msg
-
-    def get_msg(block: bool = False) -> Any:
-        return take(block) if block else (None, None)
-
-    setattr(association.dimse, "get_msg", get_msg)  # noqa: B010
-
-
-def _send_without_delay(event: evt.Event) -> None:
-    """Nagle's algorithm and delayed acknowledgements together cost 48 ms per object."""
-    wrapper = event.assoc.dul.socket
-    if wrapper is not None and wrapper.socket is not None:
-        wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _why_not(
-    destination: DestinationSettings, association: Association, connected: bool
-) -> DeliveryError:
-    who = _who(destination)
-    if not connected:
-        return DeliveryError(f"{who} does not accept connections; is it running and reachable?")
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        return AssociationRejectedError(
-            f"{who} rejected the association: {answer.reason_str} "
-            f"({answer.result_str}, {answer.source_str})",
-            answer.result_source,
-            answer.diagnostic,
-        )
-    if association.rejected_contexts:
-        offered = {UID(str(item.abstract_syntax)).name for item in association.rejected_contexts}
-        return DeliveryRefusedError(
-            f"{who} accepts no presentation context for {', '.join(sorted(offered))}; "
-            "it has to be configured to store them"
-        )
-    return DeliveryError(f"{who} aborted the association or did not answer it in time")
 
 
 def _store(association: Association, destination: DestinationSettings, data_set: Dataset) -> str:

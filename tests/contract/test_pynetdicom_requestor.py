@@ -1,4 +1,4 @@
-"""What `dicomnode.delivery.store` relies on in pynetdicom, for the version that is installed."""
+"""What `dicomnode.delivery.association` relies on in pynetdicom, as it is installed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_ECHO
 
-from dicomnode.delivery.store import VERIFICATION_SOP_CLASS, _keep_answers_for_the_sender
+from dicomnode.delivery.association import keep_messages_for_the_requestor
+from dicomnode.delivery.store import VERIFICATION_SOP_CLASS
 
 
-def test_the_reactor_thread_leaves_answers_to_the_sender() -> None:
+def test_the_reactor_thread_leaves_answers_to_the_requestor() -> None:
     entity = AE()
     entity.add_supported_context(VERIFICATION_SOP_CLASS)
     entity.add_requested_context(VERIFICATION_SOP_CLASS)
@@ -19,7 +20,7 @@ def test_the_reactor_thread_leaves_answers_to_the_sender() -> None:
     )
     try:
         association = entity.associate(*server.server_address)
-        _keep_answers_for_the_sender(association)
+        keep_messages_for_the_requestor(association)
         answer = C_ECHO()
         association.dimse.msg_queue.put((1, answer))
         time.sleep(0.2)  # the reactor asks every millisecond
