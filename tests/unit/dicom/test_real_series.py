@@ -1,90 +1,220 @@
-"""What real scanners sent, against SimpleITK (GDCM): which outcome, which values, and where."""
+"""What real scanners sent: which volumes, which values, and where they lie in the patient.
+
+Each outcome is written here by hand and checked against SimpleITK (GDCM), file by file, and
+against dcm2niix, volume by volume.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
-from numpy.typing import NDArray
 
-from dicomnode.dicom.resample import CanonicalVolume, to_canonical
-from dicomnode.dicom.series import SourceSeries, read_series
-from dicomnode.dicom.volume import Volume, read_volume
+from dicomnode.dicom.resample import to_canonical
+from dicomnode.dicom.volume import Volume
 from dicomnode.domain import RefusalCode
-from dicomnode.errors import SeriesRefusedError
+from tests.outcomes import outcome_of
+from tests.readers import (
+    ReadVolume,
+    by_dcm2niix,
+    by_simpleitk,
+    difference,
+    slice_affine,
+    slices_of,
+    unmatched,
+    whole,
+)
 
 pytestmark = pytest.mark.real_data
 
 RealSeries = Callable[[str], list[Path]]
 
+SKYRA = "sag_anon_mprage_siemens_skyra_3y"
+UIH = "uih_umr770_t1_subjA_134434"
 DECUBITUS = "decubitus_t1_siemens_prisma_4positions"
+STUDYFORREST = "studyforrest_t1_boxmask_zerofill"
+PHANTOM = "philips_ingenuity_headphantom_tilt_16slices"
+SYNTAXES = "dcm_qa_ts_transfer_syntaxes"
 VENDORS = "dicom2nifti_small_vendor_cases"
 
 
 @dataclass(frozen=True)
 class Expected:
-    """`canonical` is the shape (z, y, x) toward head, posterior, left."""
+    """One series, found by archive and folder, and each of its `volumes` volumes: shape and
+    spacing of (slice, row, column), and toward where each of these grows ("RIP": right,
+    inferior, posterior). `canonical` is the shape of what the networks see."""
 
     archive: str
     folder: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    axes: str
     canonical: tuple[int, int, int]
-    regular: bool = True
+    volumes: int = 1
+    gaps_mm: tuple[float, ...] = ()  # of uneven stacks
+    tilt_degrees: float = 0.0
 
 
 VOLUMES = {
-    "sag_anon": Expected("sag_anon_mprage_siemens_skyra_3y", "", (256, 256, 192)),
-    "uih": Expected("uih_umr770_t1_subjA_134434", "", (512, 460, 160)),
-    "studyforrest": Expected("studyforrest_t1_boxmask_zerofill", "", (384, 384, 274)),
-    "HFS": Expected(DECUBITUS, "/HFS/", (256, 256, 35)),
-    "HFP": Expected(DECUBITUS, "/HFP/", (256, 256, 35)),
-    "HFDL": Expected(DECUBITUS, "/HFDL/", (256, 256, 35)),
-    "HFDR": Expected(DECUBITUS, "/HFDR/", (256, 256, 35)),
-    "CT phantom, tilted": Expected(
-        "philips_ingenuity_headphantom_tilt_16slices", "", (16, 537, 512), regular=False
+    "Siemens Skyra, sagittal oblique": Expected(
+        SKYRA, "", (192, 256, 256), (0.9, 0.859, 0.859), "RIP", (256, 256, 192)
     ),
-    "GE": Expected(VENDORS, "/ge/anatomical/001/", (256, 256, 4)),
-    "GE, second": Expected(VENDORS, "/data/anatomical/001/", (256, 256, 4)),
-    "Siemens": Expected(VENDORS, "/siemens/anatomical/001/", (256, 256, 4)),
-    "Philips, coronal": Expected(VENDORS, "/philips/anatomical/001/", (240, 4, 240)),
-    "Hitachi": Expected(VENDORS, "/hitachi/anatomical/001/", (64, 64, 4)),
-    "Hitachi, implicit": Expected(VENDORS, "/hitachi/anatomical/001_implicit/", (64, 64, 4)),
-    "generic": Expected(VENDORS, "/generic/anatomical/001/", (256, 256, 4)),
-    "generic, implicit": Expected(VENDORS, "/generic/anatomical/001_implicit/", (256, 256, 4)),
-    "not isotropic": Expected(VENDORS, "/generic/anatomical/002_non_isotropic/", (4, 28, 64)),
-    "JPEG 2000": Expected(VENDORS, "/generic/compressed/001/", (256, 256, 4)),
-    "JPEG 2000, second": Expected(VENDORS, "/generic/compressed_j2k/001/", (256, 256, 4)),
-    "JPEG lossless": Expected(VENDORS, "/generic/compressed_jpeg/001/", (256, 256, 4)),
-    "JPEG-LS": Expected(VENDORS, "/generic/compressed_jpegls/001/", (256, 256, 4)),
-    "RLE": Expected(VENDORS, "/generic/compressed_rle/001/", (256, 256, 4)),
-    "CT, tilted": Expected(VENDORS, "/failing/gantrytilting/001/", (4, 521, 512), regular=False),
-    "CT, a slice missing": Expected(
-        VENDORS, "/failing/sliceincrement/001/", (5, 512, 512), regular=False
+    "UIH": Expected(UIH, "", (160, 512, 460), (1.0, 0.5, 0.5), "RIP", (512, 460, 160)),
+    "studyforrest, defaced": Expected(
+        STUDYFORREST, "", (384, 384, 274), (0.667, 0.667, 0.7), "SPL", (384, 384, 274)
     ),
-    "CT, tilted and uneven": Expected(
-        VENDORS, "/failing/sliceincrement/002/", (5, 514, 512), regular=False
+    **{
+        f"Siemens Prisma, {position}": Expected(
+            DECUBITUS,
+            f"/{position}/",
+            (35, 256, 256),
+            (4.8, 1.0156, 1.0156),
+            "RIP",
+            (256, 256, 35),
+        )
+        for position in ("HFS", "HFP", "HFDL", "HFDR")
+    },
+    "Philips CT phantom, tilted": Expected(
+        PHANTOM,
+        "",
+        (16, 512, 512),
+        (2.371, 0.482, 0.482),
+        "SPL",
+        (16, 537, 512),
+        tilt_degrees=18.5,
+    ),
+    "GE": Expected(VENDORS, "/ge/anatomical/001/", (4, 256, 256), (1, 1, 1), "RIP", (256, 256, 4)),
+    "GE, second": Expected(
+        VENDORS, "/data/anatomical/001/", (4, 256, 256), (1, 1, 1), "RIP", (256, 256, 4)
+    ),
+    "Siemens": Expected(
+        VENDORS, "/siemens/anatomical/001/", (4, 256, 256), (1, 1, 1), "RIP", (256, 256, 4)
+    ),
+    "Philips, coronal": Expected(
+        VENDORS,
+        "/philips/anatomical/001/",
+        (4, 240, 240),
+        (0.6, 1.042, 1.042),
+        "PIL",
+        (240, 4, 240),
+    ),
+    **{
+        f"Hitachi, {name}": Expected(
+            VENDORS,
+            f"/hitachi/anatomical/{name}/",
+            (4, 64, 64),
+            (4, 2.344, 2.344),
+            "RIP",
+            (64, 64, 4),
+        )
+        for name in ("001", "001_implicit")
+    },
+    "not isotropic, another rescale in each slice": Expected(
+        VENDORS,
+        "/generic/anatomical/002_non_isotropic/",
+        (4, 28, 64),
+        (0.5, 4, 6.4),
+        "SPL",
+        (4, 28, 64),
+    ),
+    **{
+        f"generic, {name}": Expected(
+            VENDORS, f"/generic/{name}/", (4, 256, 256), (1, 1, 1), "RIP", (256, 256, 4)
+        )
+        for name in (
+            "anatomical/001",
+            "anatomical/001_implicit",
+            "compressed/001",  # JPEG 2000
+            "compressed_j2k/001",
+            "compressed_jpeg/001",  # lossless
+            "compressed_jpegls/001",
+            "compressed_rle/001",
+        )
+    },
+    "Siemens CT, tilted": Expected(
+        VENDORS,
+        "/failing/gantrytilting/001/",
+        (4, 512, 512),
+        (4.851, 0.418, 0.418),
+        "SPL",
+        (4, 521, 512),
+        tilt_degrees=14.0,
+    ),
+    "GE CT, a slice missing": Expected(
+        VENDORS,
+        "/failing/sliceincrement/001/",
+        (4, 512, 512),
+        (5.0, 0.43, 0.43),
+        "SPL",
+        (5, 512, 512),
+        gaps_mm=(5.0, 5.0, 10.0),
+    ),
+    "Siemens CT, tilted and a slice missing": Expected(
+        VENDORS,
+        "/failing/sliceincrement/002/",
+        (4, 512, 512),
+        (0.75, 0.512, 0.512),
+        "SPL",
+        (5, 514, 512),
+        gaps_mm=(0.75, 0.75, 1.5),
+        tilt_degrees=15.5,
+    ),
+    "GE diffusion": Expected(
+        VENDORS,
+        "/ge/dti/002/",
+        (4, 64, 64),
+        (3.8, 3.4375, 3.4375),
+        "PIL",
+        (64, 4, 64),
+        volumes=4,
+    ),
+    "GE functional": Expected(
+        VENDORS, "/ge/fmri/001/", (4, 64, 64), (3.6, 3, 3), "SPL", (4, 64, 64), volumes=2
+    ),
+    "Hyperfine enhanced": Expected(
+        VENDORS,
+        "/hyperfine/anatomical/001/",
+        (8, 138, 112),
+        (5.0, 1.61, 1.59),
+        "SPL",
+        (8, 138, 112),
+    ),
+    "Philips enhanced": Expected(
+        VENDORS,
+        "/philips_enhanced/anatomical/001/",
+        (8, 256, 256),
+        (1.2, 1, 1),
+        "RIP",
+        (256, 256, 8),
+    ),
+    "Philips enhanced, implicit": Expected(
+        VENDORS,
+        "/philips_enhanced/anatomical/001_implicit/",
+        (8, 256, 256),
+        (1.0, 0.9375, 0.9375),
+        "RIP",
+        (256, 256, 8),
+    ),
+    "Siemens enhanced, without shared functional groups": Expected(
+        VENDORS,
+        "/siemens_multiframe/anatomical/001/",
+        (8, 256, 256),
+        (0.9, 0.9375, 0.9375),
+        "SPL",
+        (8, 256, 256),
     ),
 }
 
 REFUSALS = {
-    "mosaic": ("dcm_qa_ts_transfer_syntaxes", "/In/", RefusalCode.MOSAIC),
+    "mosaic": (SYNTAXES, "/In/", RefusalCode.MOSAIC),
     "one position": (VENDORS, "/failing/notavolume/001/", RefusalCode.TOO_FEW_SLICES),
     "two slices": (VENDORS, "/failing/slicecount/001/", RefusalCode.TOO_FEW_SLICES),
     "single slice": (VENDORS, "/ge/anatomical/001_single_slice/", RefusalCode.TOO_FEW_SLICES),
-    "orientations": (VENDORS, "/failing/sliceorientation/001/", RefusalCode.MIXED_ORIENTATION),
-    "GE diffusion": (VENDORS, "/ge/dti/002/", RefusalCode.DUPLICATE_POSITION),
-    "GE functional": (VENDORS, "/ge/fmri/001/", RefusalCode.DUPLICATE_POSITION),
-    "Philips diffusion": (VENDORS, "/philips/dti/001/", RefusalCode.DUPLICATE_POSITION),
-    "Philips functional": (VENDORS, "/philips/fmri/001/", RefusalCode.DUPLICATE_POSITION),
-    "Hyperfine enhanced": (VENDORS, "/hyperfine/anatomical/001/", RefusalCode.MULTIFRAME),
-    "Philips enhanced": (VENDORS, "/philips_enhanced/anatomical/001/", RefusalCode.MULTIFRAME),
-    "Philips enhanced, implicit": (
-        VENDORS,
-        "/philips_enhanced/anatomical/001_implicit/",
-        RefusalCode.MULTIFRAME,
-    ),
-    "Siemens enhanced": (VENDORS, "/siemens_multiframe/anatomical/001/", RefusalCode.MULTIFRAME),
+    "two orientations": (VENDORS, "/failing/sliceorientation/001/", RefusalCode.MIXED_ORIENTATION),
+    "Philips diffusion, four of two": (VENDORS, "/philips/dti/001/", RefusalCode.TOO_FEW_SLICES),
+    "Philips functional, four of two": (VENDORS, "/philips/fmri/001/", RefusalCode.TOO_FEW_SLICES),
 }
 
 
@@ -94,68 +224,77 @@ def files_of(real_series: RealSeries, archive: str, folder: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("case", VOLUMES)
-def test_values_and_places_are_those_that_simpleitk_finds(
+def test_each_series_becomes_the_volumes_that_other_readers_find(
     case: str, real_series: RealSeries
 ) -> None:
     expected = VOLUMES[case]
-    source = read_series(files_of(real_series, expected.archive, expected.folder))
-    volume = read_volume(source)
-    assert source.geometry.is_regular == expected.regular
-    for index, path in enumerate(source.paths):
-        _same_slice(sitk.ReadImage(str(path)), volume, index)
-    canonical = to_canonical(volume)
-    assert canonical.array.shape == expected.canonical
-    if expected.regular:
-        found = _by_simpleitk(source, canonical)
-        np.testing.assert_allclose(canonical.array, found, rtol=1e-6)
+    paths = files_of(real_series, expected.archive, expected.folder)
+    outcome = outcome_of(paths)
+    assert outcome.codes == set()
+    assert len(outcome.volumes) == expected.volumes
+    assert len({stack.label for stack in outcome.stacks}) == expected.volumes
+    for volume in outcome.volumes:
+        _looks_as_expected(volume, expected)
+    _agrees_with_simpleitk(outcome.volumes, paths)
+    if not expected.gaps_mm:  # NIfTI can't say where uneven slices lie
+        _agrees_with_dcm2niix(outcome.volumes, paths)
 
 
-def _same_slice(image: sitk.Image, volume: Volume, index: int) -> None:
+def _looks_as_expected(volume: Volume, expected: Expected) -> None:
     geometry = volume.geometry
-    values = sitk.GetArrayFromImage(image)[0].astype(np.float32)
-    if volume.modality == "CT":
-        values = np.maximum(values, -1024)
-    np.testing.assert_allclose(volume.array[index], values, rtol=1e-6)
-    rows, columns = geometry.rows - 1, geometry.columns - 1
-    for row, column in ((0, 0), (rows, 0), (0, columns), (rows, columns)):
-        ours = (
-            geometry.positions_mm[index]
-            + row * geometry.pixel_spacing_mm[0] * geometry.column_cosines
-            + column * geometry.pixel_spacing_mm[1] * geometry.row_cosines
-        )
-        theirs = image.TransformIndexToPhysicalPoint((column, row, 0))
-        np.testing.assert_allclose(ours, theirs, atol=0.01)
+    assert geometry.shape == volume.array.shape == expected.shape
+    assert volume.array.dtype == np.float32
+    spacing = (geometry.slice_spacing_mm, *geometry.pixel_spacing_mm)
+    np.testing.assert_allclose(spacing, expected.spacing_mm, atol=0.001)
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ slice_affine(volume, 0)
+    assert "".join(nib.aff2axcodes(ras)) == expected.axes
+    gaps = expected.gaps_mm or (expected.spacing_mm[0],) * (expected.shape[0] - 1)
+    np.testing.assert_allclose(sorted(geometry.gaps_mm), gaps, atol=0.01)
+    assert geometry.tilt_degrees == pytest.approx(expected.tilt_degrees, abs=0.05)
+    assert to_canonical(volume).array.shape == expected.canonical
 
 
-def _by_simpleitk(source: SourceSeries, canonical: CanonicalVolume) -> NDArray[np.float32]:
-    """SimpleITK's own volume of the series, sampled at the canonical voxels' patient positions."""
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(path) for path in source.paths])
-    image = sitk.Cast(reader.Execute(), sitk.sitkFloat32)
-    affine, spacing = canonical.affine_lps, canonical.spacing_mm
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize([int(size) for size in canonical.array.shape[::-1]])
-    grid.SetOutputSpacing(spacing[::-1])
-    grid.SetOutputOrigin(affine[:3, 3].tolist())
-    grid.SetOutputDirection((affine[:3, 2::-1] / np.array(spacing[::-1])).ravel().tolist())
-    grid.SetInterpolator(sitk.sitkNearestNeighbor)
-    return np.asarray(sitk.GetArrayFromImage(grid.Execute(image)))
+def _lowest(volumes: tuple[Volume, ...]) -> float:
+    """CT values end at -1024 HU here; what lies below is padding, and air."""
+    return -1024.0 if volumes[0].modality == "CT" else -np.inf
+
+
+def _agrees_with_simpleitk(volumes: tuple[Volume, ...], paths: list[Path]) -> None:
+    read = [by_simpleitk(path) for path in paths]
+    if len(read) == 1:
+        assert difference(whole(volumes[0]), read[0]) == ""
+    else:
+        slices = [piece for volume in volumes for piece in slices_of(volume)]
+        assert unmatched(slices, read, _lowest(volumes)) == []
+
+
+def _agrees_with_dcm2niix(volumes: tuple[Volume, ...], paths: list[Path]) -> None:
+    read = by_dcm2niix(paths)
+    assert unmatched([whole(volume) for volume in volumes], read, _lowest(volumes)) == []
+    if all(volume.geometry.is_regular for volume in volumes):
+        canonical = [to_canonical(volume) for volume in volumes]
+        seen = [ReadVolume(each.array, each.affine_lps) for each in canonical]
+        assert unmatched(seen, read, _lowest(volumes)) == []
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_is_no_volume_is_refused(case: str, real_series: RealSeries) -> None:
     archive, folder, code = REFUSALS[case]
-    with pytest.raises(SeriesRefusedError) as refused:
-        read_volume(read_series(files_of(real_series, archive, folder)))
-    assert refused.value.refusal.code == code  # type: ignore[attr-defined]
+    paths = files_of(real_series, archive, folder)
+    outcome = outcome_of(paths)
+    assert outcome.volumes == ()
+    assert outcome.codes == {code}
+    assert outcome.images_aside(code) == len(paths)
 
 
-def test_every_vendor_series_has_its_expected_outcome(real_series: RealSeries) -> None:
-    listed = [expected.folder for expected in VOLUMES.values() if expected.archive == VENDORS]
-    listed += [folder for archive, folder, _ in REFUSALS.values() if archive == VENDORS]
-    unlisted = {
-        path.parent.as_posix()
-        for path in real_series(VENDORS)
-        if path.suffix == ".dcm" and not any(folder in path.as_posix() for folder in listed)
-    }
-    assert unlisted == set()
+def test_every_series_has_its_expected_outcome(real_data: Path, real_series: RealSeries) -> None:
+    listed = [(expected.archive, expected.folder) for expected in VOLUMES.values()]
+    listed += [(archive, folder) for archive, folder, _ in REFUSALS.values()]
+    folders = ("vendor_dicom", "heads_mr", "heads_ct_phantom", "heads_defaced")
+    archives = [path for folder in folders for path in (real_data / folder).glob("*.tar.xz")]
+    names = {path.name.removesuffix(".tar.xz") for path in archives}
+    assert names == {archive for archive, _ in listed}
+    for name in names:
+        mine = [folder for archive, folder in listed if archive == name]
+        for path in files_of(real_series, name, ""):
+            assert sum(folder in path.as_posix() for folder in mine) == 1, path.parent

@@ -1,0 +1,51 @@
+"""What the node makes of some files: volumes, and what is set aside with which code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode.config import SeriesSettings
+from dicomnode.dicom.series import SourceSeries, sort_series
+from dicomnode.dicom.volume import Volume, read_volume
+from dicomnode.domain import Refusal, RefusalCode, SetAside
+from dicomnode.errors import SeriesRefusedError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Volumes with the stacks they were read from, in the node's order."""
+
+    stacks: tuple[SourceSeries, ...]
+    volumes: tuple[Volume, ...]
+    set_aside: tuple[SetAside, ...]
+
+    @property
+    def codes(self) -> set[RefusalCode]:
+        return {item.refusal.code for item in self.set_aside}
+
+    @property
+    def labels(self) -> list[str]:
+        return [stack.label for stack in self.stacks]
+
+    def images_aside(self, code: RefusalCode) -> int:
+        return sum(item.images for item in self.set_aside if item.refusal.code == code)
+
+
+def outcome_of(paths: Sequence[Path], settings: SeriesSettings | None = None) -> Outcome:
+    """A stack that turns out to be unreadable is set aside, as an examination does it."""
+    found = sort_series(paths, settings or SeriesSettings())
+    stacks, volumes, set_aside = [], [], list(found.set_aside)
+    for stack in found.stacks:
+        try:
+            volumes.append(read_volume(stack))
+            stacks.append(stack)
+        except SeriesRefusedError as error:
+            set_aside.append(SetAside(_refusal(error), stack.geometry.shape[0]))
+    return Outcome(tuple(stacks), tuple(volumes), tuple(set_aside))
+
+
+def _refusal(error: SeriesRefusedError) -> Refusal:
+    assert isinstance(error.refusal, Refusal)
+    return error.refusal
