@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,15 @@ _PREFIX = bytes(128) + b"DICM"
 _GROUP_LENGTH_END = len(_PREFIX) + 12
 _ADDRESS_SCHEME = "dicom://"
 _LARGEST_FILE_META_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class FileMeta:
+    """What a file says of its data set outside of it (PS3.10 Table 7.1-1); "" where nothing."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
 
 
 def encode_file_meta(
@@ -91,6 +100,14 @@ def read_claims(path: Path) -> InstanceHeader:
     found = claimed_header(data[offset:], meta.get(0x00020010, ""))
     sop_instance_uid = found.sop_instance_uid or only_uid(meta.get(0x00020003, ""))
     return replace(found, sop_instance_uid=sop_instance_uid)
+
+
+def split_file(data: bytes) -> tuple[FileMeta, bytes]:
+    """File meta and encoded data set; raises `UnreadableObjectError` where there is no meta."""
+    offset = data_set_offset(data)
+    meta = _meta_values(data[len(_PREFIX) : offset])
+    uids = (meta.get(tag, "") for tag in (0x00020002, 0x00020003, 0x00020010))
+    return FileMeta(*uids), data[offset:]
 
 
 def data_set_offset(data: bytes) -> int:

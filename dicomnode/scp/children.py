@@ -20,7 +20,8 @@ from multiprocessing.process import BaseProcess
 
 from dicomnode.config import Settings
 from dicomnode.errors import DicomnodeError
-from dicomnode.scp.process import new_receiver, receive
+from dicomnode.intake.running import new_receiver
+from dicomnode.scp.process import receive
 
 LOGGER = logging.getLogger("dicomnode.scp")
 

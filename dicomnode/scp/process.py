@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable
 
@@ -17,22 +16,14 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from dicomnode.config import Settings
 from dicomnode.dicom.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnode.errors import DicomnodeError
+from dicomnode.intake.intake import Intake
 from dicomnode.scp.listener import ReceivingServer
 from dicomnode.scp.receiver import Receiver
-from dicomnode.tracking.arrivals import Arrivals
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.indexer import Indexer
 from dicomnode.tracking.spool import Spool
 
 LOGGER = logging.getLogger("dicomnode.scp")
 _GRACE_SECONDS = 5.0
-
-
-def new_receiver(living: set[str]) -> str:
-    """The id of a receiving process, noted among those that live."""
-    receiver_id = uuid.uuid4().hex
-    living.add(receiver_id)
-    return receiver_id
 
 
 def receive(
@@ -47,23 +38,23 @@ def receive(
     """One receiving process."""
     database = Database(settings.database_url)
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
-    indexer = Indexer(database, receiver_id)
-    receiver = Receiver(settings.scp, spool, Arrivals(database), indexer, receiver_id)
+    intake = Intake(settings.scp, database, spool, receiver_id)
+    receiver = Receiver(settings.scp, intake)
     server = ReceivingServer(_entity(settings), listener, settings.scp, receiver.handlers())
-    indexer.start()
+    intake.start()
     accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
     accepting.start()
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})
     ready()
     while not stop.wait(0.25):
         receiver.close_ended()
-        if not (indexer.is_alive() and accepting.is_alive()):
+        if not (intake.is_alive() and accepting.is_alive()):
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
     server.shutdown()
     _finish_associations(server)
     receiver.close_ended()
-    indexer.stop()
+    intake.stop()
     database.close()
 
 

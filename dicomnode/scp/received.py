@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom.dataset import Dataset
@@ -12,42 +11,8 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
-from dicomnode.dicom.file_format import encode_file_meta
-from dicomnode.dicom.uid_syntax import only_uid
+from dicomnode.intake.received import Peer, ReceivedObject
 from dicomnode.scp.admission import AssociationRequest
-
-
-@dataclass(frozen=True)
-class Peer:
-    """The other side of one accepted association."""
-
-    association_id: str
-    calling_ae_title: str
-    called_ae_title: str
-    address: str
-
-
-@dataclass(frozen=True)
-class ReceivedObject:
-    """A C-STORE request: what the command set says, and the encoded data set as it came."""
-
-    peer: Peer
-    sop_class_uid: str
-    sop_instance_uid: str
-    context_sop_class_uid: str
-    transfer_syntax_uid: str
-    data_set: bytes
-
-    @property
-    def file_meta(self) -> bytes:
-        return encode_file_meta(
-            sop_class_uid=only_uid(self.sop_class_uid),
-            sop_instance_uid=only_uid(self.sop_instance_uid),
-            transfer_syntax_uid=self.transfer_syntax_uid,
-            calling_ae_title=self.peer.calling_ae_title,
-            called_ae_title=self.peer.called_ae_title,
-            peer_address=self.peer.address,
-        )
 
 
 def received_object(event: evt.Event, peer: Peer) -> ReceivedObject:

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from dicomnode.domain import RefusalCode
+from dicomnode.intake.refusals import REFUSALS
 from dicomnode.scp.receiver import SUCCESS
-from dicomnode.scp.refusals import REFUSALS
 
 ROOT = Path(__file__).parents[2]
 CONFORMANCE = (ROOT / "docs" / "conformance.md").read_text()

@@ -1,4 +1,4 @@
-"""Who may open an association, and which UIDs pass."""
+"""Who may open an association, and what a refused object is answered."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dicomnode.config import SCPSettings
-from dicomnode.dicom.uid_syntax import has_leading_zero, is_uid, only_uid
 from dicomnode.errors import ConfigurationError, PortInUseError
+from dicomnode.intake.refusals import REFUSALS, Reason
 from dicomnode.scp.admission import AssociationRequest, decide
 from dicomnode.scp.listener import listen
-from dicomnode.scp.refusals import REFUSALS, Reason
 
 REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
 
@@ -48,33 +45,6 @@ def test_the_rejection_of_each_rule(
     settings: dict[str, Any], changes: dict[str, Any], expected: tuple[int, int, int] | None
 ) -> None:
     assert rejection(settings, **changes) == expected
-
-
-@given(st.text(max_size=80))
-def test_a_uid_is_digits_and_dots_and_never_a_path(value: str) -> None:
-    if is_uid(value):
-        assert set(value) <= set("0123456789.")
-        assert ".." not in value
-        assert 0 < len(value) <= 64
-    assert only_uid(value) in ("", value)
-
-
-@pytest.mark.parametrize("uid", ["1", "1.2.840.10008.1.2", "2.25." + "1" * 39, "1." + "9" * 62])
-def test_uids_pass(uid: str) -> None:
-    assert is_uid(uid)
-
-
-@pytest.mark.parametrize(
-    "uid", ["", ".", "1.", ".1", "1..2", "1.2\n", " 1.2", "1.a", "1/2", "1." + "9" * 63, "１.２"]
-)
-def test_what_is_no_uid_does_not(uid: str) -> None:
-    assert not is_uid(uid)
-
-
-def test_leading_zeros_are_seen() -> None:
-    assert has_leading_zero("1.02.3")
-    assert has_leading_zero("01.2")
-    assert not has_leading_zero("1.0.20.3")
 
 
 def test_every_refusal_has_a_failure_status_and_a_comment_that_fits() -> None:

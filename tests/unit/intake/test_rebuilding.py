@@ -1,8 +1,7 @@
-"""The thread of the receiver that adds missing rows."""
+"""The thread that adds missing rows."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.dicom.file_format import data_set_offset, read_received
-from dicomnode.scp import server
+from dicomnode.intake import running
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import instances
 from dicomnode.tracking.spool import Spool
@@ -21,22 +20,16 @@ from tests.factories import make_series
 def test_it_goes_on_after_whatever_went_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "_SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(running, "_SETTLE_SECONDS", 0.05)
     database = Database(f"sqlite:///{tmp_path}/tracking.sqlite")
     database.migrate()
     spool = Spool(tmp_path / "spool")  # its folder isn't there: an OSError
-    stop = threading.Event()
-    thread = threading.Thread(target=server._rebuild, args=(database, spool, set(), stop))
-    thread.start()
-    try:
+    with running.keeping_rows(database, spool, set(), from_the_start=True):
         wait_for(lambda: "can't be rebuilt now" in caplog.text)
         uid = filled_spool(tmp_path / "elsewhere", tmp_path / "made")
         (tmp_path / "elsewhere").rename(tmp_path / "spool")
         wait_for(lambda: rows(database) == [uid])
-    finally:
-        stop.set()
-        thread.join(20)
-        database.close()
+    database.close()
 
 
 def filled_spool(folder: Path, made: Path) -> str:
