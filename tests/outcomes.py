@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom.series import SourceSeries, sort_series
 from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
+from tests.readers import ReadVolume
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,29 @@ def outcome_of(paths: Sequence[Path], settings: SeriesSettings | None = None) ->
 def _refusal(error: SeriesRefusedError) -> Refusal:
     assert isinstance(error.refusal, Refusal)
     return error.refusal
+
+
+def slices_of(volume: Volume) -> list[ReadVolume]:
+    """Each slice of a volume of the node, (1, row, column), at its own place."""
+    return [
+        ReadVolume(volume.array[[index]], slice_affine(volume, index))
+        for index in range(volume.geometry.shape[0])
+    ]
+
+
+def slice_affine(volume: Volume, index: int) -> NDArray[np.float64]:
+    geometry = volume.geometry
+    affine = np.eye(4)
+    affine[:3, 0] = np.cross(geometry.row_cosines, geometry.column_cosines)
+    affine[:3, 1] = geometry.column_cosines * geometry.pixel_spacing_mm[0]
+    affine[:3, 2] = geometry.row_cosines * geometry.pixel_spacing_mm[1]
+    affine[:3, 3] = geometry.positions_mm[index]
+    return affine
+
+
+def whole(volume: Volume) -> ReadVolume:
+    """An evenly spaced volume of the node as one; tilt is in the affine."""
+    affine = slice_affine(volume, 0)
+    positions = volume.geometry.positions_mm
+    affine[:3, 0] = (positions[-1] - positions[0]) / (len(positions) - 1)
+    return ReadVolume(volume.array, affine)

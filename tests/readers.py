@@ -20,8 +20,6 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from dicomnode.dicom.volume import Volume
-
 TOLERANCE_MM = 0.01
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Files that dcm2niix makes by interpolation, beside the one with the values of the scanner.
@@ -64,47 +62,26 @@ def by_dcm2niix(paths: Sequence[Path]) -> list[ReadVolume]:
         options = ["-b", "n", "-z", "n", "-p", "n", "-f", "volume", "-o", result]
         subprocess.run([dcm2niix.bin, *options, source], check=True, capture_output=True)
         files = sorted(Path(result).glob("*.nii"))
+        tilted = any("_Tilt" in file.name for file in files)
         kept = [file for file in files if not any(word in file.name for word in _INTERPOLATED)]
-        return [volume for file in kept for volume in _nifti_volumes(file)]
+        return [volume for file in kept for volume in _nifti_volumes(file, tilted)]
 
 
-def _nifti_volumes(path: Path) -> list[ReadVolume]:
+def _nifti_volumes(path: Path, tilted: bool) -> list[ReadVolume]:
     image = nib.load(path)
     values = np.asarray(image.dataobj)
     values = values.reshape(*values.shape[:3], -1)
     affine = _RAS_TO_LPS @ image.affine
+    if tilted:  # the step has the right direction, but the length of the way along the normal
+        normal = np.cross(affine[:3, 0], affine[:3, 1])
+        step = affine[:3, 2]
+        affine[:3, 2] *= np.linalg.norm(step) * np.linalg.norm(normal) / abs(step @ normal)
     return [ReadVolume(values[..., time], affine) for time in range(values.shape[3])]
 
 
 def _link(paths: Iterable[Path], folder: Path) -> None:
     for number, path in enumerate(paths):
         (folder / f"{number:05d}.dcm").symlink_to(path.resolve())
-
-
-def slices_of(volume: Volume) -> list[ReadVolume]:
-    """Each slice of a volume of the node, (1, row, column), at its own place."""
-    return [
-        ReadVolume(volume.array[[index]], slice_affine(volume, index))
-        for index in range(volume.geometry.shape[0])
-    ]
-
-
-def slice_affine(volume: Volume, index: int) -> NDArray[np.float64]:
-    geometry = volume.geometry
-    affine = np.eye(4)
-    affine[:3, 0] = np.cross(geometry.row_cosines, geometry.column_cosines)
-    affine[:3, 1] = geometry.column_cosines * geometry.pixel_spacing_mm[0]
-    affine[:3, 2] = geometry.row_cosines * geometry.pixel_spacing_mm[1]
-    affine[:3, 3] = geometry.positions_mm[index]
-    return affine
-
-
-def whole(volume: Volume) -> ReadVolume:
-    """An evenly spaced volume of the node as one; tilt is in the affine."""
-    affine = slice_affine(volume, 0)
-    positions = volume.geometry.positions_mm
-    affine[:3, 0] = (positions[-1] - positions[0]) / (len(positions) - 1)
-    return ReadVolume(volume.array, affine)
 
 
 def difference(one: ReadVolume, other: ReadVolume, lowest: float = -np.inf) -> str:
