@@ -68,6 +68,20 @@ class SetAside:
 
 
 @dataclass(frozen=True)
+class SizeHints:
+    """What one object says of the size of its series (PS3.3 C.7.6.1, C.7.6.6, C.7.6.16.2.2.4).
+
+    None, or empty, where it says nothing.
+    """
+
+    acquisition_number: int | None = None  # (0020,0012)
+    images_in_acquisition: int | None = None  # (0020,1002)
+    number_of_frames: int | None = None  # (0028,0008)
+    concatenation_uid: str = ""  # (0020,9161)
+    in_concatenation_total: int | None = None  # (0020,9163)
+
+
+@dataclass(frozen=True)
 class InstanceHeader:
     """What the index needs to know of one stored object (PS3.3 C.12.1, C.7.2.1, C.7.3.1)."""
 
@@ -77,6 +91,7 @@ class InstanceHeader:
     series_instance_uid: str
     transfer_syntax_uid: str
     modality: str
+    hints: SizeHints = SizeHints()
 
 
 @dataclass(frozen=True)

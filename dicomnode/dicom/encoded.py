@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dicomnode.dicom.uid_syntax import only_uid
-from dicomnode.domain import InstanceHeader
+from dicomnode.domain import InstanceHeader, SizeHints
 from dicomnode.errors import UnreadableObjectError
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -42,6 +42,13 @@ _TEXT_TAGS = {
     0x0020000D: "Study Instance UID",
     0x0020000E: "Series Instance UID",
 }
+_ACQUISITION_NUMBER, _IMAGES_IN_ACQUISITION = 0x00200012, 0x00201002
+_CONCATENATION_UID, _IN_CONCATENATION_TOTAL = 0x00209161, 0x00209163
+_NUMBER_OF_FRAMES = 0x00280008
+_HINT_TAGS = frozenset(
+    {_ACQUISITION_NUMBER, _IMAGES_IN_ACQUISITION, _CONCATENATION_UID, _NUMBER_OF_FRAMES}
+)
+_LARGEST_INTEGER_STRING = 2**31 - 1  # PS3.5 6.2, VR IS
 
 LARGEST_INFLATED_BYTES = 512 * 1024 * 1024
 MOST_ELEMENTS = 5_000_000
@@ -83,8 +90,10 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
                 f"element {_named(element.tag)} comes after {_named(last)}: out of order or twice"
             )
         last = element.tag
-        if element.tag in _TEXT_TAGS:
+        if element.tag in _TEXT_TAGS or element.tag in _HINT_TAGS:
             values[element.tag] = _text(data, element)
+        elif element.tag == _IN_CONCATENATION_TOTAL:
+            values[element.tag] = _unsigned_short(data, element, transfer_syntax_uid)
         elif element.tag in _PIXEL_DATA:
             value = memoryview(data)[element.start : element.start + element.length]
             pixels = hashlib.sha256(value).hexdigest()
@@ -119,6 +128,13 @@ def _header(values: Mapping[int, str], transfer_syntax_uid: str) -> InstanceHead
         series_instance_uid=values.get(0x0020000E, ""),
         transfer_syntax_uid=transfer_syntax_uid,
         modality=_code_string(values.get(_MODALITY, "")),
+        hints=SizeHints(
+            acquisition_number=_integer(values.get(_ACQUISITION_NUMBER, "")),
+            images_in_acquisition=_integer(values.get(_IMAGES_IN_ACQUISITION, "")),
+            number_of_frames=_integer(values.get(_NUMBER_OF_FRAMES, "")),
+            concatenation_uid=only_uid(values.get(_CONCATENATION_UID, "")),
+            in_concatenation_total=_integer(values.get(_IN_CONCATENATION_TOTAL, "")),
+        ),
     )
 
 
@@ -236,6 +252,22 @@ def _text(data: bytes, element: Element) -> str:
     """A UI or CS value; longer than any of them can be is no value of ours."""
     value = data[element.start : element.start + min(element.length, 256)]
     return value.decode("ascii", "replace").strip(" \0")
+
+
+def _unsigned_short(data: bytes, element: Element, transfer_syntax_uid: str) -> str:
+    """A US value; empty where it has another length."""
+    order = "big" if transfer_syntax_uid in _BIG_ENDIAN else "little"
+    value = data[element.start : element.start + element.length] if element.length == 2 else b""
+    return str(int.from_bytes(value, order)) if value else ""
+
+
+def _integer(value: str) -> int | None:
+    """PS3.5 6.2, VR IS, zero or more; a hint that is none is left out."""
+    text = value.strip().removeprefix("+")
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    number = int(text)
+    return number if number <= _LARGEST_INTEGER_STRING else None
 
 
 def _code_string(value: str) -> str:

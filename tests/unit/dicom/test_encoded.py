@@ -20,6 +20,7 @@ from pydicom.sequence import Sequence
 
 from dicomnode.dicom import encoded
 from dicomnode.dicom.encoded import claimed_header, elements, peek
+from dicomnode.domain import SizeHints
 from dicomnode.errors import UnreadableObjectError
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -76,6 +77,29 @@ def test_the_uids_of_the_data_set_itself_are_found(syntax: str, undefined: bool)
     assert header.series_instance_uid == "1.2.3.9"
     assert header.study_instance_uid == "1.2.3"
     assert (header.modality, header.transfer_syntax_uid) == ("MR", syntax)
+
+
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG, DEFLATED, JPEG_2000])
+def test_what_an_object_says_of_the_size_of_its_series_is_found(syntax: str) -> None:
+    made = data_set()
+    made.AcquisitionNumber, made.ImagesInAcquisition = "3", "176"
+    made.ConcatenationUID, made.InConcatenationTotalNumber = "1.2.3.77", 258
+    made.NumberOfFrames = "40"
+    found = peek(encode(made, syntax), syntax).header.hints
+    assert found == SizeHints(3, 176, 40, "1.2.3.77", 258)
+    assert peek(encode(data_set(), syntax), syntax).header.hints == SizeHints()
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"many", b"-3", b"1\\2", b"99999999999", b"2147483648", b"1.5"]
+)
+def test_a_hint_that_is_no_number_of_images_is_left_out(value: bytes) -> None:
+    hint = short(0x0020, 0x1002, b"IS", value)
+    total = short(0x0020, 0x9163, b"US", b"abcd")
+    made = data_set()
+    del made.Rows, made.Columns, made.BitsAllocated, made[0x7FE00010], made[0xFFFCFFFC]
+    found = peek(encode(made, EXPLICIT) + hint + total, EXPLICIT).header.hints
+    assert found == SizeHints()
 
 
 def test_the_pixel_digest_is_of_the_pixels_alone() -> None:
