@@ -156,6 +156,12 @@ instances = sa.Table(
     # The number of the first revision that holds this instance; empty until there is one.
     # Instances are only ever added, so revision n holds those with a number up to n.
     sa.Column("first_revision", sa.Integer),
+    # What its header says of the size of its series (`SizeHints`).
+    sa.Column("acquisition_number", sa.Integer),
+    sa.Column("images_in_acquisition", sa.Integer),
+    sa.Column("number_of_frames", sa.Integer),
+    _title("concatenation_uid"),
+    sa.Column("in_concatenation_total", sa.Integer),
     sa.Index("ix_instances_series_id_first_revision", "series_id", "first_revision"),
 )
 
@@ -169,9 +175,44 @@ revisions = sa.Table(
     sa.Column("instance_count", sa.Integer, nullable=False),
     _time("created_at"),
     _time("examination_started_at", nullable=True),
+    # The signal that found the series complete, and what it saw: a sentence.
+    _title("completed_by"),
+    _text("completion"),
     _current(),
     sa.UniqueConstraint("series_id", "number"),
     _only_one_current("revisions"),
+)
+
+# How many instances a series has, by what others say: one row for each that says so.
+expected_counts = sa.Table(
+    "expected_counts",
+    METADATA,
+    _uid("study_instance_uid", primary_key=True),
+    _uid("series_instance_uid", primary_key=True),
+    sa.Column("source", sa.String(16), primary_key=True),
+    sa.Column("instance_count", sa.Integer, nullable=False),
+    _time("at"),
+)
+
+# Modality Performed Procedure Steps; their counts are believed when they are COMPLETED.
+procedure_steps = sa.Table(
+    "procedure_steps",
+    METADATA,
+    _uid("sop_instance_uid", primary_key=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("study_instance_uids", sa.JSON, nullable=False),
+    # Series Instance UID -> number of instances.
+    sa.Column("series_counts", sa.JSON, nullable=False),
+    _time("at"),
+)
+
+# How long each sender pauses within a series, learned from what it sent.
+senders = sa.Table(
+    "senders",
+    METADATA,
+    sa.Column("calling_ae_title", sa.String(64), primary_key=True),
+    sa.Column("quiet_seconds", sa.Float, nullable=False),
+    _time("at"),
 )
 
 examinations = sa.Table(
