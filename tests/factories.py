@@ -149,7 +149,7 @@ def make_series(
         _set_pixels(ds, stored, signed, bits_stored, photometric, padding)
         _edit(ds, index, without, change)
         path = folder / f"{index:04d}.dcm"
-        _write(ds, path, UID(transfer_syntax))
+        write(ds, path, UID(transfer_syntax))
         paths.append(path)
     return paths[::-1] if reverse_files else paths
 
@@ -256,7 +256,7 @@ def _edit(
             setattr(ds, keyword, value)
 
 
-def _write(ds: FileDataset, path: Path, transfer_syntax: UID) -> None:
+def write(ds: FileDataset, path: Path, transfer_syntax: UID) -> None:
     if transfer_syntax.is_encapsulated:
         ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         if "PixelData" in ds:
