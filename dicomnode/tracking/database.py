@@ -65,16 +65,22 @@ class Database:
             yield connection
 
     def migrate(self) -> None:
-        """Create the tables, or bring them to the version that this software needs."""
+        """Create the tables, or bring them to the version that this software needs.
+
+        SQLite makes a changed table anew, with foreign keys off so that its rows may go
+        meanwhile; they are checked before the commit.
+        """
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
 
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        with self.begin() as connection:
+        with _plain_errors(self.url), self._migrating_engine().begin() as connection:
             if not self.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             command.upgrade(_alembic_config(connection), "head")
+            if self.is_sqlite:
+                _check_foreign_keys(connection)
 
     def check(self) -> SchemaState:
         """Reach the database and compare schema versions; raises `DatabaseError`."""
@@ -94,6 +100,18 @@ class Database:
     def _sqlite_engine(self) -> sa.Engine:
         engine = sa.create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _migrating_engine(self) -> sa.Engine:
+        """No connection of it is used again: one without foreign keys must not come back."""
+        if not self.is_sqlite:
+            return self.engine
+        engine = sa.create_engine(
+            self.url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, poolclass=sa.NullPool
+        )
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "connect", _foreign_keys_off)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -135,6 +153,17 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _foreign_keys_off(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys=OFF").close()
+
+
+def _check_foreign_keys(connection: sa.Connection) -> None:
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if dangling:
+        tables = ", ".join(sorted({row[0] for row in dangling}))
+        raise DatabaseError(f"the migration is undone: rows of {tables} would refer to nothing")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

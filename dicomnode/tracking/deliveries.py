@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from dicomnode.domain import DeliveryState, SegmentationFile, SegmentKind
 from dicomnode.tracking.database import insert_missing
-from dicomnode.tracking.schema import deliveries, examinations, segmentations, series
+from dicomnode.tracking.schema import deliveries, examinations, segmentations, series, volumes
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,39 @@ def add(
     examination_id: int,
     destination: str,
     now: datetime | None = None,
-) -> int:
-    """Queue the SEG of a recorded examination; adding it again returns the same id."""
+) -> tuple[int, ...]:
+    """Queue every SEG of a recorded examination, in the order of its volumes.
+
+    Adding it again returns the same ids.
+    """
     at = now or datetime.now(UTC)
-    segmentation_id = c.execute(
-        sa.select(segmentations.c.id).where(segmentations.c.examination_id == examination_id)
-    ).scalar_one()
-    row = {
-        "segmentation_id": segmentation_id,
-        "destination": destination,
-        "state": DeliveryState.PENDING.value,
-        "attempts": 0,
-        "last_error": "",
-        "created_at": at,
-        "updated_at": at,
-    }
-    insert_missing(c, deliveries, [row])
-    query = sa.select(deliveries.c.id).where(
-        deliveries.c.segmentation_id == segmentation_id, deliveries.c.destination == destination
+    of_examination = (
+        sa.select(segmentations.c.id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .where(volumes.c.examination_id == examination_id)
+        .order_by(volumes.c.number)
     )
-    return int(c.execute(query).scalar_one())
+    rows = [
+        {
+            "segmentation_id": segmentation_id,
+            "destination": destination,
+            "state": DeliveryState.PENDING.value,
+            "attempts": 0,
+            "last_error": "",
+            "created_at": at,
+            "updated_at": at,
+        }
+        for segmentation_id in c.scalars(of_examination)
+    ]
+    insert_missing(c, deliveries, rows)
+    queued = (
+        sa.select(deliveries.c.id)
+        .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .where(volumes.c.examination_id == examination_id, deliveries.c.destination == destination)
+        .order_by(volumes.c.number)
+    )
+    return tuple(c.scalars(queued))
 
 
 def claim(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> Delivery | None:
@@ -126,7 +139,8 @@ def cancel_of_series(c: sa.Connection, series_id: int, now: datetime) -> None:
     """Cancel what is still waiting of earlier examinations of a series."""
     of_series = (
         sa.select(segmentations.c.id)
-        .join(examinations, examinations.c.id == segmentations.c.examination_id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .join(examinations, examinations.c.id == volumes.c.examination_id)
         .where(examinations.c.series_id == series_id)
     )
     c.execute(
@@ -170,7 +184,7 @@ def of_examinations(c: sa.Connection, examination_ids: Collection[int]) -> list[
     """Oldest first."""
     query = (
         _select()
-        .where(segmentations.c.examination_id.in_(list(examination_ids)))
+        .where(volumes.c.examination_id.in_(list(examination_ids)))
         .order_by(deliveries.c.id)
     )
     return [_delivery(row) for row in c.execute(query)]
@@ -206,7 +220,7 @@ def _select() -> sa.Select[Any]:
     return (
         sa.select(
             deliveries,
-            segmentations.c.examination_id,
+            volumes.c.examination_id,
             segmentations.c.segments,
             segmentations.c.sop_instance_uid,
             segmentations.c.series_instance_uid,
@@ -216,7 +230,8 @@ def _select() -> sa.Select[Any]:
             series.c.series_instance_uid.label("examined_series_instance_uid"),
         )
         .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
-        .join(examinations, examinations.c.id == segmentations.c.examination_id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .join(examinations, examinations.c.id == volumes.c.examination_id)
         .join(series, series.c.id == examinations.c.series_id)
     )
 

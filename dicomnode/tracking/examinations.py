@@ -1,22 +1,38 @@
 """Examinations and verdicts: what was found in a revision, and what counts for a series now.
 
 A series has at most one current examination and one current verdict; the database itself keeps
-that. The result of a revision that is no longer the newest is kept, and never becomes current.
+that. An examination holds every volume of the series, and its verdict is their worst. The result
+of a revision that is no longer the newest is kept, and never becomes current.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from dicomnode.domain import Evidence, Examination, Refusal, SegmentationFile, Verdict
+from dicomnode.domain import (
+    Evidence,
+    Examination,
+    ExaminedVolume,
+    SegmentationFile,
+    SetAside,
+    Verdict,
+)
 from dicomnode.tracking import deliveries
-from dicomnode.tracking.schema import examinations, revisions, segmentations, series, verdicts
+from dicomnode.tracking.schema import (
+    examinations,
+    refusals,
+    revisions,
+    segmentations,
+    series,
+    verdicts,
+    volumes,
+)
 
 EVIDENCE = TypeAdapter(Evidence)
-REFUSAL = TypeAdapter(Refusal)
 
 
 def start(c: sa.Connection, revision_id: int, now: datetime | None = None) -> None:
@@ -35,17 +51,21 @@ def record(
 
     Deliveries of older results that are still waiting are cancelled: a SEG of a superseded
     examination must not reach a PACS after its successor. Raises `LookupError` for an unknown
-    revision and `ValueError` where the examination is of another one.
+    revision and `ValueError` where the examination is of another one, or empty.
     """
     at = now or datetime.now(UTC)
     revision = _revision(c, revision_id)
     if examination.revision_digest != revision.digest:
         raise ValueError(f"the examination is not of revision {revision_id}")
+    if not examination.volumes and not examination.set_aside:
+        raise ValueError("an examination has a volume, or says why there is none")
     examination_id = _insert(c, revision, examination, "", at)
     if examination.verdict is not None:
         _insert_verdict(c, revision, examination_id, examination.verdict, at)
-    if examination.segmentation is not None:
-        _insert_segmentation(c, examination_id, examination.segmentation)
+    for number, volume in enumerate(examination.volumes, start=1):
+        _insert_volume(c, examination_id, number, volume)
+    for set_aside in examination.set_aside:
+        _insert_refusal(c, examination_id, set_aside, at)
     return examination_id
 
 
@@ -82,12 +102,6 @@ def void_outdated(c: sa.Connection, examiner_digest: str, limit: int = 20) -> li
     return [row.revision_id for row in outdated]
 
 
-def load_segmentation(c: sa.Connection, examination_id: int) -> SegmentationFile | None:
-    query = sa.select(segmentations).where(segmentations.c.examination_id == examination_id)
-    row = c.execute(query).one_or_none()
-    return None if row is None else deliveries.segmentation_file(row)
-
-
 def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:
     """The revision's row; its series is locked until the end of the transaction."""
     series_id = c.scalar(sa.select(revisions.c.series_id).where(revisions.c.id == revision_id))
@@ -107,23 +121,18 @@ def _insert(
 ) -> int:
     if revision.is_current:
         _supersede(c, revision.series_id, at)
-    evidence, refusal = examination.evidence, examination.refusal
     inserted = c.execute(
         examinations.insert().values(
             series_id=revision.series_id,
             revision_id=revision.id,
             created_at=at,
-            evidence=None if evidence is None else EVIDENCE.dump_python(evidence, mode="json"),
-            refusal=None if refusal is None else REFUSAL.dump_python(refusal, mode="json"),
             failure=failure,
             software_version=examination.software_version,
             examiner_digest=examination.examiner_digest,
             is_current=revision.is_current,
         )
     )
-    key = inserted.inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    return _key(inserted)
 
 
 def _supersede(c: sa.Connection, series_id: int, at: datetime) -> None:
@@ -147,23 +156,51 @@ def _insert_verdict(
         verdicts.insert().values(
             series_id=revision.series_id,
             examination_id=examination_id,
-            kind=verdict.kind.value,
-            rule_id=verdict.rule_id,
-            rule_version=verdict.rule_version,
-            reasons=list(verdict.reasons),
-            numbers=dict(verdict.numbers),
             created_at=at,
             is_current=revision.is_current,
+            **_judgement(verdict),
         )
     )
 
 
-def _insert_segmentation(
-    c: sa.Connection, examination_id: int, segmentation: SegmentationFile
+def _insert_volume(
+    c: sa.Connection, examination_id: int, number: int, volume: ExaminedVolume
 ) -> None:
+    inserted = c.execute(
+        volumes.insert().values(
+            examination_id=examination_id,
+            number=number,
+            label=volume.label,
+            images=volume.images,
+            evidence=EVIDENCE.dump_python(volume.evidence, mode="json"),
+            **_judgement(volume.verdict),
+        )
+    )
+    if volume.segmentation is not None:
+        _insert_segmentation(c, _key(inserted), volume.segmentation)
+
+
+def _insert_refusal(
+    c: sa.Connection, examination_id: int, set_aside: SetAside, at: datetime
+) -> None:
+    refusal = set_aside.refusal
+    c.execute(
+        refusals.insert().values(
+            examination_id=examination_id,
+            code=refusal.code.value,
+            sentence=refusal.sentence,
+            attribute=refusal.attribute,
+            attribute_values=list(refusal.values),
+            images=set_aside.images,
+            created_at=at,
+        )
+    )
+
+
+def _insert_segmentation(c: sa.Connection, volume_id: int, segmentation: SegmentationFile) -> None:
     c.execute(
         segmentations.insert().values(
-            examination_id=examination_id,
+            volume_id=volume_id,
             segments=[kind.value for kind in segmentation.segments],
             sop_instance_uid=segmentation.sop_instance_uid,
             series_instance_uid=segmentation.series_instance_uid,
@@ -171,3 +208,19 @@ def _insert_segmentation(
             sha256=segmentation.sha256,
         )
     )
+
+
+def _judgement(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "kind": verdict.kind.value,
+        "rule_id": verdict.rule_id,
+        "rule_version": verdict.rule_version,
+        "reasons": list(verdict.reasons),
+        "numbers": dict(verdict.numbers),
+    }
+
+
+def _key(inserted: sa.CursorResult[Any]) -> int:
+    key = inserted.inserted_primary_key
+    assert key is not None
+    return int(key[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,14 +11,33 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import Evidence, Refusal, Verdict, VerdictKind
+from dicomnode.domain import (
+    ExaminedVolume,
+    Refusal,
+    RefusalCode,
+    SetAside,
+    Verdict,
+    VerdictKind,
+)
 from dicomnode.tracking import holds
-from dicomnode.tracking.examinations import EVIDENCE, REFUSAL
-from dicomnode.tracking.schema import examinations, revisions, series, verdicts
+from dicomnode.tracking.deliveries import segmentation_file
+from dicomnode.tracking.examinations import EVIDENCE
+from dicomnode.tracking.schema import (
+    examinations,
+    refusals,
+    revisions,
+    segmentations,
+    series,
+    verdicts,
+    volumes,
+)
 
 
 class SeriesState(StrEnum):
-    """Where a series stands; only EXAMINED can have a verdict that counts."""
+    """Where a series stands; only EXAMINED can have a verdict that counts.
+
+    EXAMINED has at least one volume, REFUSED none; either may have images that were set aside.
+    """
 
     RECEIVING = "receiving"
     WAITING = "waiting"
@@ -28,7 +49,10 @@ class SeriesState(StrEnum):
 
 @dataclass(frozen=True)
 class SeriesFinding:
-    """One series; verdict, evidence and refusal are those of its newest revision, or None.
+    """One series; verdict, volumes and refusals are those of its newest revision.
+
+    `verdict` is the worst of its volumes', or None; `refusals` are the images of which no volume
+    was made.
 
     `has_newer_instances`: instances arrived that no revision holds yet, so whatever was found is
     not of the whole series. `is_being_sent`: an association that sent to it has not ended in
@@ -54,8 +78,8 @@ class SeriesFinding:
     examination_id: int | None
     examined_at: datetime | None
     verdict: Verdict | None
-    evidence: Evidence | None
-    refusal: Refusal | None
+    volumes: tuple[ExaminedVolume, ...]
+    refusals: tuple[SetAside, ...]
     failure: str
     software_version: str
     examiner_digest: str
@@ -68,7 +92,13 @@ def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[Series
 
 def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[SeriesFinding, ...]:
     query = _select().where(condition).order_by(series.c.first_received_at, series.c.id)
-    return tuple(_finding(row) for row in c.execute(query))
+    rows = c.execute(query).all()
+    # Written with their examination and never changed: later queries see all of them.
+    ids = [row.examination_id for row in rows if row.examination_id is not None]
+    examined, set_aside = _volumes(c, ids), _refusals(c, ids)
+    return tuple(
+        _finding(row, examined[row.examination_id], set_aside[row.examination_id]) for row in rows
+    )
 
 
 def _select() -> sa.Select[Any]:
@@ -82,8 +112,6 @@ def _select() -> sa.Select[Any]:
             r.c.examination_started_at,
             e.c.id.label("examination_id"),
             e.c.created_at.label("examined_at"),
-            e.c.evidence,
-            e.c.refusal,
             e.c.failure,
             e.c.software_version,
             e.c.examiner_digest,
@@ -102,13 +130,54 @@ def _select() -> sa.Select[Any]:
     )
 
 
-def _finding(row: sa.Row[Any]) -> SeriesFinding:
+def _volumes(
+    c: sa.Connection, examination_ids: Collection[int]
+) -> Mapping[int | None, Sequence[ExaminedVolume]]:
+    g = segmentations.c
+    query = (
+        sa.select(volumes, g.segments, g.sop_instance_uid, g.series_instance_uid, g.path, g.sha256)
+        .outerjoin(segmentations, g.volume_id == volumes.c.id)
+        .where(volumes.c.examination_id.in_(examination_ids))
+        .order_by(volumes.c.examination_id, volumes.c.number)
+    )
+    found: dict[int | None, list[ExaminedVolume]] = defaultdict(list)
+    for row in c.execute(query):
+        volume = ExaminedVolume(
+            label=row.label,
+            images=row.images,
+            evidence=EVIDENCE.validate_python(row.evidence),
+            verdict=_verdict(row),
+            segmentation=None if row.path is None else segmentation_file(row),
+        )
+        found[row.examination_id].append(volume)
+    return found
+
+
+def _refusals(
+    c: sa.Connection, examination_ids: Collection[int]
+) -> Mapping[int | None, Sequence[SetAside]]:
+    query = (
+        sa.select(refusals)
+        .where(refusals.c.examination_id.in_(examination_ids))
+        .order_by(refusals.c.id)
+    )
+    found: dict[int | None, list[SetAside]] = defaultdict(list)
+    for row in c.execute(query):
+        values = tuple(row.attribute_values)
+        refusal = Refusal(RefusalCode(row.code), row.sentence, row.attribute, values)
+        found[row.examination_id].append(SetAside(refusal, row.images))
+    return found
+
+
+def _finding(
+    row: sa.Row[Any], examined: Sequence[ExaminedVolume], set_aside: Sequence[SetAside]
+) -> SeriesFinding:
     return SeriesFinding(
         study_instance_uid=row.study_instance_uid,
         series_instance_uid=row.series_instance_uid,
         modality=row.modality,
         instance_count=row.instance_count,
-        state=_state(row),
+        state=_state(row, bool(examined)),
         has_newer_instances=row.instance_count != row.revised_count,
         is_being_sent=row.is_being_sent,
         quarantined=row.quarantined,
@@ -120,16 +189,16 @@ def _finding(row: sa.Row[Any]) -> SeriesFinding:
         revision_digest=row.revision_digest,
         examination_id=row.examination_id,
         examined_at=row.examined_at,
-        verdict=_verdict(row),
-        evidence=None if row.evidence is None else EVIDENCE.validate_python(row.evidence),
-        refusal=None if row.refusal is None else REFUSAL.validate_python(row.refusal),
+        verdict=None if row.kind is None else _verdict(row),
+        volumes=tuple(examined),
+        refusals=tuple(set_aside),
         failure=row.failure or "",
         software_version=row.software_version or "",
         examiner_digest=row.examiner_digest or "",
     )
 
 
-def _state(row: sa.Row[Any]) -> SeriesState:
+def _state(row: sa.Row[Any], has_volumes: bool) -> SeriesState:
     if row.instance_count != row.revised_count or row.revision_id is None:
         return SeriesState.RECEIVING
     if row.examination_id is None:
@@ -137,12 +206,10 @@ def _state(row: sa.Row[Any]) -> SeriesState:
         return SeriesState.EXAMINING if started else SeriesState.WAITING
     if row.failure:
         return SeriesState.FAILED
-    return SeriesState.EXAMINED if row.refusal is None else SeriesState.REFUSED
+    return SeriesState.EXAMINED if has_volumes else SeriesState.REFUSED
 
 
-def _verdict(row: sa.Row[Any]) -> Verdict | None:
-    if row.kind is None:
-        return None
+def _verdict(row: sa.Row[Any]) -> Verdict:
     return Verdict(
         kind=VerdictKind(row.kind),
         rule_id=row.rule_id,

@@ -2,7 +2,8 @@
 
 UIDs, numbers, digests and sentences; never an attribute of a patient. Times are UTC. What must be
 unique is unique here, so no race between processes can break it: one row per SOP Instance UID,
-one current revision, examination and verdict per series, one delivery per SEG and destination.
+one current revision, examination and verdict per series, one SEG per volume, one delivery per SEG
+and destination.
 """
 
 from __future__ import annotations
@@ -64,6 +65,17 @@ def _key() -> sa.Column[int]:
 
 def _current() -> sa.Column[bool]:
     return sa.Column("is_current", sa.Boolean, nullable=False)
+
+
+def _judgement() -> tuple[sa.Column[Any], ...]:
+    """The columns of a `Verdict`."""
+    return (
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("rule_id", sa.String(64), nullable=False),
+        sa.Column("rule_version", sa.Integer, nullable=False),
+        sa.Column("reasons", sa.JSON, nullable=False),
+        sa.Column("numbers", sa.JSON, nullable=False),
+    )
 
 
 def _only_one_current(table: str) -> sa.Index:
@@ -222,8 +234,6 @@ examinations = sa.Table(
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
     sa.Column("revision_id", sa.ForeignKey("revisions.id"), nullable=False, index=True),
     _time("created_at"),
-    sa.Column("evidence", sa.JSON(none_as_null=True)),
-    sa.Column("refusal", sa.JSON(none_as_null=True)),
     # Why the examination itself failed: a sentence; empty for an examination that ended.
     _text("failure"),
     _title("software_version"),
@@ -233,27 +243,52 @@ examinations = sa.Table(
     _only_one_current("examinations"),
 )
 
+# The verdict of a series: the worst of the volumes of its examination.
 verdicts = sa.Table(
     "verdicts",
     METADATA,
     _key(),
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
     sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, unique=True),
-    sa.Column("kind", sa.String(32), nullable=False),
-    sa.Column("rule_id", sa.String(64), nullable=False),
-    sa.Column("rule_version", sa.Integer, nullable=False),
-    sa.Column("reasons", sa.JSON, nullable=False),
-    sa.Column("numbers", sa.JSON, nullable=False),
+    *_judgement(),
     _time("created_at"),
     _current(),
     _only_one_current("verdicts"),
+)
+
+volumes = sa.Table(
+    "volumes",
+    METADATA,
+    _key(),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False),
+    # 1, 2, ... in the order in which they were examined.
+    sa.Column("number", sa.Integer, nullable=False),
+    _text("label"),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    *_judgement(),
+    sa.UniqueConstraint("examination_id", "number"),
+)
+
+# Images of which no volume was made. Rows are never deleted, so their counts only grow.
+refusals = sa.Table(
+    "refusals",
+    METADATA,
+    _key(),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, index=True),
+    sa.Column("code", sa.String(32), nullable=False, index=True),
+    sa.Column("sentence", sa.Text, nullable=False),
+    _text("attribute"),
+    sa.Column("attribute_values", sa.JSON, nullable=False),
+    sa.Column("images", sa.Integer, nullable=False),
+    _time("created_at"),
 )
 
 segmentations = sa.Table(
     "segmentations",
     METADATA,
     _key(),
-    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, unique=True),
+    sa.Column("volume_id", sa.ForeignKey("volumes.id"), nullable=False, unique=True),
     # The kinds of segments 1, 2, ...
     sa.Column("segments", sa.JSON, nullable=False),
     _uid("sop_instance_uid", index=True),

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from dicomnode.domain import VerdictKind, worst_verdict
+from dicomnode.domain import ExaminedVolume, SetAside, Verdict, VerdictKind, worst_verdict
 from dicomnode.tracking import deliveries
 from dicomnode.tracking.findings import SeriesFinding, SeriesState, findings
 from dicomnode.tracking.schema import series, studies
@@ -38,8 +38,39 @@ class DeliveryStatus:
 
 
 @dataclass(frozen=True)
+class VolumeStatus:
+    """One volume of a series; `matrix` and `spacing_mm` are those that the networks saw."""
+
+    label: str
+    images: int
+    verdict: str
+    rule: str
+    reasons: tuple[str, ...]
+    volumes_ml: dict[str, float]
+    models: tuple[str, ...]
+    warnings: tuple[str, ...]
+    matrix: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class RefusalStatus:
+    """Images of a series of which no volume was made, and why."""
+
+    code: str
+    sentence: str
+    attribute: str
+    values: tuple[str, ...]
+    images: int
+
+
+@dataclass(frozen=True)
 class SeriesStatus:
-    """One series; `verdict` is empty where there is none that counts now."""
+    """One series; `verdict` is empty where there is none that counts now.
+
+    `verdict` to `warnings` are those of its worst volume; `volumes` has each. `refusal` is the
+    first of `refusals` where there is no volume at all.
+    """
 
     series_instance_uid: str
     modality: str
@@ -61,11 +92,16 @@ class SeriesStatus:
     failure: str
     quarantined: int
     deliveries: tuple[DeliveryStatus, ...]
+    volumes: tuple[VolumeStatus, ...] = ()
+    refusals: tuple[RefusalStatus, ...] = ()
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """`verdict` is the worst of its series; empty until each of them has ended."""
+    """`verdict` is the worst of its series; empty until each of them has ended.
+
+    What can't be examined proves nothing: a set-aside counts as UNDETERMINED.
+    """
 
     study_instance_uid: str
     verdict: str
@@ -116,8 +152,14 @@ def _series(c: sa.Connection, found: Sequence[SeriesFinding]) -> tuple[SeriesSta
 
 
 def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> SeriesStatus:
-    verdict, evidence, refusal = finding.verdict, finding.evidence, finding.refusal
-    counts = verdict is not None and not finding.has_newer_instances
+    counts = not finding.has_newer_instances
+    volumes = tuple(_volume(volume, counts) for volume in finding.volumes)
+    # Volume and verdict of a series are chosen alike: the worst, and the first of equals.
+    worst = max(finding.volumes, key=lambda volume: volume.verdict.kind.severity, default=None)
+    shown = volumes[finding.volumes.index(worst)] if worst is not None else None
+    verdict = finding.verdict if counts else None
+    set_aside = tuple(_refusal(item) for item in finding.refusals)
+    refused = set_aside[0] if set_aside and not volumes else None
     return SeriesStatus(
         series_instance_uid=finding.series_instance_uid,
         modality=finding.modality,
@@ -128,29 +170,62 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         last_received_at=finding.last_received_at.isoformat(),
         revision=finding.revision_number,
         examined_at=_iso(finding.examined_at),
-        verdict=verdict.kind.value if verdict and counts else "",
-        rule=f"{verdict.rule_id} v{verdict.rule_version}" if verdict and counts else "",
-        reasons=verdict.reasons if verdict and counts else (),
-        volumes_ml={k.value: v for k, v in evidence.volumes_ml.items()} if evidence else {},
-        models=tuple(f"{m.name} {m.version}" for m in evidence.models) if evidence else (),
-        warnings=evidence.warnings if evidence else (),
-        refusal_code=refusal.code.value if refusal else "",
-        refusal=refusal.sentence if refusal else "",
+        verdict=verdict.kind.value if verdict else "",
+        rule=_rule(verdict) if verdict else "",
+        reasons=verdict.reasons if verdict else (),
+        volumes_ml=shown.volumes_ml if shown else {},
+        models=shown.models if shown else (),
+        warnings=shown.warnings if shown else (),
+        refusal_code=refused.code if refused else "",
+        refusal=refused.sentence if refused else "",
         failure=finding.failure,
         quarantined=finding.quarantined,
         deliveries=sent,
+        volumes=volumes,
+        refusals=set_aside,
     )
 
 
+def _volume(volume: ExaminedVolume, counts: bool) -> VolumeStatus:
+    verdict, evidence = volume.verdict, volume.evidence
+    return VolumeStatus(
+        label=volume.label,
+        images=volume.images,
+        verdict=verdict.kind.value if counts else "",
+        rule=_rule(verdict) if counts else "",
+        reasons=verdict.reasons if counts else (),
+        volumes_ml={kind.value: ml for kind, ml in evidence.volumes_ml.items()},
+        models=tuple(f"{model.name} {model.version}" for model in evidence.models),
+        warnings=evidence.warnings,
+        matrix=evidence.matrix,
+        spacing_mm=evidence.spacing_mm,
+    )
+
+
+def _refusal(set_aside: SetAside) -> RefusalStatus:
+    refusal = set_aside.refusal
+    return RefusalStatus(
+        code=refusal.code.value,
+        sentence=refusal.sentence,
+        attribute=refusal.attribute,
+        values=refusal.values,
+        images=set_aside.images,
+    )
+
+
+def _rule(verdict: Verdict) -> str:
+    return f"{verdict.rule_id} v{verdict.rule_version}"
+
+
 def _study_verdict(found: Sequence[SeriesFinding]) -> str:
-    """Empty until every series has ended; one that can't be examined proves nothing."""
+    """Empty until every series has ended; what can't be examined proves nothing."""
     ended = (SeriesState.EXAMINED, SeriesState.REFUSED)
     if any(finding.state not in ended for finding in found):
         return ""
-    return worst_verdict(
-        VerdictKind.UNDETERMINED if finding.verdict is None else finding.verdict.kind
-        for finding in found
-    ).value
+    kinds = [finding.verdict.kind for finding in found if finding.verdict is not None]
+    if any(finding.refusals or finding.verdict is None for finding in found):
+        kinds.append(VerdictKind.UNDETERMINED)
+    return worst_verdict(kinds).value
 
 
 def _delivery(delivery: deliveries.Delivery) -> DeliveryStatus:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dicomnode.domain import (
     Evidence,
     Examination,
+    ExaminedVolume,
     HeaderClaims,
     InstanceHeader,
     ModelIdentity,
@@ -16,6 +17,7 @@ from dicomnode.domain import (
     Revision,
     SegmentationFile,
     SegmentKind,
+    SetAside,
     StoredInstance,
     Verdict,
     VerdictKind,
@@ -79,21 +81,41 @@ EVIDENCE = Evidence(
 )
 
 
-def segmentation() -> SegmentationFile:
+LOCALIZER = SetAside(
+    Refusal(RefusalCode.LOCALIZER, "It is a localizer.", "ImageType", ("LOCALIZER",)), images=3
+)
+
+
+def segmentation(number: int = 1) -> SegmentationFile:
     kinds = (SegmentKind.FOREGROUND, SegmentKind.FACE)
-    return SegmentationFile(kinds, "2.25.1", "2.25.2", Path("results/mask.dcm"), "cd" * 32)
+    path = Path(f"results/mask{number}.dcm")
+    return SegmentationFile(kinds, f"2.25.1{number}", "2.25.2", path, "cd" * 32)
 
 
-def examined(revision: Revision, kind: VerdictKind = VerdictKind.DEFACED) -> Examination:
-    return Examination(
-        revision_digest=revision.digest,
+def volume(
+    kind: VerdictKind = VerdictKind.DEFACED, label: str = "", number: int = 1
+) -> ExaminedVolume:
+    return ExaminedVolume(
+        label=label,
+        images=120,
         evidence=EVIDENCE,
         verdict=Verdict(kind, "rule", 1, ("an anonymised area of 320 ml",), {"face_ml": 0.5}),
-        segmentation=segmentation(),
-        software_version="0.1.0",
+        segmentation=segmentation(number),
     )
 
 
+def examined(revision: Revision, kind: VerdictKind = VerdictKind.DEFACED) -> Examination:
+    return Examination(revision.digest, (volume(kind),), software_version="0.1.0")
+
+
 def refused(revision: Revision) -> Examination:
-    refusal = Refusal(RefusalCode.LOCALIZER, "It is a localizer.", "ImageType", ("LOCALIZER",))
-    return Examination(revision_digest=revision.digest, refusal=refusal)
+    return Examination(revision.digest, set_aside=(LOCALIZER,))
+
+
+def two_echoes(revision: Revision) -> Examination:
+    """Two volumes, each with its SEG; the second shows a face; and a localizer beside them."""
+    echoes = (
+        volume(VerdictKind.DEFACED, "EchoTime 4.92"),
+        volume(VerdictKind.FACE_VISIBLE, "EchoTime 7.38", number=2),
+    )
+    return Examination(revision.digest, echoes, (LOCALIZER,), software_version="0.1.0")

@@ -8,7 +8,16 @@ from dicomnode.domain import DeliveryState
 from dicomnode.tracking import deliveries, examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from tests.unit.tracking.rows import SERIES, STUDY, at, examined, instance, segmentation
+from tests.unit.tracking.rows import (
+    SERIES,
+    STUDY,
+    at,
+    examined,
+    instance,
+    refused,
+    segmentation,
+    two_echoes,
+)
 
 
 @pytest.fixture
@@ -18,7 +27,8 @@ def delivery_id(database: Database, spool: Spool) -> int:
         revision = series.add_revision(connection, 1, spool, at(30))
         assert revision is not None
         examination_id = examinations.record(connection, revision.id, examined(revision))
-        return deliveries.add(connection, examination_id, "pacs", at(40))
+        (only,) = deliveries.add(connection, examination_id, "pacs", at(40))
+    return only
 
 
 def test_a_delivery_knows_what_goes_where(database: Database, delivery_id: int) -> None:
@@ -35,9 +45,38 @@ def test_adding_it_again_changes_nothing(database: Database, delivery_id: int) -
     with database.begin() as connection:
         deliveries.mark_delivered(connection, delivery_id)
         examination_id = deliveries.load(connection, delivery_id).examination_id
-        again = deliveries.add(connection, examination_id, "pacs")
+        (again,) = deliveries.add(connection, examination_id, "pacs")
         assert again == delivery_id
         assert deliveries.load(connection, again).state is DeliveryState.DELIVERED
+
+
+def test_every_seg_of_an_examination_is_queued_once_for_each_destination(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examination_id = examinations.record(connection, revision.id, two_echoes(revision))
+        added = [deliveries.add(connection, examination_id, name) for name in ("pacs", "archive")]
+        assert deliveries.add(connection, examination_id, "pacs") == added[0]
+        queued = deliveries.of_examinations(connection, [examination_id])
+    assert [delivery.id for delivery in queued] == [*added[0], *added[1]]
+    assert [(item.destination, item.segmentation) for item in queued] == [
+        ("pacs", segmentation(1)),
+        ("pacs", segmentation(2)),
+        ("archive", segmentation(1)),
+        ("archive", segmentation(2)),
+    ]
+
+
+def test_an_examination_without_a_seg_queues_nothing(database: Database, spool: Spool) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examination_id = examinations.record(connection, revision.id, refused(revision))
+        assert deliveries.add(connection, examination_id, "pacs") == ()
 
 
 def test_attempts_are_counted_and_a_failure_keeps_it_pending(

@@ -8,19 +8,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from dicomnode.domain import DeliveryState, Revision, VerdictKind
+from dicomnode.domain import DeliveryState, Examination, Revision, VerdictKind
 from dicomnode.tracking import deliveries, examinations, findings, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import verdicts
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
-    EVIDENCE,
     STUDY,
     at,
     examined,
     instance,
     refused,
-    segmentation,
+    two_echoes,
 )
 
 
@@ -71,9 +70,9 @@ def test_evidence_and_verdict_come_back_as_they_were(database: Database, spool: 
     with database.begin() as connection:
         examinations.record(connection, revision.id, examination)
     found = finding(database)
-    assert found.evidence == EVIDENCE
+    assert found.volumes == examination.volumes
     assert found.verdict == examination.verdict
-    assert found.refusal is None
+    assert found.refusals == ()
     assert found.revision_digest == revision.digest
 
 
@@ -81,8 +80,45 @@ def test_a_refusal_comes_back_as_it_was(database: Database, spool: Spool) -> Non
     revision = revision_of(database, spool)
     with database.begin() as connection:
         examinations.record(connection, revision.id, refused(revision))
-    assert finding(database).refusal == refused(revision).refusal
+    assert finding(database).refusals == refused(revision).set_aside
     assert finding(database).verdict is None
+
+
+def test_every_volume_and_what_was_set_aside_come_back_and_the_worst_counts(
+    database: Database, spool: Spool
+) -> None:
+    revision = revision_of(database, spool)
+    examination = two_echoes(revision)
+    with database.begin() as connection:
+        examinations.record(connection, revision.id, examination)
+    found = finding(database)
+    assert found.volumes == examination.volumes
+    assert found.refusals == examination.set_aside
+    assert found.state == "examined"
+    assert found.verdict is not None
+    assert found.verdict.kind is VerdictKind.FACE_VISIBLE
+
+
+def test_the_volumes_of_one_series_are_not_those_of_another(
+    database: Database, spool: Spool
+) -> None:
+    first = revision_of(database, spool)
+    with database.begin() as connection:
+        instances.add(connection, [instance(1, series=f"{STUDY}.9")])
+        second = series.add_revision(connection, 2, spool, at(30))
+        assert second is not None
+        examinations.record(connection, second.id, two_echoes(second))
+        examinations.record(connection, first.id, refused(first))
+        found = findings.verdicts_of_study(connection, STUDY)
+    assert [len(each.volumes) for each in found] == [0, 2]
+    assert [each.state.value for each in found] == ["refused", "examined"]
+
+
+def test_an_examination_that_says_nothing_is_not_recorded(database: Database, spool: Spool) -> None:
+    revision = revision_of(database, spool)
+    with pytest.raises(ValueError, match="has a volume"), database.begin() as connection:
+        examinations.record(connection, revision.id, Examination(revision.digest))
+    assert finding(database).state == "waiting"
 
 
 def test_a_new_examination_supersedes_the_old_one_and_its_waiting_deliveries(
@@ -90,16 +126,19 @@ def test_a_new_examination_supersedes_the_old_one_and_its_waiting_deliveries(
 ) -> None:
     revision = revision_of(database, spool)
     with database.begin() as connection:
-        first = examinations.record(connection, revision.id, examined(revision))
+        first = examinations.record(connection, revision.id, two_echoes(revision))
         waiting = deliveries.add(connection, first, "pacs")
-        sent = deliveries.add(connection, first, "archive")
+        sent, late = deliveries.add(connection, first, "archive")
         deliveries.mark_delivered(connection, sent)
-        examinations.record(connection, revision.id, examined(revision, VerdictKind.FACE_VISIBLE))
-        assert deliveries.load(connection, waiting).state is DeliveryState.CANCELLED
+        examinations.record(connection, revision.id, examined(revision, VerdictKind.UNDETERMINED))
+        for each in (*waiting, late):
+            assert deliveries.load(connection, each).state is DeliveryState.CANCELLED
         assert deliveries.load(connection, sent).state is DeliveryState.DELIVERED
-    verdict = finding(database).verdict
-    assert verdict is not None
-    assert verdict.kind is VerdictKind.FACE_VISIBLE
+    assert len(waiting) == 2
+    found = finding(database)
+    assert found.verdict is not None
+    assert found.verdict.kind is VerdictKind.UNDETERMINED
+    assert (len(found.volumes), found.refusals) == (1, ())
 
 
 def test_the_result_of_an_old_revision_never_counts(database: Database, spool: Spool) -> None:
@@ -141,25 +180,22 @@ def test_a_failure_takes_the_verdict_away(database: Database, spool: Spool) -> N
     assert finding(database).verdict is None
 
 
-def test_the_segmentation_of_an_examination_comes_back(database: Database, spool: Spool) -> None:
-    revision = revision_of(database, spool)
-    with database.begin() as connection:
-        examination_id = examinations.record(connection, revision.id, examined(revision))
-        assert examinations.load_segmentation(connection, examination_id) == segmentation()
-
-
 def test_what_another_examiner_said_is_void(database: Database, spool: Spool) -> None:
     revision = revision_of(database, spool)
-    examination = replace(examined(revision), examiner_digest="old")
+    examination = replace(two_echoes(revision), examiner_digest="old")
     with database.begin() as connection:
-        examinations.record(connection, revision.id, examination)
+        examination_id = examinations.record(connection, revision.id, examination)
+        waiting = deliveries.add(connection, examination_id, "pacs")
         assert examinations.void_outdated(connection, "old") == []
     assert finding(database).examiner_digest == "old"
     with database.begin() as connection:
         assert examinations.void_outdated(connection, "new") == [revision.id]
         assert examinations.void_outdated(connection, "new") == []
-    assert finding(database).state == "waiting"
-    assert finding(database).verdict is None
+        states = [deliveries.load(connection, each).state for each in waiting]
+    assert states == [DeliveryState.CANCELLED] * 2
+    found = finding(database)
+    assert (found.state, found.verdict) == ("waiting", None)
+    assert (found.volumes, found.refusals) == ((), ())
 
 
 def test_a_failure_is_left_to_a_person(database: Database, spool: Spool) -> None:

@@ -1,0 +1,160 @@
+"""A database of an earlier version keeps what it holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from sqlalchemy.exc import IntegrityError
+
+from dicomnode.domain import DeliveryState, VerdictKind, as_json
+from dicomnode.tracking import deliveries, examinations, findings, instances, refusals, series
+from dicomnode.tracking.database import Database, _alembic_config
+from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.rows import (
+    EVIDENCE,
+    LOCALIZER,
+    STUDY,
+    at,
+    examined,
+    instance,
+    segmentation,
+)
+
+AT = "2026-03-01 12:00:00"
+
+# Series 1 was examined twice, and its SEG waits; series 2 was refused; series 3 failed.
+ROWS_0001 = f"""
+INSERT INTO studies VALUES ('{STUDY}', '{AT}');
+INSERT INTO series (id, study_instance_uid, series_instance_uid, modality, first_received_at,
+  last_received_at, instance_count, revised_count) VALUES
+  (1, '{STUDY}', '1.1', 'MR', '{AT}', '{AT}', 120, 120),
+  (2, '{STUDY}', '1.2', 'CT', '{AT}', '{AT}', 3, 3),
+  (3, '{STUDY}', '1.3', 'CT', '{AT}', '{AT}', 4, 4);
+INSERT INTO revisions (id, series_id, number, digest, instance_count, created_at, is_current)
+  VALUES (1, 1, 1, 'd1', 120, '{AT}', true), (2, 2, 1, 'd2', 3, '{AT}', true),
+  (3, 3, 1, 'd3', 4, '{AT}', true);
+INSERT INTO examinations (id, series_id, revision_id, created_at, evidence, refusal, failure,
+  software_version, examiner_digest, is_current) VALUES
+  (11, 1, 1, '{AT}', :evidence, NULL, '', '0.1.0', 'old', false),
+  (12, 1, 1, '{AT}', :evidence, NULL, '', '0.1.0', 'new', true),
+  (13, 2, 2, '{AT}', NULL, :refusal, '', '0.1.0', 'new', true),
+  (14, 3, 3, '{AT}', NULL, NULL, 'out of memory', '', '', true);
+INSERT INTO verdicts (series_id, examination_id, kind, rule_id, rule_version, reasons, numbers,
+  created_at, is_current) VALUES
+  (1, 11, 'UNDETERMINED', 'doubt', 1, '["why"]', '{{"ml"\\: 1.5}}', '{AT}', false),
+  (1, 12, 'DEFACED', 'removed', 2, '["because"]', '{{"ml"\\: 2.5}}', '{AT}', true);
+INSERT INTO segmentations (id, examination_id, segments, sop_instance_uid, series_instance_uid,
+  path, sha256) VALUES
+  (21, 11, '["foreground"]', '2.25.9', '2.25.2', 'results/old.dcm', '{"ab" * 32}'),
+  (22, 12, '["foreground", "face"]', '2.25.11', '2.25.2', 'results/mask1.dcm', '{"cd" * 32}');
+INSERT INTO deliveries (id, segmentation_id, destination, state, attempts, created_at, updated_at)
+  VALUES (31, 21, 'pacs', 'cancelled', 0, '{AT}', '{AT}'),
+  (32, 22, 'pacs', 'pending', 3, '{AT}', '{AT}');
+"""
+
+
+def upgrade(database: Database, version: str) -> None:
+    with database.begin() as connection:
+        command.upgrade(_alembic_config(connection), version)
+
+
+@pytest.fixture
+def migrated(database_url: str) -> Database:
+    """A node of version 0001 that was used, and then brought to this version."""
+    database = Database(database_url)
+    upgrade(database, "0001")
+    values = {"evidence": json.dumps(as_json(EVIDENCE)), "refusal": _refusal_of_0001()}
+    with database.begin() as connection:
+        for statement in filter(str.strip, ROWS_0001.split(";\n")):
+            text = sa.text(statement)
+            connection.execute(text, {key: values[key] for key in text.compile().params})
+        if not database.is_sqlite:
+            _let_ids_go_on(connection)
+    database.migrate()
+    return database
+
+
+def _refusal_of_0001() -> str:
+    refusal = LOCALIZER.refusal
+    return json.dumps(
+        {
+            "code": refusal.code.value,
+            "sentence": refusal.sentence,
+            "attribute": refusal.attribute,
+            "values": list(refusal.values),
+        }
+    )
+
+
+def _let_ids_go_on(connection: sa.Connection) -> None:
+    for table in ("series", "revisions", "examinations", "segmentations", "deliveries"):
+        connection.execute(sa.text(f"SELECT setval('{table}_id_seq', 100)"))
+
+
+def test_an_examination_becomes_one_volume_with_its_verdict_and_its_seg(
+    migrated: Database,
+) -> None:
+    with migrated.read() as connection:
+        found, _, _ = findings.verdicts_of_study(connection, STUDY)
+    (volume,) = found.volumes
+    assert (volume.label, volume.images, volume.evidence) == ("", 120, EVIDENCE)
+    assert volume.verdict == found.verdict
+    assert volume.verdict.kind is VerdictKind.DEFACED
+    assert (volume.verdict.reasons, volume.verdict.numbers) == (("because",), {"ml": 2.5})
+    assert volume.segmentation == segmentation()
+    assert (found.state, found.examiner_digest, found.refusals) == ("examined", "new", ())
+
+
+def test_a_refusal_becomes_a_row_and_is_counted(migrated: Database) -> None:
+    with migrated.read() as connection:
+        _, found, failed = findings.verdicts_of_study(connection, STUDY)
+        assert refusals.counts(connection) == {"LOCALIZER": 1}
+    assert (found.state, found.verdict, found.refusals) == ("refused", None, (LOCALIZER,))
+    assert (failed.state, failed.failure, failed.refusals) == ("failed", "out of memory", ())
+
+
+def test_deliveries_still_know_their_seg(migrated: Database) -> None:
+    with migrated.begin() as connection:
+        waiting = deliveries.load(connection, 32)
+        assert waiting.segmentation == segmentation()
+        assert (waiting.examination_id, waiting.attempts) == (12, 3)
+        assert deliveries.add(connection, 12, "pacs") == (32,)
+        ended = deliveries.load(connection, 31)
+    assert (ended.examination_id, ended.state) == (11, DeliveryState.CANCELLED)
+
+
+def test_a_migrated_node_goes_on_examining(migrated: Database, spool: Spool) -> None:
+    with migrated.begin() as connection:
+        instances.add(connection, [instance(1, series="1.4")])
+        revision = series.add_revision(connection, _newest_series(connection), spool, at(30))
+        assert revision is not None
+        examination_id = examinations.record(connection, revision.id, examined(revision))
+        (delivery,) = deliveries.add(connection, examination_id, "pacs")
+        assert deliveries.load(connection, delivery).examination_id == examination_id
+    with pytest.raises(IntegrityError), migrated.begin() as connection:
+        connection.execute(sa.text("DELETE FROM volumes"))  # the SEGs refer to them
+
+
+def test_results_that_an_older_version_cannot_hold_go_and_the_series_stay(
+    migrated: Database,
+) -> None:
+    with migrated.begin() as connection:
+        command.downgrade(_alembic_config(connection), "0001")
+    with migrated.read() as connection:
+        counts = [_count(connection, name) for name in ("series", "revisions", "examinations")]
+    assert counts == [3, 3, 0]
+    migrated.migrate()
+    with migrated.read() as connection:
+        found = findings.verdicts_of_study(connection, STUDY)
+    assert {each.state.value for each in found} == {"waiting"}
+
+
+def _newest_series(connection: sa.Connection) -> int:
+    return int(connection.scalar(sa.text("SELECT max(id) FROM series")) or 0)
+
+
+def _count(connection: sa.Connection, table: str) -> int:
+    return int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
