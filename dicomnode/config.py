@@ -173,6 +173,7 @@ class VerdictSettings(_Section):
     face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     anonymised_present_ml: PositiveFloat = 90.0
     anonymised_absent_ml: PositiveFloat = 20.0
+    widest_gap_mm: PositiveFloat = 20.0
 
     @model_validator(mode="after")
     def _ordered(self) -> VerdictSettings:

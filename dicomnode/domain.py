@@ -174,6 +174,8 @@ class Evidence:
     field_of_view_mm: tuple[float, float, float]
     spacing_mm: tuple[float, float, float]
     matrix: tuple[int, int, int]
+    widest_gap_mm: float = 0.0
+    face_in_gaps_ml: float = 0.0
     warnings: tuple[str, ...] = ()
 
 

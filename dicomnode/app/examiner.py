@@ -11,7 +11,7 @@ from dicomnode.inference.verdict import RULE_VERSION
 
 
 def examiner_digest(models: Iterable[Model], settings: Settings) -> str:
-    """One digest for what decides a verdict: the networks, how they run, rules and thresholds.
+    """One digest for what decides a verdict: networks, how they run, rules, thresholds, policies.
 
     Another digest voids what was said before: the gate holds until it is examined again.
     """
@@ -19,6 +19,7 @@ def examiner_digest(models: Iterable[Model], settings: Settings) -> str:
     parts.append(f"tile step {settings.inference.tile_step}")
     parts.append(f"mirroring {settings.inference.mirroring}")
     parts.append(f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}")
+    parts.append(f"series {settings.series.model_dump_json()}")
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 

@@ -1,47 +1,39 @@
-"""Is a series a volume? Each check passes, or raises with a code, a sentence, and the values."""
+"""Can this image be a slice of a volume? Passes, or refuses with a code, a sentence, the values.
+
+The sentences speak of images in general, so that the same finding in many images is one record.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    UID,
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
-    MRImageStorage,
-)
+from pydicom.uid import UID
 
-from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import number, text, texts
+from dicomnode.dicom.header import number, numbers, text, texts
+from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.refusals import distinct, refuse
+from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
 from dicomnode.domain import RefusalCode
 
-_SINGLE_FRAME = {CTImageStorage, MRImageStorage}
-_MULTI_FRAME = {
-    EnhancedCTImageStorage,
-    EnhancedMRImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage,
+_GEOMETRY = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
+_SKEW = 0.01
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+# Values of Image Type that say that an image is no slice of the patient (PS3.3 C.7.6.1.1.2).
+_TELLING_IMAGE_TYPES = {
+    "LOCALIZER": (RefusalCode.LOCALIZER, "a localizer is no slice of a volume"),
+    "MOSAIC": (RefusalCode.MOSAIC, "a Siemens mosaic tiles all slices of a volume into one image"),
+    "SCREEN SAVE": (
+        RefusalCode.SECONDARY_CAPTURE,
+        "a screen save is a picture of images, not a slice of the patient",
+    ),
 }
-_SECONDARY_CAPTURE = UID("1.2.840.10008.5.1.4.1.1.7")
 
 
 def identity(datasets: Sequence[Dataset]) -> None:
-    """One study, one series, and a UID on everything."""
-    if not datasets:
-        refuse(RefusalCode.TOO_FEW_SLICES, "the series has no objects")
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        lacking = sum(text(ds, keyword) is None for ds in datasets)
-        if lacking:
-            refuse(
-                RefusalCode.UNREADABLE_OBJECT,
-                f"{lacking} of {len(datasets)} objects have no {keyword}",
-                keyword,
-            )
+    """One study and one series, or `SeriesRefusedError`."""
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         found = distinct(datasets, keyword)
         if len(found) > 1:
@@ -53,119 +45,91 @@ def identity(datasets: Sequence[Dataset]) -> None:
             )
 
 
-def kind(datasets: Sequence[Dataset]) -> None:
-    """Single-frame CT or MR images, no localizer, no mosaic (PS3.3 A.3, A.4, C.7.6.1.1.2)."""
-    for ds in datasets:
-        sop_class = UID(text(ds, "SOPClassUID") or "")
-        modality = text(ds, "Modality") or ""
-        if sop_class in _MULTI_FRAME or (number(ds, "NumberOfFrames") or 1) > 1:
-            refuse(
-                RefusalCode.MULTIFRAME,
-                f"{sop_class.name} holds several frames in one object, which is not examined yet",
-                "SOPClassUID",
-                [sop_class],
-            )
-        if sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + "."):
-            refuse(
-                RefusalCode.NOT_VOLUMETRIC,
-                "a secondary capture is a picture of images, not a slice of the patient",
-                "SOPClassUID",
-                [sop_class],
-            )
-        if sop_class not in _SINGLE_FRAME or modality not in ("CT", "MR"):
-            refuse(
-                RefusalCode.NOT_CT_OR_MR,
-                f"{sop_class.name} of modality {modality or '(none)'} is not a CT or MR image",
-                "SOPClassUID, Modality",
-                [sop_class, modality],
-            )
-    _image_type(datasets, "LOCALIZER", RefusalCode.LOCALIZER, "a localizer is no volume")
-    _image_type(
-        datasets, "MOSAIC", RefusalCode.MOSAIC, "a Siemens mosaic tiles its slices into one image"
-    )
+def image(found: SourceImage) -> None:
+    """Raises `SeriesRefusedError` for an image that no volume can hold."""
+    _identified(found.ds)
+    _kind(found)
+    _image_type(found.ds)
+    _pixels(found)
+    _geometry(found.ds)
 
 
-def _image_type(datasets: Sequence[Dataset], word: str, code: RefusalCode, why: str) -> None:
-    having = [ds for ds in datasets if word in map(str.upper, texts(ds, "ImageType"))]
-    if having:
+def _identified(ds: Dataset) -> None:
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if text(ds, keyword) is None:
+            refuse(RefusalCode.UNREADABLE_OBJECT, f"an object has no {keyword}", keyword)
+
+
+def _kind(found: SourceImage) -> None:
+    """CT and MR images, single-frame or with functional groups (PS3.3 A.3, A.4, A.36, A.38)."""
+    sop_class = UID(text(found.ds, "SOPClassUID") or "")
+    modality = text(found.ds, "Modality") or ""
+    if sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + "."):
         refuse(
-            code,
-            f"{len(having)} of {len(datasets)} images have {word} in Image Type: {why}",
-            "ImageType",
-            sorted({"\\".join(texts(ds, "ImageType")) for ds in having}),
+            RefusalCode.SECONDARY_CAPTURE,
+            "a secondary capture is a picture of images, not a slice of the patient",
+            "SOPClassUID",
+            [sop_class],
         )
-
-
-def pixel_data_present(images: int, with_pixels: int) -> None:
-    if with_pixels < images:
+    if EXAMINED_SOP_CLASSES.get(sop_class) != modality:
         refuse(
-            RefusalCode.NO_PIXEL_DATA,
-            f"{images - with_pixels} of {images} images have no pixel data",
-            "PixelData",
+            RefusalCode.NOT_CT_OR_MR,
+            f"{sop_class.name} of modality {modality or '(none)'} is not a CT or MR image",
+            "SOPClassUID, Modality",
+            [sop_class, modality],
         )
 
 
-def pixel_description(datasets: Sequence[Dataset]) -> None:
-    """Gray values of one matrix size (PS3.3 C.7.6.3)."""
-    for ds in datasets:
-        photometric = text(ds, "PhotometricInterpretation")
-        samples = number(ds, "SamplesPerPixel") or 1
-        if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
+def _image_type(ds: Dataset) -> None:
+    found = texts(ds, "ImageType")
+    for word in map(str.upper, found):
+        if word in _TELLING_IMAGE_TYPES:
+            code, sentence = _TELLING_IMAGE_TYPES[word]
+            refuse(code, sentence, "ImageType", ["\\".join(found)])
+
+
+def _pixels(found: SourceImage) -> None:
+    """Gray values with a size (PS3.3 C.7.6.3)."""
+    ds = found.ds
+    if found.pixels is None:
+        refuse(RefusalCode.NO_PIXEL_DATA, "an image has no pixel data", "PixelData")
+    photometric = text(ds, "PhotometricInterpretation")
+    samples = number(ds, "SamplesPerPixel") or 1
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
+        refuse(
+            RefusalCode.NOT_MONOCHROME,
+            f"an image holds {photometric or 'an unnamed kind of'} pixels with "
+            f"{samples:g} samples, not gray values",
+            "PhotometricInterpretation, SamplesPerPixel",
+            [photometric, f"{samples:g}"],
+        )
+    for keyword in ("Rows", "Columns", "BitsAllocated"):
+        if (number(ds, keyword) or 0) <= 0:
             refuse(
-                RefusalCode.NOT_MONOCHROME,
-                f"the images hold {photometric or 'an unnamed kind of'} pixels with "
-                f"{samples:g} samples, not gray values",
-                "PhotometricInterpretation",
-                [photometric, f"{samples:g}"],
+                RefusalCode.NO_PIXEL_DATA,
+                f"{keyword} is absent or zero, so the pixel data can't be read",
+                keyword,
             )
-        for keyword in ("Rows", "Columns", "BitsAllocated"):
-            if (number(ds, keyword) or 0) <= 0:
-                refuse(
-                    RefusalCode.NO_PIXEL_DATA,
-                    f"{keyword} is absent or zero, so the pixel data can't be read",
-                    keyword,
-                )
-    _one_value(datasets, "PhotometricInterpretation", RefusalCode.NOT_VOLUMETRIC)
-    for keyword in ("Rows", "Columns"):
-        _one_value(datasets, keyword, RefusalCode.MIXED_MATRIX)
 
 
-def frame_of_reference(datasets: Sequence[Dataset]) -> str | None:
-    """The one Frame of Reference UID, or None where no image has one; see docs/conformance.md."""
-    found = distinct(datasets, "FrameOfReferenceUID")
-    if len(found) > 1:
+def _geometry(ds: Dataset) -> None:
+    """A place in the patient (PS3.3 C.7.6.2)."""
+    for keyword, count in _GEOMETRY:
+        if numbers(ds, keyword, count) is None:
+            refuse(RefusalCode.NO_GEOMETRY, f"an image has no valid {keyword}", keyword)
+    cosines = np.array(numbers(ds, "ImageOrientationPatient", 6)).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if np.abs(lengths - 1).max() > _SKEW or abs(cosines[0] @ cosines[1]) > _SKEW:
         refuse(
-            RefusalCode.NO_FRAME_OF_REFERENCE,
-            f"the images lie in {len(found)} different frames of reference",
-            "FrameOfReferenceUID",
-            found,
+            RefusalCode.NO_GEOMETRY,
+            "the direction cosines are not two unit vectors at a right angle",
+            "ImageOrientationPatient",
+            distinct([ds], "ImageOrientationPatient"),
         )
-    return text(datasets[0], "FrameOfReferenceUID")
-
-
-def unusual(datasets: Sequence[Dataset], geometry: SliceGeometry) -> list[str]:
-    """Sentences on what could be dealt with, for the record."""
-    found: list[str] = []
-    if text(datasets[0], "FrameOfReferenceUID") is None:
-        found.append("the images have no Frame of Reference UID; the SEG has none either")
-    if geometry.is_sheared:
-        found.append(
-            f"the stack is sheared by {geometry.tilt_degrees:.1f} degrees (gantry tilt); "
-            "resampled for the networks"
+    if min(numbers(ds, "PixelSpacing", 2) or (0.0,)) <= 0:
+        refuse(
+            RefusalCode.NO_GEOMETRY,
+            "the pixel spacing is not positive",
+            "PixelSpacing",
+            distinct([ds], "PixelSpacing"),
         )
-    if not geometry.is_evenly_spaced:
-        found.append(
-            f"slice distances vary from {geometry.gaps_mm.min():.2f} to "
-            f"{geometry.gaps_mm.max():.2f} mm; resampled for the networks"
-        )
-    if text(datasets[0], "PhotometricInterpretation") == "MONOCHROME1":
-        found.append("Photometric Interpretation is MONOCHROME1")
-    if any("ModalityLUTSequence" in ds for ds in datasets):
-        found.append("a Modality LUT is present and was not applied")
-    return found
-
-
-def _one_value(datasets: Sequence[Dataset], keyword: str, code: RefusalCode) -> None:
-    found = distinct(datasets, keyword)
-    if len(found) > 1:
-        refuse(code, f"the images have {len(found)} different values of {keyword}", keyword, found)

@@ -15,6 +15,8 @@ Vector = NDArray[np.float64]
 
 # A slice counts as being on the regular grid when it is off by less than this part of a voxel.
 ON_GRID_VOXELS = 0.1
+# Two slices this many times farther apart than their neighbours are: something is missing.
+GAP = 1.5
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ class SliceGeometry:
     @cached_property
     def gaps_mm(self) -> Vector:
         return np.diff(self.distances_mm)
+
+    @cached_property
+    def is_gap(self) -> NDArray[np.bool_]:
+        """Which of `gaps_mm` are much wider than those beside them: slices are missing there."""
+        usual = np.concatenate([[0.0], self.gaps_mm, [0.0]])
+        beside = np.maximum(usual[:-2], usual[2:])
+        return np.asarray((self.gaps_mm > GAP * beside) & (beside > 0))
+
+    @property
+    def missing_mm(self) -> Vector:
+        """The distances of slices between which others are missing."""
+        return np.asarray(self.gaps_mm[self.is_gap])
 
     @property
     def slice_spacing_mm(self) -> float:

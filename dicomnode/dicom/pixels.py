@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from dicomnode.dicom.codestream import announced_size
+from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, is_of_the_machine, number, reason
+from dicomnode.dicom.images import UNDEFINED_LENGTH, SourceImage
 from dicomnode.dicom.refusals import refuse
-from dicomnode.dicom.series import PixelLocation, SourceSeries
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
 MAXIMUM_SLICE_PIXELS = 4096 * 4096
 MAXIMUM_VOXELS = 1 << 30  # 4 GiB as float32
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -63,81 +64,116 @@ def pixel_format(ds: Dataset) -> PixelFormat:
             "BitsAllocated, BitsStored, HighBit",
             [allocated, stored, high_bit],
         )
+    if int(ds.Rows) * int(ds.Columns) > MAXIMUM_SLICE_PIXELS:
+        refuse(
+            RefusalCode.UNREADABLE_PIXELS,
+            f"an image of {ds.Rows} x {ds.Columns} pixels is more than the node decodes",
+            "Rows, Columns",
+            [ds.Rows, ds.Columns],
+        )
     signed = number(ds, "PixelRepresentation") == 1
     return PixelFormat(int(ds.Rows), int(ds.Columns), allocated, stored, high_bit, signed)
 
 
-def check_limits(source: SourceSeries) -> None:
+def check_limits(geometry: SliceGeometry, images: Sequence[SourceImage]) -> None:
     """Sizes against the file contents and the ceilings, before a byte of memory is asked for."""
-    slices, rows, columns = source.geometry.shape
-    if rows * columns > MAXIMUM_SLICE_PIXELS or slices * rows * columns > MAXIMUM_VOXELS:
+    slices, rows, columns = geometry.shape
+    if slices * rows * columns > MAXIMUM_VOXELS:
         refuse(
             RefusalCode.UNREADABLE_PIXELS,
             f"{slices} slices of {rows} x {columns} pixels are more than the node decodes",
             "Rows, Columns, number of slices",
             [rows, columns, slices],
         )
-    for ds, path, location in zip(
-        source.datasets, source.paths, source.pixel_locations, strict=True
-    ):
-        expected = pixel_format(ds).bytes_needed
-        if location.offset is None:
-            continue
-        there = min(location.length, max(0, path.stat().st_size - location.offset))
-        if location.length == _UNDEFINED_LENGTH or there < expected:
-            refuse(
-                RefusalCode.UNREADABLE_PIXELS,
-                f"the pixel data have {there} bytes where Rows and Columns need {expected}: "
-                "truncated or wrong",
-                "PixelData, Rows, Columns",
-                [there, rows, columns],
-            )
+    for image in images:
+        _check_length(image)
 
 
-def stored_values(ds: Dataset, path: Path, location: PixelLocation) -> NDArray[np.integer[Any]]:
-    """Stored values (row, column) of one slice, sign and unused bits sorted out.
+def _check_length(image: SourceImage) -> None:
+    """Native pixel data are as long as the header says; others are checked when decoded."""
+    location, layout = image.pixels, pixel_format(image.ds)
+    if location is None or location.offset is None:
+        return
+    there = min(location.length, max(0, image.path.stat().st_size - location.offset))
+    if location.length == UNDEFINED_LENGTH or there < layout.bytes_needed:
+        refuse(
+            RefusalCode.UNREADABLE_PIXELS,
+            f"the pixel data have {there} bytes where Rows and Columns need "
+            f"{layout.bytes_needed}: truncated or wrong",
+            "PixelData, Rows, Columns",
+            [there, layout.rows, layout.columns],
+        )
 
-    Raises a refusal where they can't be decoded.
-    """
-    layout = pixel_format(ds)
-    syntax = UID(ds.file_meta.TransferSyntaxUID)
-    if location.offset is None:
-        raw = _decode(path, layout, syntax)
-    else:
-        raw = _native(path, location.offset, layout, syntax)
-    return _significant(raw.reshape(layout.rows, layout.columns), layout)
+
+class PixelReader:
+    """Reads stored values; of objects that have to be decoded it keeps the last one at hand."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._ds = Dataset()
+
+    def stored_values(self, image: SourceImage) -> NDArray[np.integer[Any]]:
+        """Stored values (row, column) of one image, sign and unused bits sorted out.
+
+        Raises a refusal where they can't be decoded.
+        """
+        layout = pixel_format(image.ds)
+        if image.pixels is not None and image.pixels.offset is not None:
+            _check_length(image)
+            raw = _native(image.path, image.pixels.offset, layout, image.transfer_syntax)
+        else:
+            raw = self._decode(image, layout)
+        return _significant(raw.reshape(layout.rows, layout.columns), layout)
+
+    def _decode(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
+        """Compressed and deflated objects, through pydicom and pylibjpeg."""
+        try:
+            return self._decoded_frame(image, layout)
+        except BaseException as error:
+            if not _is_decoding_error(error):
+                raise
+            syntax = image.transfer_syntax
+            raise SeriesRefusedError(
+                Refusal(
+                    RefusalCode.UNREADABLE_PIXELS,
+                    f"pixel data in {syntax.name} can't be decoded: {_why(error)}",
+                    "TransferSyntaxUID",
+                    (str(syntax),),
+                )
+            ) from error
+
+    def _decoded_frame(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
+        ds, syntax, frame = self._whole(image.path), image.transfer_syntax, image.frame or 0
+        if syntax.is_encapsulated:
+            tables = _offset_tables(ds)
+            encoded = get_frame(ds.PixelData, frame, number_of_frames=image.frames, **tables)
+            _check_announced_size(encoded, layout)
+            array, _ = get_decoder(syntax).as_array(ds, raw=True, index=frame)
+            return array
+        order = "<" if syntax.is_little_endian else ">"
+        kind = f"{order}u{layout.bits_allocated // 8}"
+        start = frame * layout.bytes_needed
+        return np.frombuffer(ds.PixelData, kind, layout.rows * layout.columns, start)
+
+    def _whole(self, path: Path) -> Dataset:
+        if self._path != path:
+            with path.open("rb") as stream:
+                guard_deflated(stream)
+                self._ds, self._path = pydicom.dcmread(stream), path
+        return self._ds
+
+
+def _offset_tables(ds: Dataset) -> dict[str, Any]:
+    """The Extended Offset Table (PS3.3 C.7.6.3.1.8), where there is one."""
+    if "ExtendedOffsetTable" not in ds or "ExtendedOffsetTableLengths" not in ds:
+        return {}
+    return {"extended_offsets": (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)}
 
 
 def _native(path: Path, offset: int, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
     order = "<" if syntax.is_little_endian else ">"
     kind = f"{order}u{layout.bits_allocated // 8}"
     return np.fromfile(path, kind, count=layout.rows * layout.columns, offset=offset)
-
-
-def _decode(path: Path, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
-    """Compressed and deflated objects, through pydicom and pylibjpeg."""
-    try:
-        with path.open("rb") as stream:
-            guard_deflated(stream)
-            ds = pydicom.dcmread(stream)
-        if syntax.is_encapsulated:
-            _check_announced_size(get_frame(ds.PixelData, 0, number_of_frames=1), layout)
-            array, _ = get_decoder(syntax).as_array(ds, raw=True, index=0)
-            return array
-        order = "<" if syntax.is_little_endian else ">"
-        kind = f"{order}u{layout.bits_allocated // 8}"
-        return np.frombuffer(ds.PixelData, kind, count=layout.rows * layout.columns)
-    except BaseException as error:
-        if not _is_decoding_error(error):
-            raise
-        raise SeriesRefusedError(
-            Refusal(
-                RefusalCode.UNREADABLE_PIXELS,
-                f"pixel data in {syntax.name} can't be decoded: {_why(error)}",
-                "TransferSyntaxUID",
-                (str(syntax),),
-            )
-        ) from error
 
 
 def _is_decoding_error(error: BaseException) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from pydicom.dataset import Dataset
 
 from dicomnode.dicom.header import value
-from dicomnode.domain import Refusal, RefusalCode
+from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
 
 
@@ -16,10 +17,28 @@ def refuse(
     code: RefusalCode, sentence: str, attribute: str = "", values: Iterable[object] = ()
 ) -> NoReturn:
     """At most eight values, each at most 64 characters, so that a record stays readable."""
+    raise SeriesRefusedError(Refusal(code, sentence, attribute, _few(values)))
+
+
+def merged(aside: Iterable[SetAside]) -> tuple[SetAside, ...]:
+    """One entry for each finding, with the values and the number of all images that have it."""
+    found: dict[tuple[str, str, str], list[SetAside]] = {}
+    for item in aside:
+        refusal = item.refusal
+        found.setdefault((refusal.code, refusal.sentence, refusal.attribute), []).append(item)
+    return tuple(
+        SetAside(replace(alike[0].refusal, values=_all_values(alike)), sum(i.images for i in alike))
+        for alike in found.values()
+    )
+
+
+def _all_values(alike: Sequence[SetAside]) -> tuple[str, ...]:
+    return _few(dict.fromkeys(value for item in alike for value in item.refusal.values))
+
+
+def _few(values: Iterable[object]) -> tuple[str, ...]:
     shown = tuple(str(item)[:64] for item in values)
-    if len(shown) > 8:
-        shown = (*shown[:7], f"and {len(shown) - 7} more")
-    raise SeriesRefusedError(Refusal(code, sentence, attribute, shown))
+    return shown if len(shown) <= 8 else (*shown[:7], f"and {len(shown) - 7} more")
 
 
 def distinct(datasets: Sequence[Dataset], keyword: str) -> list[str]:

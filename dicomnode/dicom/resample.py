@@ -28,6 +28,8 @@ class CanonicalVolume:
     as the stack's own axes come: oblique stacks are not turned.
 
     `affine_lps` takes (z, y, x, 1) to patient millimetres. `axes` and `flips` lead back.
+    `in_gap`, which broadcasts to the array, is true where slices are missing: what stands there
+    is interpolated from beyond the gap.
     """
 
     array: NDArray[np.float32]
@@ -35,6 +37,7 @@ class CanonicalVolume:
     affine_lps: NDArray[np.float64]
     axes: tuple[int, int, int]
     flips: tuple[int, ...]
+    in_gap: NDArray[np.bool_]
 
     @property
     def voxel_ml(self) -> float:
@@ -67,6 +70,7 @@ def to_canonical(volume: Volume) -> CanonicalVolume:
         affine_lps=_turned_affine(affine, grid.shape, axes, flips),
         axes=axes,
         flips=flips,
+        in_gap=np.flip(_in_gap(geometry, grid)[:, None, None].transpose(axes), flips),
     )
 
 
@@ -117,6 +121,17 @@ def _planes(geometry: SliceGeometry) -> tuple[float, Vector]:
         if np.abs(planes - nearest).max() <= ON_GRID_VOXELS:
             return spacing, nearest
     return smallest, geometry.distances_mm / smallest
+
+
+def _in_gap(geometry: SliceGeometry, grid: StackGrid) -> NDArray[np.bool_]:
+    """For each plane of the grid whether it lies in a gap, more than half a slice from its ends."""
+    half = geometry.slice_spacing_mm / grid.slice_spacing_mm / 2
+    planes = np.arange(grid.shape[0])
+    found = np.zeros(len(planes), np.bool_)
+    for index in np.flatnonzero(geometry.is_gap):
+        low, high = grid.planes[index], grid.planes[index + 1]
+        found |= (planes - low > half) & (high - planes > half)
+    return found
 
 
 def _grid_affine(geometry: SliceGeometry, grid: StackGrid) -> NDArray[np.float64]:

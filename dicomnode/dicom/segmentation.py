@@ -21,8 +21,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from dicomnode import __version__
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.header import number
+from dicomnode.dicom.references import refer_to_frames
 from dicomnode.dicom.segment_codes import PRIVATE_SCHEME, SEGMENTS
-from dicomnode.dicom.series import SourceSeries
+from dicomnode.dicom.series import SourceStack
 from dicomnode.dicom.source_images import (
     clean_source_images,
     slice_thickness_mm,
@@ -41,7 +42,7 @@ logger = logging.getLogger("dicomnode.dicom")
 @disable_value_validation()
 def write_segmentation(
     masks: Mapping[ModelIdentity, NDArray[np.uint8]],
-    source: SourceSeries,
+    source: SourceStack,
     *,
     series_instance_uid: str,
     sop_instance_uid: str,
@@ -60,6 +61,7 @@ def write_segmentation(
     stack = _stack([masks[model] for model in models])
     seg = _build(stack, source, models, settings, series_instance_uid, sop_instance_uid)
     _keep_segment_number_per_frame(seg)
+    refer_to_frames(seg, source)
     _make_reproducible(seg, source)
     if source.frame_of_reference_uid is None:
         del seg.FrameOfReferenceUID
@@ -68,7 +70,7 @@ def write_segmentation(
     return SegmentationFile(segments, sop_instance_uid, series_instance_uid, out, _save(seg, out))
 
 
-def _check(masks: Mapping[ModelIdentity, NDArray[np.uint8]], source: SourceSeries) -> None:
+def _check(masks: Mapping[ModelIdentity, NDArray[np.uint8]], source: SourceStack) -> None:
     if not masks:
         raise SegmentationError("there is no mask to write")
     if len({model.kind for model in masks}) < len(masks):
@@ -104,7 +106,7 @@ def _stack(masks: Sequence[NDArray[np.uint8]]) -> _Stack:
 
 def _build(
     stack: _Stack,
-    source: SourceSeries,
+    source: SourceStack,
     models: Sequence[ModelIdentity],
     settings: SegmentationSettings,
     series_instance_uid: str,
@@ -134,7 +136,7 @@ def _build(
             content_label="MASKS",
             content_description=", ".join(item.label for item in segments)[:64],
             content_creator_name="Dicomnode^Automatic",
-            series_description=settings.series_description,
+            series_description=_description(source, settings),
             coding_schemes=[_private_scheme()] if private else None,
             pixel_measures=_pixel_measures(source),
             transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -173,7 +175,7 @@ def _private_scheme() -> CodingSchemeIdentificationItem:
     )
 
 
-def _pixel_measures(source: SourceSeries) -> hd.PixelMeasuresSequence:
+def _pixel_measures(source: SourceStack) -> hd.PixelMeasuresSequence:
     """The spacing between slices only where it is the same everywhere."""
     geometry = source.geometry
     return hd.PixelMeasuresSequence(
@@ -195,14 +197,20 @@ def _keep_segment_number_per_frame(seg: Dataset) -> None:
         del shared.SegmentIdentificationSequence
 
 
-def _series_number(source: SourceSeries, settings: SegmentationSettings) -> int:
+def _description(source: SourceStack, settings: SegmentationSettings) -> str:
+    """Of several volumes in a series each says which one it is of."""
+    label = f" ({source.label})" if source.label else ""
+    return f"{settings.series_description}{label}"[:64]
+
+
+def _series_number(source: SourceStack, settings: SegmentationSettings) -> int:
     """The source's number plus an offset, within what VR IS and viewers can hold."""
     given = int(number(source.datasets[0], "SeriesNumber") or 0)
     total = settings.series_number_offset + max(given, 0)
     return total if 1 <= total <= 2**31 - 1 else max(settings.series_number_offset, 1)
 
 
-def _make_reproducible(seg: Dataset, source: SourceSeries) -> None:
+def _make_reproducible(seg: Dataset, source: SourceStack) -> None:
     """Replace the clock and random UIDs that highdicom puts in."""
     date, time = valid_date_and_time(source)
     for keyword in ("ContentDate", "SeriesDate"):

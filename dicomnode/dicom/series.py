@@ -1,194 +1,224 @@
-"""A series as the headers of its slices: sorted, checked, or refused in plain language."""
+"""A series as its volumes-to-be: sorted, told apart, or set aside in plain language."""
 
 from __future__ import annotations
 
-import filecmp
 import logging
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
-import pydicom
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from dicomnode.config import SeriesSettings
 from dicomnode.dicom import checks
+from dicomnode.dicom.copies import same_object, without_pixel_copies
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, is_of_the_machine, reason, text
-from dicomnode.dicom.stack import sorted_stack
-from dicomnode.domain import Refusal, RefusalCode
+from dicomnode.dicom.grouping import Group, group_images, is_stray
+from dicomnode.dicom.header import text
+from dicomnode.dicom.images import SourceImage, read_images
+from dicomnode.dicom.refusals import merged
+from dicomnode.dicom.stack import MINIMUM_SLICES, sorted_stack
+from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
 
 logger = logging.getLogger("dicomnode.dicom")
 
-# All that the volume, the SEG and the evidence need of each slice; private groups stay on disk.
-KEYWORDS = (
-    "SpecificCharacterSet",
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesDate",
-    "SeriesTime",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "StudyDate",
-    "StudyTime",
-    "Modality",
-    "BodyPartExamined",
-    "SliceThickness",
-    "EchoTime",
-    "EchoNumbers",
-    "InversionTime",
-    "TriggerTime",
-    "FlipAngle",
-    "DiffusionBValue",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "AcquisitionNumber",
-    "InstanceNumber",
-    "TemporalPositionIdentifier",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "FrameOfReferenceUID",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "BurnedInAnnotation",
-    "RecognizableVisualFeatures",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "ModalityLUTSequence",
-)
-
 
 @dataclass(frozen=True)
-class PixelLocation:
-    """Where the native pixel data of an object lie in its file; `offset` None: to be decoded."""
+class SourceStack:
+    """The slices of one volume as delivered: headers only, sorted along the slice normal.
 
-    offset: int | None
-    length: int
-
-
-@dataclass(frozen=True)
-class SourceSeries:
-    """The slices of one series as delivered: headers only, sorted along the slice normal.
-
+    `label` tells it from the other stacks of its series; empty for an only one.
     `frame_of_reference_uid` is None where the scanner gave none. `warnings` are sentences about
     what is unusual but could be dealt with.
     """
 
-    datasets: tuple[Dataset, ...]
-    paths: tuple[Path, ...]
-    pixel_locations: tuple[PixelLocation, ...]
+    images: tuple[SourceImage, ...]
     geometry: SliceGeometry
     study_instance_uid: str
     series_instance_uid: str
     modality: str
     frame_of_reference_uid: str | None
+    label: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        return tuple(item.ds for item in self.images)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that hold it, each once."""
+        return tuple(dict.fromkeys(item.path for item in self.images))
 
 
 @dataclass(frozen=True)
-class _Slice:
-    path: Path
-    ds: Dataset
-    pixels: PixelLocation | None
+class SortedSeries:
+    """What can be made of a series; without a stack something is set aside."""
+
+    stacks: tuple[SourceStack, ...]
+    set_aside: tuple[SetAside, ...]
 
 
 @disable_value_validation()
-def read_series(paths: Sequence[Path]) -> SourceSeries:
-    """Read and check the headers of one series of single-frame CT or MR objects.
+def sort_series(paths: Sequence[Path], settings: SeriesSettings | None = None) -> SortedSeries:
+    """Read the headers of one series and make stacks of its images.
 
-    Raises `SeriesRefusedError` with the code, the sentence, the attribute and its values.
+    Raises `OSError` where the disk fails; whatever is wrong with the objects is set aside.
     """
-    slices = _without_copies([_read_slice(path) for path in paths])
-    checks.identity([item.ds for item in slices])
-    checks.kind([item.ds for item in slices])
-    located = [(item.path, item.ds, item.pixels) for item in slices if item.pixels is not None]
-    checks.pixel_data_present(len(slices), len(located))
-    checks.pixel_description([ds for _, ds, _ in located])
-    geometry, order = sorted_stack([ds for _, ds, _ in located])
-    located = [located[index] for index in order]
-    datasets = tuple(ds for _, ds, _ in located)
-    source = SourceSeries(
-        datasets=datasets,
-        paths=tuple(path for path, _, _ in located),
-        pixel_locations=tuple(pixels for _, _, pixels in located),
-        geometry=geometry,
-        study_instance_uid=text(datasets[0], "StudyInstanceUID") or "",
-        series_instance_uid=text(datasets[0], "SeriesInstanceUID") or "",
-        modality=text(datasets[0], "Modality") or "",
-        frame_of_reference_uid=checks.frame_of_reference(datasets),
-        warnings=tuple(checks.unusual(datasets, geometry)),
-    )
-    context = {"series": source.series_instance_uid, "slices": len(datasets)}
-    logger.info("series read", extra=context)
-    return source
-
-
-def _read_slice(path: Path) -> _Slice:
+    settings = settings or SeriesSettings()
+    aside: list[SetAside] = []
+    images = _readable(paths, aside)
     try:
-        with path.open("rb") as stream:
-            guard_deflated(stream)
-            ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(KEYWORDS))
-            return _Slice(path, ds, _locate_pixels(stream, ds.file_meta.TransferSyntaxUID))
-    except PARSE_ERRORS as error:
-        if is_of_the_machine(error):
-            raise
+        checks.identity([item.ds for item in images])
+    except SeriesRefusedError as refused:
+        return SortedSeries((), (SetAside(refused.refusal, len(images)),))
+    usable = _passing(images, aside)
+    groups = group_images(without_pixel_copies(usable, aside)) if usable else []
+    stacks = _stacks(groups, settings, aside)
+    if not stacks and not aside:
+        empty = Refusal(RefusalCode.TOO_FEW_SLICES, "the series has no objects")
+        aside.append(SetAside(empty, 0))
+    found = SortedSeries(tuple(_labelled(stacks)), merged(aside))
+    if images:
+        series_uid = text(images[0].ds, "SeriesInstanceUID")
+        context = {"series": series_uid, "stacks": len(stacks), "set_aside": len(found.set_aside)}
+        logger.info("series sorted", extra=context)
+    return found
+
+
+def _readable(paths: Iterable[Path], aside: list[SetAside]) -> list[SourceImage]:
+    """The images of all objects, of copies of one object only the first.
+
+    Where two different objects have one SOP Instance UID, nobody knows which one is true.
+    """
+    objects: dict[str, list[tuple[SourceImage, ...]]] = {}
+    for path in paths:
+        try:
+            found = read_images(path)
+        except SeriesRefusedError as refused:
+            aside.append(SetAside(refused.refusal, 1))
+            continue
+        known = objects.setdefault(text(found[0].ds, "SOPInstanceUID") or "", [])
+        if not any(same_object(path, other[0].path) for other in known):
+            known.append(found)
+    images: list[SourceImage] = []
+    for uid, several in objects.items():
+        if len(several) == 1 or not uid:
+            images += [item for found in several for item in found]
+            continue
+        sentence = "different objects have the same SOP Instance UID"
+        refusal = Refusal(RefusalCode.DUPLICATE_POSITION, sentence, "SOPInstanceUID", (uid,))
+        aside.append(SetAside(refusal, sum(map(len, several))))
+    return images
+
+
+def _passing(images: Iterable[SourceImage], aside: list[SetAside]) -> list[SourceImage]:
+    passing = []
+    for item in images:
+        try:
+            checks.image(item)
+        except SeriesRefusedError as refused:
+            aside.append(SetAside(refused.refusal, 1))
+        else:
+            passing.append(item)
+    return passing
+
+
+def _stacks(
+    groups: Sequence[Group], settings: SeriesSettings, aside: list[SetAside]
+) -> list[SourceStack]:
+    stacks: list[SourceStack] = []
+    chosen: set[str] = set()
+    for group in groups:
+        try:
+            _refuse_stray(group)
+            stack = _stack(group, settings)
+            _refuse_unchosen(group, chosen, len(stacks), settings)
+        except SeriesRefusedError as refused:
+            aside.append(SetAside(refused.refusal, len(group.images)))
+        else:
+            chosen.add(group.part)
+            stacks.append(stack)
+    return stacks
+
+
+def _stack(group: Group, settings: SeriesSettings) -> SourceStack:
+    geometry, images = sorted_stack(group.images)
+    ds = images[0].ds
+    frame_of_reference = text(ds, "FrameOfReferenceUID")
+    if frame_of_reference is None and settings.missing_frame_of_reference == "refuse":
         raise SeriesRefusedError(
             Refusal(
-                RefusalCode.UNREADABLE_OBJECT,
-                f"one of the files can't be read as a DICOM object: {reason(error)}",
+                RefusalCode.NO_FRAME_OF_REFERENCE,
+                "the images have no Frame of Reference UID, and "
+                "series.missing_frame_of_reference says to refuse them",
+                "FrameOfReferenceUID",
             )
-        ) from error
+        )
+    return SourceStack(
+        images=images,
+        geometry=geometry,
+        study_instance_uid=text(ds, "StudyInstanceUID") or "",
+        series_instance_uid=text(ds, "SeriesInstanceUID") or "",
+        modality=text(ds, "Modality") or "",
+        frame_of_reference_uid=frame_of_reference,
+        label=group.label,
+        warnings=tuple(_unusual([item.ds for item in images], geometry)),
+    )
 
 
-def _locate_pixels(stream: BinaryIO, syntax: UID) -> PixelLocation | None:
-    """The pixel data element at which reading stopped (PS3.5 7.1); None: there is none."""
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return PixelLocation(offset=None, length=0)
-    if not syntax.is_transfer_syntax:
-        return PixelLocation(offset=None, length=0)  # unknown: decoding it says so
-    endian = "<" if syntax.is_little_endian else ">"
-    head = stream.read(8)
-    if len(head) < 8 or struct.unpack(endian + "HH", head[:4]) != (0x7FE0, 0x0010):
-        return None
-    tail = head[4:] if syntax.is_implicit_VR else stream.read(4)
-    (length,) = struct.unpack(endian + "L", tail)
-    if syntax.is_compressed:
-        return PixelLocation(offset=None, length=length)
-    return PixelLocation(offset=stream.tell(), length=length)
-
-
-def _without_copies(slices: list[_Slice]) -> list[_Slice]:
-    """Each SOP Instance once; two different objects under one UID are refused."""
-    kept: dict[str, _Slice] = {}
-    for item in slices:
-        uid = text(item.ds, "SOPInstanceUID") or ""
-        first = kept.setdefault(uid, item)
-        if first is not item and not filecmp.cmp(first.path, item.path, shallow=False):
-            raise SeriesRefusedError(
-                Refusal(
-                    RefusalCode.DUPLICATE_POSITION,
-                    "two different objects have the same SOP Instance UID",
-                    "SOPInstanceUID",
-                    (uid,),
-                )
+def _refuse_stray(group: Group) -> None:
+    if is_stray(group) and group.stray_code is not RefusalCode.TOO_FEW_SLICES:
+        raise SeriesRefusedError(
+            Refusal(
+                group.stray_code,
+                "images differ from the rest of the series, and fewer than "
+                f"{MINIMUM_SLICES} are of one kind",
+                group.stray_attribute,
+                (group.label,),
             )
-    return list(kept.values())
+        )
+
+
+def _refuse_unchosen(group: Group, chosen: set[str], stacks: int, settings: SeriesSettings) -> None:
+    if stacks >= settings.maximum_volumes:
+        why = f"a series of more than {settings.maximum_volumes} volumes (series.maximum_volumes)"
+    elif settings.volumes == "first" and group.part in chosen:
+        why = "only the first volume of a series is examined (series.volumes)"
+    else:
+        return
+    raise SeriesRefusedError(Refusal(RefusalCode.NOT_CHOSEN, why, "", (group.label,)))
+
+
+def _labelled(stacks: Sequence[SourceStack]) -> Iterable[SourceStack]:
+    """A stack that is alone needs no label: it keeps its SEG series when strays come and go."""
+    return stacks if len(stacks) > 1 else [replace(stack, label="") for stack in stacks]
+
+
+def _unusual(datasets: Sequence[Dataset], geometry: SliceGeometry) -> list[str]:
+    """Sentences on what could be dealt with, for the record."""
+    found: list[str] = []
+    if text(datasets[0], "FrameOfReferenceUID") is None:
+        found.append("the images have no Frame of Reference UID; the SEG has none either")
+    if geometry.is_sheared:
+        found.append(
+            f"the stack is sheared by {geometry.tilt_degrees:.1f} degrees (gantry tilt, or a "
+            "table that moved); resampled for the networks"
+        )
+    if len(geometry.missing_mm):
+        found.append(
+            f"slices are missing in {len(geometry.missing_mm)} places: gaps of up to "
+            f"{geometry.missing_mm.max():.1f} mm where {geometry.slice_spacing_mm:.1f} mm is usual"
+        )
+    elif not geometry.is_evenly_spaced:
+        found.append(
+            f"slice distances vary from {geometry.gaps_mm.min():.2f} to "
+            f"{geometry.gaps_mm.max():.2f} mm; resampled for the networks"
+        )
+    if text(datasets[0], "PhotometricInterpretation") == "MONOCHROME1":
+        found.append("Photometric Interpretation is MONOCHROME1")
+    if any("ModalityLUTSequence" in ds for ds in datasets):
+        found.append("a Modality LUT is present and was not applied")
+    return found

@@ -15,7 +15,8 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM, PersonName
 
 from dicomnode.dicom.header import PARSE_ERRORS, number, read_data_set, text, value
-from dicomnode.dicom.series import SourceSeries
+from dicomnode.dicom.references import stand_in_class, stand_in_uid
+from dicomnode.dicom.series import SourceStack
 from dicomnode.dicom.uids import result_uid
 
 # Type 2 in the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): present, maybe empty.
@@ -84,7 +85,7 @@ _VALID: dict[str, Callable[[str], bool]] = {
 }
 
 
-def valid_date_and_time(source: SourceSeries) -> tuple[str, str]:
+def valid_date_and_time(source: SourceStack) -> tuple[str, str]:
     """The date and time of the series for the SEG's content: the same on every run.
 
     The day on which the node happened to examine a series isn't in the SEG, or writing it
@@ -108,7 +109,7 @@ class CleanSourceImages:
     repairs: tuple[str, ...]
 
 
-def clean_source_images(source: SourceSeries) -> CleanSourceImages:
+def clean_source_images(source: SourceStack) -> CleanSourceImages:
     """One small data set per slice, in the order of the slices.
 
     A missing Frame of Reference UID is filled in, for highdicom only; the SEG loses it again.
@@ -118,33 +119,32 @@ def clean_source_images(source: SourceSeries) -> CleanSourceImages:
     shared.PatientName = shared.ReferringPhysicianName = ""
     frame_of_reference = source.frame_of_reference_uid or stand_in_frame_of_reference(source)
     images = []
-    for ds in source.datasets:
+    for item in source.images:
         image = Dataset()
         image.update(shared)
-        image.SOPClassUID = ds.SOPClassUID
-        image.SOPInstanceUID = ds.SOPInstanceUID
+        image.SOPClassUID, image.SOPInstanceUID = stand_in_class(item), stand_in_uid(item)
         image.StudyInstanceUID = source.study_instance_uid
         image.SeriesInstanceUID = source.series_instance_uid
         image.Modality = source.modality
         image.FrameOfReferenceUID = frame_of_reference
         image.PositionReferenceIndicator = ""
-        image.ImagePositionPatient = ds.ImagePositionPatient
+        image.ImagePositionPatient = item.ds.ImagePositionPatient
         _set_plane(image, source)
         images.append(image)
     return CleanSourceImages(images, patient, physician, tuple(repairs))
 
 
-def stand_in_frame_of_reference(source: SourceSeries) -> str:
+def stand_in_frame_of_reference(source: SourceStack) -> str:
     return result_uid(source.series_instance_uid, "frame of reference")
 
 
-def slice_thickness_mm(source: SourceSeries) -> float:
+def slice_thickness_mm(source: SourceStack) -> float:
     """As the scanner says, else the usual distance of two slices."""
     stated = number(source.datasets[0], "SliceThickness")
     return stated or round(source.geometry.slice_spacing_mm, 6)
 
 
-def _set_plane(image: Dataset, source: SourceSeries) -> None:
+def _set_plane(image: Dataset, source: SourceStack) -> None:
     """As delivered, not recomputed: viewers compare these to many digits. Those of the first
     slice for all: slices may differ in the last digits, which highdicom takes for another plane.
     """

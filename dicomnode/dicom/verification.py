@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import SliceGeometry, Vector
 from dicomnode.dicom.header import PARSE_ERRORS, reason
+from dicomnode.dicom.references import reference, reference_in
 from dicomnode.dicom.segment_codes import SEGMENTS
-from dicomnode.dicom.series import SourceSeries
+from dicomnode.dicom.series import SourceStack
 from dicomnode.domain import ModelIdentity, SegmentationFile
 from dicomnode.errors import SegmentationError
 
@@ -29,7 +30,7 @@ _POSITION_TOLERANCE_MM = 1e-3
 def verify_segmentation(
     file: SegmentationFile,
     masks: Mapping[ModelIdentity, NDArray[np.uint8]],
-    source: SourceSeries,
+    source: SourceStack,
 ) -> None:
     """Compare every voxel and the centroid in patient millimetres, segment by segment.
 
@@ -74,7 +75,7 @@ def _same_mask(
     decoded: NDArray[np.bool_],
     weighted: Vector,
     mask: NDArray[np.uint8],
-    source: SourceSeries,
+    source: SourceStack,
 ) -> None:
     slices = zip(decoded, mask, strict=True)
     wrong = sum(int(np.count_nonzero(found != (given != 0))) for found, given in slices)
@@ -87,13 +88,13 @@ def _same_mask(
             raise SegmentationError(f"{name}: centroid is off by {error_mm:.3f} mm")
 
 
-def _as_delivered(source: SourceSeries) -> SliceGeometry:
+def _as_delivered(source: SourceStack) -> SliceGeometry:
     """The geometry with the direction cosines as rounded by the scanner, which the SEG repeats."""
     cosines = np.array(source.datasets[0].ImageOrientationPatient, dtype=float)
     return replace(source.geometry, row_cosines=cosines[:3], column_cosines=cosines[3:])
 
 
-def _same_study(seg: Dataset, file: SegmentationFile, source: SourceSeries) -> None:
+def _same_study(seg: Dataset, file: SegmentationFile, source: SourceStack) -> None:
     expected = {
         "SOPInstanceUID": file.sop_instance_uid,
         "SeriesInstanceUID": file.series_instance_uid,
@@ -119,18 +120,17 @@ def _frames_by_segment(seg: Dataset) -> dict[int, list[tuple[int, Dataset]]]:
 
 
 def _decode(
-    seg: Dataset, frames: Iterable[tuple[int, Dataset]], source: SourceSeries
+    seg: Dataset, frames: Iterable[tuple[int, Dataset]], source: SourceStack
 ) -> tuple[NDArray[np.bool_], Vector]:
-    """The mask (slice, row, column), placed by the referenced SOP Instance UIDs, and its centroid
-    by the SEG's own geometry."""
-    slice_of = {str(ds.SOPInstanceUID): index for index, ds in enumerate(source.datasets)}
+    """The mask (slice, row, column), placed by the referenced instances and frames, and its
+    centroid by the SEG's own geometry."""
+    slice_of = {reference(image): index for index, image in enumerate(source.images)}
     decoded = np.zeros(source.geometry.shape, np.bool_)
     total, count = np.zeros(3), 0
     axes = _axes(seg)
     for number, item in frames:
         frame = _frame(seg, number)
-        reference = item.DerivationImageSequence[0].SourceImageSequence[0]
-        index = slice_of[str(reference.ReferencedSOPInstanceUID)]
+        index = slice_of[reference_in(item.DerivationImageSequence[0].SourceImageSequence[0])]
         position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
         away = np.linalg.norm(position - source.geometry.positions_mm[index])
         if away > _POSITION_TOLERANCE_MM:

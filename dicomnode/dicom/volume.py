@@ -12,10 +12,8 @@ from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import number, text
-from dicomnode.dicom.pixels import PixelFormat, check_limits, pixel_format, stored_values
-from dicomnode.dicom.series import SourceSeries, read_series
-
-__all__ = ["SourceSeries", "Volume", "read_series", "read_volume"]
+from dicomnode.dicom.pixels import PixelFormat, PixelReader, check_limits, pixel_format
+from dicomnode.dicom.series import SourceStack
 
 LOWEST_HOUNSFIELD = -1024.0
 # A header can name a whole range as padding; only outside this one it is believed for CT, since a
@@ -34,17 +32,18 @@ class Volume:
 
 
 @disable_value_validation()
-def read_volume(source: SourceSeries) -> Volume:
+def read_volume(source: SourceStack) -> Volume:
     """Decode and rescale (PS3.3 C.11.1) every slice.
 
     CT values end at -1024 HU below, where scanners write padding as -2000 or -3024. Raises
     `SeriesRefusedError` where sizes are wrong or pixel data can't be decoded.
     """
-    check_limits(source)
+    check_limits(source.geometry, source.images)
+    reader = PixelReader()
     array = np.empty(source.geometry.shape, np.float32)
     padded = 0
-    for index, ds in enumerate(source.datasets):
-        stored = stored_values(ds, source.paths[index], source.pixel_locations[index])
+    for index, image in enumerate(source.images):
+        ds, stored = image.ds, reader.stored_values(image)
         slope, intercept = _rescale(ds)
         array[index] = stored
         if (slope, intercept) != (1.0, 0.0):
@@ -104,7 +103,7 @@ def _fill_padding(array: NDArray[np.float32], padded: int) -> tuple[str, ...]:
     return (f"{padded / array.size:.1%} of the pixels are padding and count as air",)
 
 
-def _invert_if_bright_air(array: NDArray[np.float32], source: SourceSeries) -> tuple[str, ...]:
+def _invert_if_bright_air(array: NDArray[np.float32], source: SourceStack) -> tuple[str, ...]:
     """MONOCHROME1 tells how to display values, not what they mean: real Hounsfield units stay,
     but pixels that a film reader stored inverted, with bright air, are turned over."""
     if text(source.datasets[0], "PhotometricInterpretation") != "MONOCHROME1":

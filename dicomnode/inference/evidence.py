@@ -27,9 +27,14 @@ def measure(
     *,
     models: tuple[ModelIdentity, ...],
     claims: HeaderClaims,
+    in_gap: npt.NDArray[np.bool_] | None = None,
+    widest_gap_mm: float = 0.0,
     warnings: tuple[str, ...] = (),
 ) -> Evidence:
-    """Evidence from `masks`, all on one grid with axes (z, y, x) and `spacing_mm` likewise."""
+    """Evidence from `masks`, all on one grid with axes (z, y, x) and `spacing_mm` likewise.
+
+    `in_gap` broadcasts to the grid and says where slices are missing.
+    """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     shape = next(iter(masks.values())).shape
     depth, height, width = (int(length) for length in shape)
@@ -48,8 +53,22 @@ def measure(
         ),
         spacing_mm=spacing_mm,
         matrix=(depth, height, width),
+        widest_gap_mm=_round(widest_gap_mm),
+        face_in_gaps_ml=_round(_face_in_gaps_voxels(masks, in_gap) * voxel_ml),
         warnings=warnings,
     )
+
+
+def _face_in_gaps_voxels(
+    masks: Mapping[SegmentKind, Mask], in_gap: npt.NDArray[np.bool_] | None
+) -> int:
+    """Face, intact or removed, that lies where slices are missing: nobody has seen it."""
+    if in_gap is None or not in_gap.any():
+        return 0
+    seen = [
+        masks[kind] for kind in (SegmentKind.FACE, SegmentKind.ANONYMISED_AREA) if kind in masks
+    ]
+    return int(np.count_nonzero(np.any([mask.astype(bool) & in_gap for mask in seen], axis=0)))
 
 
 def exposed_face_ml(masks: Mapping[SegmentKind, Mask], spacing_mm: Triple) -> float:

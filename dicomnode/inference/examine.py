@@ -1,4 +1,4 @@
-"""The main path: one series in, masks, a SEG, evidence and a verdict out."""
+"""The main path: one series in, masks, SEGs, evidence and a verdict for each volume out."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.dicom.header import read_claims
 from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
+from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
-from dicomnode.dicom.series import SourceSeries, read_series
+from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
-from dicomnode.dicom.volume import read_volume
+from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import (
     Evidence,
     Examination,
+    ExaminedVolume,
     HeaderClaims,
     ModelIdentity,
     Revision,
     SegmentationFile,
     SegmentKind,
+    SetAside,
     Verdict,
 )
 from dicomnode.errors import SeriesRefusedError
@@ -59,9 +62,26 @@ class Segmenter(Protocol):
 class Assessment:
     """What the networks found in one volume; `masks` lie on the grid that they saw."""
 
+    canonical: CanonicalVolume
     masks: Masks
     evidence: Evidence
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class _Out:
+    """The files of one volume; `suffix` tells them from those of the others in its series."""
+
+    folder: Path
+    suffix: str
+
+    @property
+    def segmentation(self) -> Path:
+        return self.folder / f"segmentation{self.suffix}.dcm"
+
+    @property
+    def picture(self) -> Path:
+        return self.folder / f"picture{self.suffix}.png"
 
 
 def examine(
@@ -71,30 +91,44 @@ def examine(
     out_folder: Path,
     progress: Progress = ignore,
 ) -> Examination:
-    """Examine one revision of a DICOM series.
+    """Examine every volume in one revision of a DICOM series.
 
-    Writes `segmentation.dcm` and `picture.png` into `out_folder`. A series that can't become a
-    volume gets a refusal, not an error. Raises `SegmentationError` when the SEG, decoded again,
+    Writes a SEG and a picture for each volume into `out_folder`. What can't become a volume is set
+    aside with its refusal, which is no error. Raises `SegmentationError` when a SEG, decoded again,
     does not hold the masks.
     """
-    try:
-        progress("reading the series")
-        source = read_series(revision.paths)
-        volume = read_volume(source)
-    except SeriesRefusedError as refused:
-        return Examination(revision.digest, refusal=refused.refusal, software_version=__version__)
-    canonical = to_canonical(volume)
-    claims = read_claims(source.datasets)
-    assessment = assess(canonical, claims, volume.warnings, networks, settings, progress)
+    progress("reading the series")
+    series = sort_series(revision.paths, settings.series)
+    volumes, set_aside = [], list(series.set_aside)
+    several = len(series.stacks) > 1
+    for number, stack in enumerate(series.stacks, start=1):
+        out = _Out(out_folder, f"-{number}" if several else "")
+        try:
+            volume = _examine_stack(revision, stack, networks, settings, out, progress)
+        except SeriesRefusedError as refused:
+            set_aside.append(SetAside(refused.refusal, len(stack.images)))
+        else:
+            volumes.append(volume)
+    return Examination(revision.digest, tuple(volumes), merged(set_aside), __version__)
+
+
+def _examine_stack(
+    revision: Revision,
+    stack: SourceStack,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    out: _Out,
+    progress: Progress,
+) -> ExaminedVolume:
+    """Raises `SeriesRefusedError` where its pixels can't be read."""
+    progress(f"volume {stack.label}".rstrip())
+    volume = read_volume(stack)
+    assessed = assess(volume, read_claims(stack.datasets), networks, settings, progress)
     progress("writing SEG")
-    segmentation = _write_seg(assessment, canonical, source, revision, settings, out_folder)
-    _write_picture(assessment, canonical, out_folder)
-    return Examination(
-        revision_digest=revision.digest,
-        evidence=assessment.evidence,
-        verdict=assessment.verdict,
-        segmentation=segmentation,
-        software_version=__version__,
+    segmentation = _write_seg(assessed, stack, revision, settings, out.segmentation)
+    _write_picture(assessed, out.picture)
+    return ExaminedVolume(
+        stack.label, len(stack.images), assessed.evidence, assessed.verdict, segmentation
     )
 
 
@@ -112,28 +146,27 @@ def examine_nifti(
     try:
         volume = read_nifti(path)
     except SeriesRefusedError as refused:
-        return Examination(digest, refusal=refused.refusal, software_version=__version__)
-    canonical = to_canonical(volume)
-    assessment = assess(canonical, HeaderClaims(), volume.warnings, networks, settings, progress)
+        aside = (SetAside(refused.refusal, 1),)
+        return Examination(digest, set_aside=aside, software_version=__version__)
+    assessed = assess(volume, HeaderClaims(), networks, settings, progress)
     out_folder.mkdir(parents=True, exist_ok=True)
-    for kind, mask in assessment.masks.items():
-        on_source = mask_to_source(mask, canonical, volume.geometry)
+    for kind, mask in assessed.masks.items():
+        on_source = mask_to_source(mask, assessed.canonical, volume.geometry)
         write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
-    _write_picture(assessment, canonical, out_folder)
-    return Examination(
-        digest, assessment.evidence, assessment.verdict, software_version=__version__
-    )
+    _write_picture(assessed, out_folder / "picture.png")
+    found = ExaminedVolume("", volume.geometry.shape[0], assessed.evidence, assessed.verdict)
+    return Examination(digest, (found,), software_version=__version__)
 
 
 def assess(
-    canonical: CanonicalVolume,
+    volume: Volume,
     claims: HeaderClaims,
-    warnings: tuple[str, ...],
     networks: Sequence[Segmenter],
     settings: Settings,
     progress: Progress = ignore,
 ) -> Assessment:
     """Every network's mask of one volume, what the masks amount to, and the verdict."""
+    canonical = to_canonical(volume)
     masks: dict[SegmentKind, Mask] = {}
     for network in networks:
         progress(f"network {network.identity.kind.value}")
@@ -143,23 +176,20 @@ def assess(
         canonical.spacing_mm,
         models=tuple(network.identity for network in networks),
         claims=claims,
-        warnings=warnings,
+        in_gap=canonical.in_gap,
+        widest_gap_mm=float(volume.geometry.missing_mm.max(initial=0.0)),
+        warnings=volume.warnings,
     )
-    return Assessment(masks, evidence, judge(evidence, settings.verdict))
+    return Assessment(canonical, masks, evidence, judge(evidence, settings.verdict))
 
 
 def _write_seg(
-    assessment: Assessment,
-    canonical: CanonicalVolume,
-    source: SourceSeries,
-    revision: Revision,
-    settings: Settings,
-    out_folder: Path,
+    assessment: Assessment, stack: SourceStack, revision: Revision, settings: Settings, out: Path
 ) -> SegmentationFile | None:
     """One verified SEG, a segment per network that found something; none where none did."""
     models = assessment.evidence.models
     masks = {
-        model: mask_to_source(assessment.masks[model.kind], canonical, source.geometry)
+        model: mask_to_source(assessment.masks[model.kind], assessment.canonical, stack.geometry)
         for model in models
         if assessment.masks[model.kind].any()
     }
@@ -168,35 +198,34 @@ def _write_seg(
         return None
     file = write_segmentation(
         found,
-        source,
-        series_instance_uid=seg_series_uid(revision.series_instance_uid),
-        sop_instance_uid=_sop_instance_uid(revision, models),
+        stack,
+        series_instance_uid=seg_series_uid(revision.series_instance_uid, stack.label),
+        sop_instance_uid=_sop_instance_uid(revision, stack.label, models),
         settings=settings.segmentation,
-        out=out_folder / "segmentation.dcm",
+        out=out,
     )
-    verify_segmentation(file, found, source)
+    verify_segmentation(file, found, stack)
     return file
 
 
-def seg_series_uid(series_instance_uid: str) -> str:
-    """The one SEG series of an examined series, the same for every revision of it."""
-    return result_uid("SEG series", series_instance_uid)
+def seg_series_uid(series_instance_uid: str, label: str = "") -> str:
+    """The SEG series of one volume of an examined series, the same for every revision of it.
+
+    A series for each volume, because OHIF shows only the newest instance of a SEG series.
+    """
+    return result_uid("SEG series", series_instance_uid, *([label] if label else []))
 
 
-def _sop_instance_uid(revision: Revision, models: Sequence[ModelIdentity]) -> str:
+def _sop_instance_uid(revision: Revision, label: str, models: Sequence[ModelIdentity]) -> str:
     """The same series, pixels and networks give the same UID: a re-run is idempotent.
 
     A network that found nothing counts too: its absence from the SEG is its answer.
     """
     networks = sorted(f"{model.kind} {model.sha256}" for model in models)
-    return result_uid("SEG", revision.series_instance_uid, revision.digest, *networks)
+    volume = [f"volume {label}"] if label else []
+    return result_uid("SEG", revision.series_instance_uid, revision.digest, *volume, *networks)
 
 
-def _write_picture(assessment: Assessment, canonical: CanonicalVolume, out_folder: Path) -> None:
-    write_picture(
-        out_folder / "picture.png",
-        canonical.array,
-        canonical.spacing_mm,
-        assessment.masks,
-        assessment.verdict,
-    )
+def _write_picture(assessment: Assessment, path: Path) -> None:
+    canonical = assessment.canonical
+    write_picture(path, canonical.array, canonical.spacing_mm, assessment.masks, assessment.verdict)

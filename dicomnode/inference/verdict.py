@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dicomnode.config import VerdictSettings
 from dicomnode.domain import Evidence, SegmentKind, Verdict, VerdictKind
 
-RULE_VERSION = 1
+RULE_VERSION = 2
 HEAD_BODY_PARTS = ("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "SINUS", "MAXILLA", "MANDIBLE", "EAR")
 RECOGNIZABLE_FEATURES_CLEANED = "113102/DCM"
 
@@ -143,6 +143,23 @@ def headers_agree(evidence: Evidence, settings: VerdictSettings) -> Opinion | No
     return None
 
 
+def gaps_hide_no_face(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
+    """Where slices are missing nobody has looked; a face may be what is missing."""
+    if evidence.widest_gap_mm > settings.widest_gap_mm:
+        reason = (
+            f"a gap of {evidence.widest_gap_mm:.0f} mm, more than {settings.widest_gap_mm:.0f} mm: "
+            "a face could lie in it"
+        )
+        return Opinion("gaps-hide-no-face", VerdictKind.UNDETERMINED, reason)
+    if evidence.face_in_gaps_ml >= settings.face_absent_ml:
+        reason = (
+            f"{evidence.face_in_gaps_ml:.0f} ml of face or anonymised area lie where slices are "
+            "missing"
+        )
+        return Opinion("gaps-hide-no-face", VerdictKind.UNDETERMINED, reason)
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     every_network_answered,
     anatomy_is_in_view,
@@ -151,4 +168,5 @@ RULES: tuple[Rule, ...] = (
     area_was_anonymised,
     a_head_has_a_face,
     headers_agree,
+    gaps_hide_no_face,
 )

@@ -1,0 +1,85 @@
+"""Multi-frame objects as single images: the header that each frame would have alone.
+
+Enhanced and Legacy Converted Enhanced objects keep what is equal in all frames in the Shared
+Functional Groups and the rest in the Per-Frame Functional Groups (PS3.3 C.7.6.16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from dicomnode.dicom.header import number, value
+from dicomnode.domain import Refusal, RefusalCode
+from dicomnode.errors import SeriesRefusedError
+
+MAXIMUM_FRAMES = 1 << 16
+_DEEPEST = 3  # MR Diffusion > Diffusion Gradient Direction > Diffusion Gradient Orientation
+
+# What the macros call otherwise than single-frame images do (PS3.3 C.8.13, C.8.15, C.7.6.16.2).
+_SINGLE_FRAME_NAMES = {
+    "FrameType": "ImageType",
+    "EffectiveEchoTime": "EchoTime",
+    "TemporalPositionIndex": "TemporalPositionIdentifier",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "NominalCardiacTriggerDelayTime": "TriggerTime",
+    "InversionTimes": "InversionTime",
+}
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+FRAME_KEYWORDS = tuple(_SINGLE_FRAME_NAMES)
+
+
+def is_multi_frame(ds: Dataset) -> bool:
+    return "PerFrameFunctionalGroupsSequence" in ds or (number(ds, "NumberOfFrames") or 1) > 1
+
+
+def frame_headers(ds: Dataset, keywords: Collection[str]) -> list[Dataset]:
+    """One flat header for each frame, with the `keywords` that are known of it.
+
+    Raises a refusal where the object doesn't describe each of its frames.
+    """
+    shared = value(ds, "SharedFunctionalGroupsSequence") or ()
+    frames: Sequence[Dataset] = value(ds, "PerFrameFunctionalGroupsSequence") or ()
+    stated = int(number(ds, "NumberOfFrames") or 1)
+    if len(frames) != stated or not 0 < stated <= MAXIMUM_FRAMES:
+        raise SeriesRefusedError(
+            Refusal(
+                RefusalCode.MULTIFRAME,
+                f"the object holds {stated} frames and says of {len(frames)} where they lie",
+                "NumberOfFrames, PerFrameFunctionalGroupsSequence",
+                (str(stated), str(len(frames))),
+            )
+        )
+    common = Dataset()
+    _copy((element for element in ds if element.VR != "SQ"), common, keywords)
+    _copy(_elements(shared[:1]), common, keywords)
+    return [_one(common, frame, keywords) for frame in frames]
+
+
+def _one(common: Dataset, frame: Dataset, keywords: Collection[str]) -> Dataset:
+    header = Dataset()
+    header.update(common)
+    _copy(_elements([frame]), header, keywords)
+    header.pop("NumberOfFrames", None)
+    return header
+
+
+def _elements(items: Sequence[Dataset], depth: int = 0) -> Iterator[DataElement]:
+    """What the macros in a functional group hold, of each sequence the first item."""
+    for item in items:
+        for element in item:
+            if element.VR != "SQ":
+                yield element
+            elif depth < _DEEPEST and element.value:
+                yield from _elements(element.value[:1], depth + 1)
+
+
+def _copy(elements: Iterator[DataElement], into: Dataset, keywords: Collection[str]) -> None:
+    for element in elements:
+        keyword = element.keyword
+        if keyword in _SINGLE_FRAME_NAMES:
+            setattr(into, _SINGLE_FRAME_NAMES[keyword], element.value)
+        elif keyword in keywords:
+            into[element.tag] = element
