@@ -66,7 +66,8 @@ class Orthanc:
 
 
 @contextmanager
-def running_orthanc(folder: Path) -> Iterator[Orthanc]:
+def running_orthanc(folder: Path, **options: Any) -> Iterator[Orthanc]:
+    """`options` are keys of Orthanc's configuration: DicomModalities, Plugins ..."""
     http_port, dicom_port = free_ports(2)
     folder.mkdir(parents=True, exist_ok=True)
     configuration = {
@@ -81,7 +82,7 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "Plugins": [],
-    }
+    } | options
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     log = folder / "orthanc.log"
     with log.open("wb") as output:

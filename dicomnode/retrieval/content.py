@@ -1,0 +1,33 @@
+"""What a source says it has, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class SeriesContent:
+    """One series at the source: how many instances it counts, and those that it names.
+
+    `instances` is SOP Instance UID -> SOP Class UID, the class empty where it isn't said. A source
+    with a limit on its answers names fewer than it counts.
+    """
+
+    series_instance_uid: str
+    count: int
+    instances: Mapping[str, str]
+
+
+class Catalogue(Protocol):
+    """The questions that a source answers; each raises `RetrievalError` where it does not."""
+
+    def matching_studies(self, keys: Mapping[str, str]) -> list[str]:
+        """The Study Instance UIDs that match the keyword = value pairs of PS3.4 C.2.2.2."""
+
+    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
+        """NumberOfSeriesRelatedInstances by Series Instance UID; empty for an unknown study."""
+
+    def content(self, study_instance_uid: str) -> tuple[SeriesContent, ...]:
+        """Every series of the study with its instances; empty for an unknown study."""

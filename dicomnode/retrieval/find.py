@@ -1,0 +1,68 @@
+"""What a source has: the studies that match, and the instances of one study.
+
+A source is asked in its own protocol: C-FIND (`query`) or QIDO-RS (`web`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dicomnode.config import Settings, SourceSettings
+from dicomnode.errors import ConfigurationError, RetrievalError
+from dicomnode.retrieval import query, web
+from dicomnode.retrieval.content import Catalogue
+
+# Study level matching keys (PS3.4 Table C.6-5). Some identify a patient: they are sent to the
+# source and kept nowhere.
+QUERY_KEYS = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ModalitiesInStudy",
+    "ReferringPhysicianName",
+    "StudyDescription",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+)
+
+
+def source_named(settings: Settings, name: str) -> SourceSettings:
+    """Raises `ConfigurationError` with the names that there are."""
+    for source in settings.sources:
+        if source.name == name:
+            return source
+    known = ", ".join(source.name for source in settings.sources) or "none"
+    raise ConfigurationError(f"no [[sources]] block is named {name!r}; configured: {known}")
+
+
+def catalogue_of(source: SourceSettings, settings: Settings) -> Catalogue:
+    if source.retrieve == "wado":
+        return web.WebCatalogue(source)
+    return query.DicomCatalogue(source, settings)
+
+
+def series_counts(
+    source: SourceSettings, settings: Settings, study_instance_uid: str
+) -> Mapping[str, int]:
+    """NumberOfSeriesRelatedInstances by Series Instance UID; empty for an unknown study.
+
+    Raises `RetrievalError` where the source does not say.
+    """
+    return catalogue_of(source, settings).series_counts(study_instance_uid)
+
+
+def query_keys(pairs: Iterable[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts as matching keys; raises `RetrievalError` that quotes no value."""
+    keys = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in QUERY_KEYS:
+            raise RetrievalError(
+                f"--query takes KEY=VALUE, with KEY one of {', '.join(QUERY_KEYS)}"
+            )
+        keys[key] = value
+    return keys

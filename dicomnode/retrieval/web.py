@@ -1,0 +1,170 @@
+"""A DICOMweb source: QIDO-RS (PS3.18 10.6) says what it has, WADO-RS (10.4) gives it.
+
+No address is logged or quoted with its query: matching keys may identify a patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dicomnode.config import SourceSettings
+from dicomnode.dicom.uid_syntax import only_uid
+from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailableError
+from dicomnode.retrieval.content import SeriesContent
+
+OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+_PAGE = 1000
+_STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
+_COUNT = "00201209"
+_REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+Row = Mapping[str, Any]
+
+
+class WebCatalogue:
+    """A source that is asked by QIDO-RS."""
+
+    def __init__(self, source: SourceSettings) -> None:
+        self._source = source
+
+    def matching_studies(self, keys: Mapping[str, str]) -> list[str]:
+        given = {keyword: value for keyword, value in keys.items() if value}
+        return [self._uid(row, _STUDY) for row in self._rows("/studies", given, _STUDY)]
+
+    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
+        counts = self._counts(study_instance_uid)
+        said = {uid: count for uid, count in counts.items() if count is not None}
+        if len(said) == len(counts):
+            return said
+        return {s.series_instance_uid: s.count for s in self.content(study_instance_uid)}
+
+    def content(self, study_instance_uid: str) -> tuple[SeriesContent, ...]:
+        counts = self._counts(study_instance_uid)
+        instances: dict[str, dict[str, str]] = {uid: {} for uid in counts}
+        path = f"/studies/{study_instance_uid}/instances"
+        for row in self._rows(path, {}, _INSTANCE) if counts else ():
+            named = instances.setdefault(self._uid(row, _SERIES), {})
+            named[self._uid(row, _INSTANCE)] = only_uid(_value(row, _CLASS))
+        return tuple(
+            SeriesContent(uid, max(counts.get(uid) or 0, len(named)), named)
+            for uid, named in instances.items()
+        )
+
+    def _counts(self, study_instance_uid: str) -> dict[str, int | None]:
+        """None where the source does not say NumberOfSeriesRelatedInstances."""
+        path = f"/studies/{study_instance_uid}/series"
+        rows = self._rows(path, {"includefield": _COUNT}, _SERIES)
+        return {self._uid(row, _SERIES): _number(row) for row in rows}
+
+    def _rows(self, path: str, keys: Mapping[str, str], unique: str) -> Iterator[Row]:
+        """Page after page, until one brings nothing new: servers limit how much they answer."""
+        seen: set[str] = set()
+        with client(self._source) as http:
+            while True:
+                page = {"limit": str(_PAGE), "offset": str(len(seen))}
+                rows = self._page(http, path, dict(keys) | page)
+                new = {_value(row, unique): row for row in rows}.items()
+                new_rows = [row for uid, row in new if uid not in seen]
+                if not new_rows:
+                    return
+                seen.update(uid for uid, _ in new)
+                yield from new_rows
+
+    def _page(self, http: httpx.Client, path: str, keys: Mapping[str, str]) -> list[Row]:
+        with plain_errors(self._source):
+            answer = http.get(path, params=keys, headers={"Accept": "application/dicom+json"})
+        if answer.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+            if answer.status_code == httpx.codes.NOT_FOUND and path == "/studies":
+                raise SourceUnavailableError(f"{who(self._source)} has no QIDO-RS there (404)")
+            return []
+        require_success(answer, self._source, "QIDO-RS")
+        try:
+            rows = answer.json()
+        except ValueError:
+            rows = None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise RetrievalError(f"{who(self._source)} answered QIDO-RS with other than JSON rows")
+        return rows
+
+    def _uid(self, row: Row, tag: str) -> str:
+        if uid := only_uid(_value(row, tag)):
+            return uid
+        attribute = f"({tag[:4]},{tag[4:]})"
+        raise RetrievalError(f"{who(self._source)} answered QIDO-RS without a valid {attribute}")
+
+
+@contextmanager
+def client(source: SourceSettings) -> Iterator[httpx.Client]:
+    """Raises `ConfigurationError` where the file with the token can't be read."""
+    headers = {}
+    if source.token_file is not None:
+        headers["Authorization"] = f"Bearer {_token(source.name, source.token_file)}"
+    with httpx.Client(
+        base_url=source.url.rstrip("/"), headers=headers, timeout=source.timeout_seconds
+    ) as http:
+        yield http
+
+
+def probe(source: SourceSettings) -> None:
+    """One harmless question; raises what is wrong with the source."""
+    with client(source) as http, plain_errors(source):
+        answer = http.get(
+            "/studies", params={"limit": "1"}, headers={"Accept": "application/dicom+json"}
+        )
+    require_success(answer, source, "QIDO-RS")
+
+
+def who(source: SourceSettings) -> str:
+    return f"source {source.name} ({source.url})"
+
+
+@contextmanager
+def plain_errors(source: SourceSettings) -> Iterator[None]:
+    try:
+        yield
+    except httpx.ConnectError as error:
+        sentence = f"{who(source)} does not accept connections: {error}"
+        raise SourceUnavailableError(sentence) from None
+    except httpx.TimeoutException:
+        raise RetrievalError(f"{who(source)} did not answer in time") from None
+    except httpx.HTTPError as error:
+        sentence = f"{who(source)} broke off its answer: {type(error).__name__}"
+        raise RetrievalError(sentence) from None
+
+
+def require_success(answer: httpx.Response, source: SourceSettings, service: str) -> None:
+    status = answer.status_code
+    if status in _REFUSED:
+        raise SourceUnavailableError(
+            f"{who(source)} refused {service} with {status}: set token_file to a file with a token "
+            "that it accepts"
+        )
+    if status == httpx.codes.NOT_FOUND:
+        raise RetrievalError(f"{who(source)} answered {service} with 404: it has no such thing")
+    if status != httpx.codes.OK:
+        raise RetrievalError(f"{who(source)} answered {service} with HTTP status {status}")
+
+
+def _token(name: str, file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        sentence = f"sources: {name}: token_file: {file} can't be read"
+        raise ConfigurationError(sentence) from None
+
+
+def _value(row: Row, tag: str) -> str:
+    """The first value of an attribute in the DICOM JSON model (PS3.18 F.2), as text."""
+    element = row.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return str(values[0]) if isinstance(values, list) and values else ""
+
+
+def _number(row: Row) -> int | None:
+    text = _value(row, _COUNT)
+    return int(text) if text.isdecimal() else None
