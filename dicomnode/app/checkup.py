@@ -12,7 +12,7 @@ from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.models import load_manifest, models_folder, verify
-from dicomnode.scp.listener import listen
+from dicomnode.intake.listening import listen
 from dicomnode.tracking.database import Database
 
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).

@@ -32,6 +32,10 @@ def media_type(content_type: str) -> str:
     return parse_options_header(content_type)[0].decode("latin-1")
 
 
+class PartTooLongError(UnreadableObjectError):
+    """A part is longer than an object may be: nothing more of the body is read."""
+
+
 class MultipartReader:
     """Raises `UnreadableObjectError` for a body that is not multipart or has too long a part."""
 
@@ -90,7 +94,7 @@ class MultipartReader:
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if len(self._content) + end - start > self._maximum_part_bytes:
-            raise UnreadableObjectError(
+            raise PartTooLongError(
                 f"a part is longer than scp.maximum_object_bytes ({self._maximum_part_bytes} bytes)"
             )
         self._content += memoryview(data)[start:end]

@@ -1,8 +1,7 @@
-"""The listening socket and the server on it; several processes can accept from one socket."""
+"""The server on a listening socket; several processes can accept from one."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from typing import Any
@@ -11,52 +10,12 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AssociationServer
 
 from dicomnode.config import SCPSettings
-from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.scp.received import open_by_peer
 
 LOGGER = logging.getLogger("dicomnode.scp")
 
-_BACKLOG = 128
 # Connections above the limits that still get an answer (A-ASSOCIATE-RJ); more are closed at once.
 _ANSWERED_ABOVE_LIMIT = 8
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket that can be handed to child processes.
-
-    Raises `PortInUseError`, or `ConfigurationError` where the host is no address of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise ConfigurationError(f"scp.host: {host!r} is no address: {error.strerror}") from None
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _explained(error, host, port) from None
-    # All processes wake up for a connection and one gets it: the others must not block.
-    listener.setblocking(False)
-    return listener
-
-
-def _explained(error: OSError, host: str, port: int) -> Exception:
-    if error.errno == errno.EADDRINUSE:
-        return PortInUseError(
-            f"port {port} on {host} is used by another process: stop it, or set scp.port to "
-            "another port"
-        )
-    if error.errno == errno.EACCES:
-        return ConfigurationError(
-            f"port {port} on {host} may not be opened by this user: choose one above 1023, or "
-            "give the service CAP_NET_BIND_SERVICE"
-        )
-    return ConfigurationError(f"scp.host {host}, scp.port {port}: {error.strerror}")
 
 
 class ReceivingServer(AssociationServer):

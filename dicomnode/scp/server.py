@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable
 
 from dicomnode.config import Settings
+from dicomnode.intake.listening import listen
 from dicomnode.intake.running import keeping_rows, new_receiver, open_
 from dicomnode.scp.children import Supervisor
-from dicomnode.scp.listener import listen
 from dicomnode.scp.process import receive
 
 
