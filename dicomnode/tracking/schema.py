@@ -344,3 +344,21 @@ quarantine = sa.Table(
     sa.Index("ix_quarantine_series_instance_uid", "series_instance_uid"),
     sa.Index("ix_quarantine_study_instance_uid", "study_instance_uid"),
 )
+
+pulls = sa.Table(
+    "pulls",
+    METADATA,
+    _key(),
+    sa.Column("source", sa.String(32), nullable=False),
+    _uid("study_instance_uid"),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    # What the source said there is, and what of it was here after the last attempt.
+    sa.Column("expected_instances", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("received_instances", sa.Integer, nullable=False, default=0, server_default="0"),
+    _text("last_error"),
+    _time("created_at"),
+    _time("updated_at"),
+    sa.UniqueConstraint("source", "study_instance_uid"),
+    sa.Index("ix_pulls_source_state", "source", "state"),
+)
