@@ -12,7 +12,17 @@ from typing import NoReturn
 import typer
 from rich.markup import escape
 
-from dicomnode.commands import ask, database, examine, jobs, models, node, quarantine, train
+from dicomnode.commands import (
+    ask,
+    database,
+    examine,
+    explain,
+    jobs,
+    models,
+    node,
+    quarantine,
+    train,
+)
 from dicomnode.commands.common import err
 from dicomnode.errors import ConfigurationError, DicomnodeError, ModelError, PortInUseError
 
@@ -30,6 +40,7 @@ for command in (
     node.work,
     node.demo,
     examine.examine,
+    explain.explain,
     ask.status,
     ask.gate,
     ask.check,

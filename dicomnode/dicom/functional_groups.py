@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
-from dicomnode.dicom.header import number, value
+from dicomnode.dicom.header import number, text, value
+from dicomnode.dicom.sop_classes import MULTI_FRAME_SOP_CLASSES
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 
@@ -32,7 +33,9 @@ FRAME_KEYWORDS = tuple(_SINGLE_FRAME_NAMES)
 
 
 def is_multi_frame(ds: Dataset) -> bool:
-    return "PerFrameFunctionalGroupsSequence" in ds or (number(ds, "NumberOfFrames") or 1) > 1
+    """By its SOP Class, or because it holds several frames whatever its class says."""
+    several = (number(ds, "NumberOfFrames") or 1) > 1
+    return several or text(ds, "SOPClassUID") in MULTI_FRAME_SOP_CLASSES
 
 
 def frame_headers(ds: Dataset, keywords: Collection[str]) -> list[Dataset]:

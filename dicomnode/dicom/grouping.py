@@ -124,7 +124,9 @@ def _close(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 _PARTINGS = (
-    _Parting("FrameOfReferenceUID", _values("FrameOfReferenceUID"), RefusalCode.TOO_FEW_SLICES),
+    _Parting(
+        "FrameOfReferenceUID", _values("FrameOfReferenceUID"), RefusalCode.NO_FRAME_OF_REFERENCE
+    ),
     _Parting("Rows, Columns", _values("Rows", "Columns"), RefusalCode.MIXED_MATRIX),
     _Parting(
         "ImageOrientationPatient",
@@ -144,7 +146,7 @@ _PARTINGS = (
 def _separate(group: Group) -> list[Group]:
     """Split until no two images lie at one place, as far as anything tells them apart."""
     places = _places(group.images)
-    if places is None or len(set(places)) == len(places):
+    if len(set(places)) == len(places):
         return [group]
     for keyword in SEPARATORS:
         pieces = _by(group.images, _values(keyword)(group.images))
@@ -166,13 +168,13 @@ def _tells_apart(pieces: Sequence[tuple[Hashable, tuple[SourceImage, ...]]], pla
     total = sum(len(images) for _, images in pieces)
     covered = 0
     for _, images in pieces:
-        of_piece = len(set(_places(images) or ()))
+        of_piece = len(set(_places(images)))
         if of_piece > _COVERED_POSITIONS * places:
             covered += len(images)
     return covered >= _COVERED_IMAGES * total
 
 
-def _by_repetition(group: Group, places: Sequence[int]) -> list[Group]:
+def _by_repetition(group: Group, places: Sequence[Hashable]) -> list[Group]:
     """The first image at each place, the second ...: by the numbers that the scanner gave.
 
     Where two images at one place have the same number, nothing tells them apart.
@@ -180,7 +182,7 @@ def _by_repetition(group: Group, places: Sequence[int]) -> list[Group]:
     numbered = [(place, item.order) for place, item in zip(places, group.images, strict=True)]
     if len(set(numbered)) < len(numbered):
         return [group]
-    seen: Counter[int] = Counter()
+    seen: Counter[Hashable] = Counter()
     repetition = []
     for place in places:  # images are in the order of their numbers
         seen[place] += 1
@@ -194,19 +196,18 @@ def _by_repetition(group: Group, places: Sequence[int]) -> list[Group]:
     return [replace(piece, stray_code=code, stray_attribute=_POSITION) for piece in pieces]
 
 
-def _places(images: Sequence[SourceImage]) -> list[int] | None:
-    """Which images lie in the same plane; None where that can't be known."""
-    positions = [numbers(item.ds, _POSITION, 3) for item in images]
-    orientation = numbers(images[0].ds, "ImageOrientationPatient", 6)
-    if orientation is None or None in positions:
-        return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    distances = np.array(positions, dtype=float) @ normal
+def _places(images: Sequence[SourceImage]) -> list[Hashable]:
+    """Equal for images that lie at the same place in the same plane."""
+    positions = np.array([numbers(item.ds, _POSITION, 3) for item in images], dtype=float)
+    cosines = numbers(images[0].ds, "ImageOrientationPatient", 6) or ()
+    distances = positions @ np.cross(cosines[:3], cosines[3:])
     order = np.argsort(distances, kind="stable")
-    steps = np.diff(distances[order], prepend=distances[order][:1]) >= SAME_POSITION_MM
-    places = np.empty(len(images), int)
-    places[order] = np.cumsum(steps)
-    return [int(place) for place in places]
+    steps = np.diff(distances[order], prepend=distances[order[0]]) >= SAME_POSITION_MM
+    planes = np.empty(len(images), int)
+    planes[order] = np.cumsum(steps)
+    first = dict(zip(planes[::-1], positions[::-1], strict=True))
+    beside_mm = np.rint([p - first[plane] for plane, p in zip(planes, positions, strict=True)])
+    return [(int(plane), *map(float, mm)) for plane, mm in zip(planes, beside_mm, strict=True)]
 
 
 def _by(
@@ -245,7 +246,7 @@ def _shown(found: object) -> str:
         return found.strip()
     if isinstance(found, Sequence) or hasattr(found, "__iter__"):
         return "\\".join(_shown(item) for item in found)
-    return f"{found:g}" if isinstance(found, float) else str(found)
+    return f"{found:.5g}" if isinstance(found, float) else str(found)
 
 
 def _joined(label: str, more: str) -> str:

@@ -15,6 +15,7 @@ from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import PARSE_ERRORS, reason
 from dicomnode.dicom.pixels import MAXIMUM_VOXELS
 from dicomnode.dicom.refusals import refuse
+from dicomnode.dicom.resample import CanonicalVolume
 from dicomnode.dicom.stack import MINIMUM_SLICES
 from dicomnode.dicom.volume import Volume
 from dicomnode.domain import RefusalCode
@@ -64,6 +65,15 @@ def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
     header["cal_min"] = header["cal_max"] = 0
     result = nib.Nifti1Image(voxels.astype(np.uint8), image.affine, header)  # type: ignore[no-untyped-call]
     result.to_filename(out)
+
+
+def write_volume_nifti(canonical: CanonicalVolume, out: Path) -> None:
+    """The grid that the networks see, as float32 with its place in the patient."""
+    to_ras = _RAS_TO_LPS @ canonical.affine_lps[:, [2, 1, 0, 3]]
+    image = nib.Nifti1Image(canonical.array.transpose(2, 1, 0), to_ras)  # type: ignore[no-untyped-call]
+    image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    image.to_filename(out)
 
 
 def _check_sum(path: Path) -> None:

@@ -177,7 +177,7 @@ def _refuse_stray(group: Group) -> None:
                 "images differ from the rest of the series, and fewer than "
                 f"{MINIMUM_SLICES} are of one kind",
                 group.stray_attribute,
-                (group.label,),
+                (group.label.removeprefix(f"{group.stray_attribute} "),),
             )
         )
 
@@ -209,7 +209,7 @@ def _unusual(datasets: Sequence[Dataset], geometry: SliceGeometry) -> list[str]:
         )
     if len(geometry.missing_mm):
         found.append(
-            f"slices are missing in {len(geometry.missing_mm)} places: gaps of up to "
+            f"slices are missing: {len(geometry.missing_mm)} gap(s) of up to "
             f"{geometry.missing_mm.max():.1f} mm where {geometry.slice_spacing_mm:.1f} mm is usual"
         )
     elif not geometry.is_evenly_spaced:

@@ -19,3 +19,4 @@ EXAMINED_SOP_CLASSES = {
     EnhancedMRImageStorage: "MR",
     LegacyConvertedEnhancedMRImageStorage: "MR",
 }
+MULTI_FRAME_SOP_CLASSES = frozenset(EXAMINED_SOP_CLASSES) - {CTImageStorage, MRImageStorage}

@@ -18,10 +18,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
-from dicomnode.dicom.series import SourceSeries, read_series
+from dicomnode.dicom.series import SourceStack
 from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
 from dicomnode.errors import SegmentationError
 from tests.factories import CORONAL, SAGITTAL, make_series, make_uid, oblique
+from tests.stacks import only_stack
 
 
 def _rounded_differently(index: int, ds: FileDataset) -> None:
@@ -76,7 +77,7 @@ MODELS = {
 }
 
 
-def drawn_mask(source: SourceSeries, seed: int = 0) -> NDArray[np.uint8]:
+def drawn_mask(source: SourceStack, seed: int = 0) -> NDArray[np.uint8]:
     """An asymmetric body that leaves the first and last slices empty."""
     mask = np.zeros(source.geometry.shape, np.uint8)
     mask[2:-2, 3:20, 5:24] = 1
@@ -85,7 +86,7 @@ def drawn_mask(source: SourceSeries, seed: int = 0) -> NDArray[np.uint8]:
     return (mask & ~noise).astype(np.uint8)
 
 
-def drawn_masks(source: SourceSeries) -> dict[ModelIdentity, NDArray[np.uint8]]:
+def drawn_masks(source: SourceStack) -> dict[ModelIdentity, NDArray[np.uint8]]:
     """A body, an area beside and in it, and a face inside of the body: segments overlap, and
     each has slices without it."""
     body = drawn_mask(source)
@@ -96,7 +97,7 @@ def drawn_masks(source: SourceSeries) -> dict[ModelIdentity, NDArray[np.uint8]]:
 
 
 def write(
-    source: SourceSeries,
+    source: SourceStack,
     out: Path,
     masks: Mapping[ModelIdentity, NDArray[np.uint8]] | None = None,
     **settings: Any,
@@ -112,22 +113,22 @@ def write(
 
 
 @pytest.fixture(params=SERIES)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> SourceSeries:
-    return read_series(make_series(tmp_path / "series", **SERIES[request.param]))
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> SourceStack:
+    return only_stack(make_series(tmp_path / "series", **SERIES[request.param]))
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> SourceSeries:
-    return read_series(make_series(tmp_path / "series"))
+def plain(tmp_path: Path) -> SourceStack:
+    return only_stack(make_series(tmp_path / "series"))
 
 
-def test_the_masks_come_back_voxel_for_voxel(source: SourceSeries, tmp_path: Path) -> None:
+def test_the_masks_come_back_voxel_for_voxel(source: SourceStack, tmp_path: Path) -> None:
     file = write(source, tmp_path)
     verify_segmentation(file, drawn_masks(source), source)
     assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
 
 
-def test_highdicom_reads_the_same_masks(source: SourceSeries, tmp_path: Path) -> None:
+def test_highdicom_reads_the_same_masks(source: SourceStack, tmp_path: Path) -> None:
     file = write(source, tmp_path)
     if source.frame_of_reference_uid is None:
         pytest.skip("highdicom wants a Frame of Reference UID")
@@ -140,12 +141,12 @@ def test_highdicom_reads_the_same_masks(source: SourceSeries, tmp_path: Path) ->
     assert np.array_equal(pixels > 0, expected > 0)
 
 
-def test_two_writes_make_the_same_bytes(source: SourceSeries, tmp_path: Path) -> None:
+def test_two_writes_make_the_same_bytes(source: SourceStack, tmp_path: Path) -> None:
     one, other = write(source, tmp_path / "1"), write(source, tmp_path / "2")
     assert one.path.read_bytes() == other.path.read_bytes()
 
 
-def test_it_refers_to_the_series_as_delivered(source: SourceSeries, tmp_path: Path) -> None:
+def test_it_refers_to_the_series_as_delivered(source: SourceStack, tmp_path: Path) -> None:
     seg = pydicom.dcmread(write(source, tmp_path).path)
     assert seg.StudyInstanceUID == source.study_instance_uid
     assert seg.SeriesInstanceUID != source.series_instance_uid
@@ -171,7 +172,7 @@ def test_it_refers_to_the_series_as_delivered(source: SourceSeries, tmp_path: Pa
     ]
 
 
-def test_each_kind_is_one_coded_and_coloured_segment(plain: SourceSeries, tmp_path: Path) -> None:
+def test_each_kind_is_one_coded_and_coloured_segment(plain: SourceStack, tmp_path: Path) -> None:
     file = write(plain, tmp_path)
     seg = pydicom.dcmread(file.path)
     assert seg.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -196,7 +197,7 @@ def test_each_kind_is_one_coded_and_coloured_segment(plain: SourceSeries, tmp_pa
 
 @pytest.mark.parametrize("kinds", [(0,), (2,), (0, 2), (2, 1), (2, 0, 1)])
 def test_segments_are_numbered_in_the_order_of_their_kinds(
-    kinds: tuple[int, ...], plain: SourceSeries, tmp_path: Path
+    kinds: tuple[int, ...], plain: SourceStack, tmp_path: Path
 ) -> None:
     drawn = list(drawn_masks(plain).items())
     masks = dict(drawn[index] for index in kinds)
@@ -211,21 +212,21 @@ def test_segments_are_numbered_in_the_order_of_their_kinds(
     )
 
 
-def test_masks_that_do_not_overlap_are_said_not_to(plain: SourceSeries, tmp_path: Path) -> None:
+def test_masks_that_do_not_overlap_are_said_not_to(plain: SourceStack, tmp_path: Path) -> None:
     body, face = np.zeros((2, *plain.geometry.shape), np.uint8)
     body[:, :9], face[:, 9:] = 1, 1
     masks = {MODELS[SegmentKind.FOREGROUND]: body, MODELS[SegmentKind.FACE]: face}
     assert pydicom.dcmread(write(plain, tmp_path, masks).path).SegmentsOverlap == "NO"
 
 
-def test_series_number_and_description_are_stable(plain: SourceSeries, tmp_path: Path) -> None:
+def test_series_number_and_description_are_stable(plain: SourceStack, tmp_path: Path) -> None:
     file = write(plain, tmp_path, series_number_offset=500, series_description="masks")
     seg = pydicom.dcmread(file.path)
     assert (seg.SeriesNumber, seg.SeriesDescription) == (501, "masks")
     assert seg.SeriesInstanceUID == make_uid("seg series")
 
 
-def test_an_empty_mask_or_none_is_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+def test_an_empty_mask_or_none_is_an_error(plain: SourceStack, tmp_path: Path) -> None:
     masks = drawn_masks(plain)
     masks[MODELS[SegmentKind.FACE]] = np.zeros(plain.geometry.shape, np.uint8)
     with pytest.raises(SegmentationError, match="face mask is empty"):
@@ -234,14 +235,14 @@ def test_an_empty_mask_or_none_is_an_error(plain: SourceSeries, tmp_path: Path) 
         write(plain, tmp_path, {})
 
 
-def test_two_masks_of_one_kind_are_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+def test_two_masks_of_one_kind_are_an_error(plain: SourceStack, tmp_path: Path) -> None:
     model = MODELS[SegmentKind.FACE]
     masks = dict.fromkeys((model, replace(model, version="2")), drawn_mask(plain))
     with pytest.raises(SegmentationError, match="same kind"):
         write(plain, tmp_path, masks)
 
 
-def test_a_mask_of_another_shape_is_an_error(plain: SourceSeries, tmp_path: Path) -> None:
+def test_a_mask_of_another_shape_is_an_error(plain: SourceStack, tmp_path: Path) -> None:
     with pytest.raises(SegmentationError, match="shape"):
         write(plain, tmp_path, {MODELS[SegmentKind.FACE]: np.ones((2, 3, 4), np.uint8)})
 
@@ -261,7 +262,7 @@ def test_values_that_no_parser_likes_are_dropped_and_said(
     paths = make_series(tmp_path / "series", change=stars)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        source = read_series(paths)
+        source = only_stack(paths)
         file = write(source, tmp_path)
     verify_segmentation(file, drawn_masks(source), source)
     seg = pydicom.dcmread(file.path)
@@ -287,7 +288,7 @@ def test_names_survive_their_character_set(
     character_set: str | list[str], name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     change = {"SpecificCharacterSet": character_set, "PatientName": name}
-    source = read_series(make_series(tmp_path / "series", change=change))
+    source = only_stack(make_series(tmp_path / "series", change=change))
     with warnings.catch_warnings(record=True) as caught, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")
         file = write(source, tmp_path)
@@ -354,7 +355,7 @@ def _cut_pixel_data(seg: FileDataset) -> None:
     ],
 )
 def test_verification_finds_a_wrong_seg(
-    damage: Callable[[FileDataset], None], plain: SourceSeries, tmp_path: Path
+    damage: Callable[[FileDataset], None], plain: SourceStack, tmp_path: Path
 ) -> None:
     file = write(plain, tmp_path)
     seg = pydicom.dcmread(file.path)
@@ -364,19 +365,19 @@ def test_verification_finds_a_wrong_seg(
         verify_segmentation(file, drawn_masks(plain), plain)
 
 
-def test_verification_finds_a_file_that_is_none(plain: SourceSeries, tmp_path: Path) -> None:
+def test_verification_finds_a_file_that_is_none(plain: SourceStack, tmp_path: Path) -> None:
     file = write(plain, tmp_path)
     file.path.write_bytes(b"nothing")
     with pytest.raises(SegmentationError, match="read again"):
         verify_segmentation(file, drawn_masks(plain), plain)
 
 
-def test_a_folder_that_cannot_be_written_is_said(plain: SourceSeries, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said(plain: SourceStack, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(SegmentationError):
         write(plain, tmp_path / "taken")
 
 
-def test_nothing_but_the_seg_is_left_behind(plain: SourceSeries, tmp_path: Path) -> None:
+def test_nothing_but_the_seg_is_left_behind(plain: SourceStack, tmp_path: Path) -> None:
     file = write(plain, tmp_path / "out")
     assert list(file.path.parent.iterdir()) == [file.path]

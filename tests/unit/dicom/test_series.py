@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
-from dicomnode.dicom.series import read_series
+from dicomnode.dicom.series import sort_series
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 from tests.factories import AXIAL, CORONAL, SAGITTAL, make_series, make_uid, oblique
+from tests.stacks import only_stack
 
 SMALL: dict[str, Any] = {"slices": 6, "rows": 8, "columns": 8}
 
 
 def refusal_of(paths: list[Path]) -> Refusal:
     with pytest.raises(SeriesRefusedError) as refused:
-        read_series(paths)
+        only_stack(paths)
     assert isinstance(refused.value.refusal, Refusal)
     return refused.value.refusal
 
@@ -55,13 +56,22 @@ REFUSED: dict[str, tuple[RefusalCode, str, dict[str, Any]]] = {
         "ImageType",
         {"change": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}},
     ),
-    "several frames": (RefusalCode.MULTIFRAME, "SOPClassUID", {"change": {"NumberOfFrames": 5}}),
-    "enhanced": (
+    "several frames without their places": (
         RefusalCode.MULTIFRAME,
-        "SOPClassUID",
+        "NumberOfFrames, PerFrameFunctionalGroupsSequence",
+        {"change": {"NumberOfFrames": 5}},
+    ),
+    "enhanced without functional groups": (
+        RefusalCode.MULTIFRAME,
+        "NumberOfFrames, PerFrameFunctionalGroupsSequence",
         {"change": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.1"}},
     ),
-    "secondary capture": (RefusalCode.NOT_VOLUMETRIC, "SOPClassUID", {"modality": "OT"}),
+    "secondary capture": (RefusalCode.SECONDARY_CAPTURE, "SOPClassUID", {"modality": "OT"}),
+    "screen save": (
+        RefusalCode.SECONDARY_CAPTURE,
+        "ImageType",
+        {"change": {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}},
+    ),
     "PET": (
         RefusalCode.NOT_CT_OR_MR,
         "SOPClassUID, Modality",
@@ -79,21 +89,16 @@ REFUSED: dict[str, tuple[RefusalCode, str, dict[str, Any]]] = {
         "ImageOrientationPatient",
         {"change": second_half("ImageOrientationPatient", list(SAGITTAL))},
     ),
-    "mixed matrix": (RefusalCode.MIXED_MATRIX, "Rows", {"change": second_half("Rows", 4)}),
+    "mixed matrix": (RefusalCode.MIXED_MATRIX, "Rows, Columns", {"change": second_half("Rows", 4)}),
     "mixed pixel spacing": (
         RefusalCode.MIXED_MATRIX,
         "PixelSpacing",
         {"change": second_half("PixelSpacing", [1, 1])},
     ),
-    "two echoes": (
+    "two images at each position, alike in all but their pixels": (
         RefusalCode.DUPLICATE_POSITION,
-        "EchoTime",
-        {"slices": 8, "change": two_at_each_position("EchoTime", (10, 80))},
-    ),
-    "two time points": (
-        RefusalCode.DUPLICATE_POSITION,
-        "TemporalPositionIdentifier",
-        {"slices": 8, "change": two_at_each_position("TemporalPositionIdentifier", (1, 2))},
+        "ImagePositionPatient",
+        {"slices": 8, "change": two_at_each_position("InstanceNumber", (1, 1))},
     ),
     "tiles in one plane": (
         RefusalCode.NOT_VOLUMETRIC,
@@ -140,7 +145,7 @@ REFUSED: dict[str, tuple[RefusalCode, str, dict[str, Any]]] = {
     "no rows": (RefusalCode.NO_PIXEL_DATA, "Rows", {"without": ["Rows"]}),
     "colour": (
         RefusalCode.NOT_MONOCHROME,
-        "PhotometricInterpretation",
+        "PhotometricInterpretation, SamplesPerPixel",
         {"change": {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}},
     ),
     "no series UID": (
@@ -165,16 +170,18 @@ def test_a_series_that_is_no_volume_is_refused_in_plain_words(case: str, tmp_pat
 
 
 def test_the_refusal_names_the_values_that_led_to_it(tmp_path: Path) -> None:
-    change = two_at_each_position("EchoTime", (10, 80))
-    refusal = refusal_of(make_series(tmp_path, **(SMALL | {"slices": 8, "change": change})))
-    assert refusal.values == ("10.0", "80.0")
-    assert "EchoTime" in refusal.sentence
+    change = second_half("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    (aside,) = sort_series(make_series(tmp_path, **(SMALL | {"slices": 8}), change=change)).set_aside
+    assert aside.refusal.values == ("ORIGINAL\\PRIMARY\\LOCALIZER",)
+    assert aside.images == 3
 
 
-def test_an_unreadable_file_refuses_the_whole_series(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_set_aside_and_the_rest_stays_a_volume(tmp_path: Path) -> None:
     paths = make_series(tmp_path, **SMALL)
-    paths[2].write_bytes(b"no DICOM at all")
-    assert refusal_of(paths).code == RefusalCode.UNREADABLE_OBJECT
+    paths[5].write_bytes(b"no DICOM at all")
+    found = sort_series(paths)
+    assert [aside.refusal.code for aside in found.set_aside] == [RefusalCode.UNREADABLE_OBJECT]
+    assert found.stacks[0].geometry.shape[0] == 5
 
 
 def test_a_series_without_objects_is_refused() -> None:
@@ -189,7 +196,7 @@ def test_slices_are_sorted_along_the_normal_whatever_the_order(
 ) -> None:
     paths = make_series(tmp_path, **SMALL, orientation=orientation)
     shuffled = [paths[index] for index in (3, 0, 5, 1, 4, 2)]
-    source = read_series(shuffled)
+    source = only_stack(shuffled)
     assert list(source.paths) == paths
     assert (source.geometry.gaps_mm > 3.9).all()
     assert source.geometry.is_regular
@@ -199,22 +206,22 @@ def test_slices_are_sorted_along_the_normal_whatever_the_order(
 
 def test_the_tilt_comes_from_positions_not_from_the_tag(tmp_path: Path) -> None:
     paths = make_series(tmp_path, **SMALL, tilt_degrees=12, change={"GantryDetectorTilt": -99})
-    geometry = read_series(paths).geometry
+    geometry = only_stack(paths).geometry
     assert geometry.is_sheared
     assert geometry.tilt_degrees == pytest.approx(12, abs=1e-3)
 
 
 def test_missing_slices_are_reported(tmp_path: Path) -> None:
-    source = read_series(make_series(tmp_path, **(SMALL | {"slices": 9}), missing=[4]))
+    source = only_stack(make_series(tmp_path, **(SMALL | {"slices": 9}), missing=[4]))
     assert not source.geometry.is_evenly_spaced
-    assert any("8.00 mm" in warning for warning in source.warnings)
+    assert any("gap(s) of up to 8.0 mm" in warning for warning in source.warnings)
 
 
 def test_a_file_given_twice_counts_once(tmp_path: Path) -> None:
     paths = make_series(tmp_path, **SMALL)
     copy = tmp_path / "copy.dcm"
     shutil.copy(paths[0], copy)
-    assert len(read_series([*paths, copy]).paths) == 6
+    assert len(only_stack([*paths, copy]).paths) == 6
 
 
 def test_two_objects_under_one_uid_are_refused(tmp_path: Path) -> None:
@@ -226,18 +233,18 @@ def test_two_objects_under_one_uid_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_frame_of_reference_is_accepted_and_said(tmp_path: Path) -> None:
-    source = read_series(make_series(tmp_path, **SMALL, without=["FrameOfReferenceUID"]))
+    source = only_stack(make_series(tmp_path, **SMALL, without=["FrameOfReferenceUID"]))
     assert source.frame_of_reference_uid is None
     assert any("Frame of Reference" in warning for warning in source.warnings)
 
 
 def test_missing_type_2_attributes_do_not_matter(tmp_path: Path) -> None:
     absent = ["PatientBirthDate", "StudyID", "AccessionNumber", "ReferringPhysicianName"]
-    assert read_series(make_series(tmp_path, **SMALL, without=absent)).modality == "MR"
+    assert only_stack(make_series(tmp_path, **SMALL, without=absent)).modality == "MR"
 
 
 def test_a_file_that_is_gone_is_a_failure_and_no_refusal(tmp_path: Path) -> None:
     paths = make_series(tmp_path)
     paths[3].unlink()
     with pytest.raises(FileNotFoundError):
-        read_series(paths)
+        only_stack(paths)

@@ -17,22 +17,22 @@ from pydicom.uid import (
 )
 
 from dicomnode.dicom import pixels
-from dicomnode.dicom.series import read_series
 from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 from tests.factories import make_series
+from tests.stacks import only_stack
 
 SMALL: dict[str, Any] = {"slices": 5, "rows": 36, "columns": 34}
 
 
 def volume_of(folder: Path, **options: Any) -> Volume:
-    return read_volume(read_series(make_series(folder, **(SMALL | options))))
+    return read_volume(only_stack(make_series(folder, **(SMALL | options))))
 
 
 def refusal_of(paths: list[Path]) -> Refusal:
     with pytest.raises(SeriesRefusedError) as refused:
-        read_volume(read_series(paths))
+        read_volume(only_stack(paths))
     assert isinstance(refused.value.refusal, Refusal)
     return refused.value.refusal
 
