@@ -46,9 +46,10 @@ def refer_to_frames(seg: Dataset, source: SourceStack) -> None:
     for frame in seg.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                found = of[item.ReferencedSOPInstanceUID]
-                _refer(item, found)
-                item.ReferencedFrameNumber = (found.frame or 0) + 1
+                # Frames of several segments share one item: it may have been put right before.
+                if (found := of.get(item.ReferencedSOPInstanceUID)) is not None:
+                    _refer(item, found)
+                    item.ReferencedFrameNumber = (found.frame or 0) + 1
     (series,) = seg.ReferencedSeriesSequence
     objects: dict[str, Dataset] = {}
     for item in series.ReferencedInstanceSequence:
