@@ -115,7 +115,8 @@ class Revision:
     """A series as it stood when it was found complete.
 
     `digest` is over the set of SOP Instance UIDs and the pixel data, so the same series sent
-    again is the same revision and a late slice makes a new one.
+    again is the same revision and a late slice makes a new one. `completed_by` names the signal
+    that found it complete, `completion` is what that signal saw: a sentence.
     """
 
     id: int
@@ -127,6 +128,8 @@ class Revision:
     paths: tuple[Path, ...]
     calling_ae_title: str = ""
     peer_address: str = ""
+    completed_by: str = ""
+    completion: str = ""
 
 
 def revision_digest(instances: Iterable[tuple[str, str]]) -> str:

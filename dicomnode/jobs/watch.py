@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
 from dicomnode.jobs.lanes import JobQueue, Priority
+from dicomnode.jobs.questions import Questions
 from dicomnode.tracking import examinations, series
+from dicomnode.tracking.completeness import SeriesFacts, decide
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.spool import Spool
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 log = logging.getLogger("dicomnode.jobs")
 
@@ -29,13 +28,12 @@ class Watch:
     spool: Spool
     queue: JobQueue
     examiner_digest: str
+    questions: Questions | None = None
 
     def enqueue_complete_series(self) -> int:
         """Give every series that is complete now a revision and a job; how many there were."""
         now = datetime.now(UTC)
-        with self.database.read() as connection:
-            complete = self._complete(connection, now)
-        return sum(self._enqueue(series_id, now) for series_id in complete)
+        return sum(self._enqueue(facts.series_id, now) for facts in self._complete(now))
 
     def enqueue_outdated(self) -> int:
         """What other networks, rules or thresholds examined is examined again, when there is time.
@@ -53,19 +51,28 @@ class Watch:
             log.info("verdicts of another examiner are void", extra={"revisions": len(outdated)})
         return len(outdated)
 
-    def _complete(self, connection: Connection, now: datetime) -> list[int]:
-        quiet_seconds = self.settings.completeness.quiet_seconds
-        return series.complete_series(connection, now, quiet_seconds)
+    def _complete(self, now: datetime) -> list[SeriesFacts]:
+        """Those that are complete now, without those of which a sender is still being asked."""
+        settings = self.settings.completeness
+        with self.database.read() as connection:
+            waiting = unrevised(connection, now)
+        if self.questions is not None:
+            self.questions.ask(waiting, now)
+        return [
+            facts
+            for facts in waiting
+            if decide(facts, settings, now) is not None
+            and not (self.questions is not None and self.questions.is_waiting(facts))
+        ]
 
     def _enqueue(self, series_id: int, now: datetime) -> bool:
         """Whether the series got a job; what is wrong with one never holds up the others."""
         try:
             with self.database.begin() as connection:
-                if series_id not in self._complete(connection, now):
-                    return False  # an instance came between the look and the transaction
-                revision = series.add_revision(connection, series_id, self.spool, now)
+                settings = self.settings.completeness
+                revision = series.complete(connection, series_id, self.spool, settings, now)
                 if revision is None:
-                    return False  # sent again, and nothing changed
+                    return False  # an instance came between the look and the transaction
                 self.queue.enqueue_examination(connection, revision, self.examiner_digest)
         except DatabaseError:
             raise
@@ -74,6 +81,10 @@ class Watch:
             return False
         log.info(
             "series complete",
-            extra={"series": revision.series_instance_uid, "revision": revision.number},
+            extra={
+                "series": revision.series_instance_uid,
+                "revision": revision.number,
+                "signal": revision.completed_by,
+            },
         )
         return True

@@ -11,6 +11,7 @@ from dicomnode.config import Settings
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
+from dicomnode.jobs.questions import CountAtSender, Questions
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
 from dicomnode.jobs.watch import Watch
@@ -31,8 +32,11 @@ def work(
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None] = lambda: None,
+    count_at_sender: CountAtSender | None = None,
 ) -> bool:
     """Run until `stop` is set; `alive` is called in every round, for a watchdog.
+
+    `count_at_sender` asks the PACS that sent a study how many instances its series have.
 
     Returns whether all that had begun has ended. Where it is False, an examination is still
     running in a thread: the process should end with `os._exit`, since Python would wait for it;
@@ -51,7 +55,8 @@ def work(
     try:
         with lanes.running(settings, lambda: workflows.is_busy):
             log.info("working", extra={"executor": executor_id})
-            watch = Watch(settings, database, spool, queue, stages.examiner_digest)
+            questions = _questions(settings, database, count_at_sender)
+            watch = Watch(settings, database, spool, queue, stages.examiner_digest, questions)
             rounds = _Rounds(watch, lock)
             rounds.recover()
             ready()
@@ -65,6 +70,16 @@ def work(
         return False  # and the lock stays until the process ends
     lock.release()
     return True
+
+
+def _questions(
+    settings: Settings, database: Database, count_at_sender: CountAtSender | None
+) -> Questions | None:
+    if count_at_sender is None or not settings.completeness.ask_sender:
+        return None
+    questions = Questions(database, settings.completeness, count_at_sender)
+    questions.start()
+    return questions
 
 
 class _Rounds:

@@ -145,6 +145,7 @@ def _select_series(key: SeriesKey) -> sa.Select[tuple[int]]:
 
 
 def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
+    hints = instance.header.hints
     return {
         "series_id": series_id,
         "sop_instance_uid": instance.header.sop_instance_uid,
@@ -159,6 +160,11 @@ def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
         "called_ae_title": instance.called_ae_title,
         "peer_address": instance.peer_address,
         "association_id": instance.association_id,
+        "acquisition_number": hints.acquisition_number,
+        "images_in_acquisition": hints.images_in_acquisition,
+        "number_of_frames": hints.number_of_frames,
+        "concatenation_uid": hints.concatenation_uid,
+        "in_concatenation_total": hints.in_concatenation_total,
     }
 
 

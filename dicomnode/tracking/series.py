@@ -1,21 +1,17 @@
-"""When a series is complete, and its revisions.
-
-Complete means: no instance came for `quiet_seconds`, no open association has sent to it, and it
-holds instances that its newest revision doesn't. All of that is in the database, so a restart
-changes nothing.
-"""
+"""Series that are complete, and their revisions."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
+from dicomnode.config import CompletenessSettings
 from dicomnode.domain import Revision, revision_digest
-from dicomnode.tracking.associations import is_open
+from dicomnode.tracking import senders
+from dicomnode.tracking.completeness import Completion, decide
+from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.schema import (
-    association_series,
-    associations,
     examinations,
     instances,
     revisions,
@@ -25,35 +21,35 @@ from dicomnode.tracking.schema import (
 from dicomnode.tracking.spool import Spool
 
 
-def complete_series(c: sa.Connection, now: datetime, quiet_seconds: float) -> list[int]:
-    """Ids of the series that need a revision now, longest quiet first."""
-    still_sending = (
-        sa.select(sa.literal(1))
-        .select_from(
-            association_series.join(
-                associations, associations.c.id == association_series.c.association_id
-            )
-        )
-        .where(association_series.c.series_id == series.c.id, is_open(now))
-        .exists()
+def complete(
+    c: sa.Connection, series_id: int, spool: Spool, settings: CompletenessSettings, now: datetime
+) -> Revision | None:
+    """Give a series that is complete its revision, and learn how its sender works.
+
+    None where it isn't complete (any more), or where its newest revision holds all of it.
+    """
+    _lock(c, series_id)
+    completion = next(
+        (decide(facts, settings, now) for facts in unrevised(c, now, series_id)), None
     )
-    query = (
-        sa.select(series.c.id)
-        # Written as in the partial index, so that both databases use it.
-        .where(sa.text("series.instance_count <> series.revised_count"))
-        .where(series.c.last_received_at <= now - timedelta(seconds=quiet_seconds))
-        .where(~still_sending)
-        .order_by(series.c.last_received_at, series.c.id)
-    )
-    return list(c.scalars(query))
+    if completion is None:
+        return None
+    senders.learn(c, series_id, settings, now)
+    return add_revision(c, series_id, spool, now, completion)
 
 
-def add_revision(c: sa.Connection, series_id: int, spool: Spool, now: datetime) -> Revision | None:
+def add_revision(
+    c: sa.Connection,
+    series_id: int,
+    spool: Spool,
+    now: datetime,
+    completion: Completion | None = None,
+) -> Revision | None:
     """Make the instances of a series its newest revision and void what was said of the older one.
 
     None when the newest revision already holds exactly these instances.
     """
-    c.execute(sa.select(series.c.id).where(series.c.id == series_id).with_for_update())
+    _lock(c, series_id)
     members = c.execute(
         sa.select(instances.c.sop_instance_uid, instances.c.pixel_sha256).where(
             instances.c.series_id == series_id
@@ -70,7 +66,10 @@ def add_revision(c: sa.Connection, series_id: int, spool: Spool, now: datetime) 
         return None
     _void(c, series_id)
     number = 1 if newest is None else newest.number + 1
-    revision_id = _insert(c, series_id, number, digest, len(members), now)
+    said = {} if completion is None else _said(completion)
+    revision_id = _insert(
+        c, series_id, number, digest=digest, instance_count=len(members), created_at=now, **said
+    )
     return load_revision(c, revision_id, spool)
 
 
@@ -99,6 +98,8 @@ def load_revision(c: sa.Connection, revision_id: int, spool: Spool) -> Revision:
         paths=tuple(spool.path(member.name) for member in members),
         calling_ae_title=members[0].calling_ae_title,
         peer_address=members[0].peer_address,
+        completed_by=row.completed_by,
+        completion=row.completion,
     )
 
 
@@ -116,23 +117,23 @@ def _void(c: sa.Connection, series_id: int) -> None:
         )
 
 
-def _insert(
-    c: sa.Connection, series_id: int, number: int, digest: str, count: int, now: datetime
-) -> int:
+def _said(completion: Completion) -> dict[str, str]:
+    return {"completed_by": completion.signal.value, "completion": completion.sentence}
+
+
+def _lock(c: sa.Connection, series_id: int) -> None:
+    """Until the end of the transaction."""
+    c.execute(sa.select(series.c.id).where(series.c.id == series_id).with_for_update())
+
+
+def _insert(c: sa.Connection, series_id: int, number: int, **values: object) -> int:
     c.execute(
         instances.update()
         .where(instances.c.series_id == series_id, instances.c.first_revision.is_(None))
         .values(first_revision=number)
     )
     inserted = c.execute(
-        revisions.insert().values(
-            series_id=series_id,
-            number=number,
-            digest=digest,
-            instance_count=count,
-            created_at=now,
-            is_current=True,
-        )
+        revisions.insert().values(series_id=series_id, number=number, is_current=True, **values)
     )
     key = inserted.inserted_primary_key
     assert key is not None

@@ -6,28 +6,30 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from dicomnode.config import CompletenessSettings
 from dicomnode.tracking import associations, examinations, findings, instances, series
 from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS, ClosedAssociation
+from dicomnode.tracking.completeness import decide
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.instances import RepeatedInstance
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import SERIES, STUDY, association, at, examined, instance
 
-QUIET = 30.0
+SETTINGS = CompletenessSettings(quiet_seconds=30.0)
 
 
 def complete(database: Database, now: datetime) -> list[int]:
     with database.read() as connection:
-        return series.complete_series(connection, now, QUIET)
+        found = unrevised(connection, now)
+    return [facts.series_id for facts in found if decide(facts, SETTINGS, now) is not None]
 
 
 def revise(database: Database, spool: Spool, now: datetime) -> list[int | None]:
     """One round of what the worker's watch does: the numbers of the new revisions."""
+    waiting = complete(database, now)
     with database.begin() as connection:
-        found = [
-            series.add_revision(connection, series_id, spool, now)
-            for series_id in series.complete_series(connection, now, QUIET)
-        ]
+        found = [series.complete(connection, one, spool, SETTINGS, now) for one in waiting]
     return [None if revision is None else revision.number for revision in found]
 
 
@@ -57,8 +59,25 @@ def test_an_open_association_that_sent_to_it_keeps_it_open(database: Database) -
     assert complete(database, at(60)) == []
     with database.begin() as connection:
         associations.close(connection, [ClosedAssociation("a", "released", at(61))])
-    # The other one is still open, but it has not sent to this series.
-    assert len(complete(database, at(62))) == 1
+    # The other one is still open, but it has not sent to this study. Quiet begins with the end.
+    assert complete(database, at(90)) == []
+    assert len(complete(database, at(91))) == 1
+
+
+def test_an_open_association_that_sent_to_another_series_of_the_study_keeps_it_open(
+    database: Database,
+) -> None:
+    with database.begin() as connection:
+        associations.open_(connection, [association("a", 0), association("b", 0)])
+        instances.add(connection, [instance(1, 0, association="a")])
+        instances.add(connection, [instance(2, 5, association="b", series=f"{SERIES}.2")])
+        associations.close(connection, [ClosedAssociation("a", "released", at(6))])
+        associations.heartbeat(connection, "r1", at(100))
+    assert complete(database, at(100)) == []
+    with database.begin() as connection:
+        associations.close(connection, [ClosedAssociation("b", "released", at(101))])
+    assert complete(database, at(130)) == []
+    assert len(complete(database, at(131))) == 2
 
 
 def test_the_associations_of_a_killed_receiver_stop_counting(database: Database) -> None:
@@ -68,7 +87,9 @@ def test_the_associations_of_a_killed_receiver_stop_counting(database: Database)
         associations.heartbeat(connection, "r1", at(35))
     last = 35 + HEARTBEAT_STALE_SECONDS
     assert complete(database, at(last - 1)) == []
-    assert len(complete(database, at(last))) == 1
+    # It was quiet since the last heartbeat.
+    assert complete(database, at(64)) == []
+    assert len(complete(database, at(65))) == 1
     with database.begin() as connection:
         assert associations.close_lost(connection, at(last)) == 1
         assert associations.close_lost(connection, at(last)) == 0
@@ -94,7 +115,7 @@ def test_a_series_split_over_two_associations_is_one_revision(
     assert complete(database, at(50)) == []
     with database.begin() as connection:
         associations.close(connection, [ClosedAssociation("b", "released", at(51))])
-    assert revise(database, spool, at(52)) == [1]
+    assert revise(database, spool, at(81)) == [1]
     with database.read() as connection:
         assert len(series.load_revision(connection, 1, spool).paths) == 4
 
@@ -112,7 +133,7 @@ def test_a_late_slice_makes_a_new_revision_and_voids_the_verdict(
 ) -> None:
     with database.begin() as connection:
         instances.add(connection, [instance(1), instance(2)])
-        first = series.add_revision(connection, 1, spool, at(30))
+        first = series.complete(connection, 1, spool, SETTINGS, at(30))
         assert first is not None
         examinations.record(connection, first.id, examined(first))
     with database.begin() as connection:
@@ -154,8 +175,8 @@ def test_a_sender_that_begins_again_keeps_the_series_open(database: Database) ->
     assert complete(database, at(40)) == []
     with database.begin() as connection:
         associations.close(connection, [ClosedAssociation("b", "released", at(41))])
-    assert complete(database, at(54)) == []
-    assert len(complete(database, at(55))) == 1
+    assert complete(database, at(70)) == []
+    assert len(complete(database, at(71))) == 1
 
 
 def test_one_series_uid_in_two_studies_is_two_series(database: Database) -> None:
@@ -189,11 +210,19 @@ def test_looking_for_complete_series_uses_the_partial_index(database: Database) 
     """Polled every second: it must not walk over every series that was ever received."""
     if not database.is_sqlite:
         return
+    asked: list[tuple[str, tuple[object, ...]]] = []
     with database.read() as connection:
-        plan = connection.execute(
-            sa.text(
-                "EXPLAIN QUERY PLAN SELECT id FROM series "
-                "WHERE series.instance_count <> series.revised_count AND last_received_at <= '2'"
-            )
-        ).all()
-    assert any("ix_series_unrevised" in str(row) for row in plan)
+        sa.event.listen(
+            connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
+        )
+        with database.begin() as writing:
+            instances.add(writing, [instance(1)])
+        unrevised(connection, at(0))
+    assert len(asked) == 3
+    with database.read() as connection:
+        for statement, values in asked:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            plan = "\n".join(row.detail for row in rows)
+            assert "ix_series_unrevised" in plan
+            for table in ("series", "instances", "association_series", "associations"):
+                assert f"SCAN {table}\n" not in f"{plan}\n", plan

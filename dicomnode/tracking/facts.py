@@ -1,0 +1,176 @@
+"""What the database knows of the series that are not complete yet (`completeness.decide`).
+
+All of it is in the database, so a restart changes nothing. The worker asks every second: each
+query begins with the partial index of series that hold instances beyond their newest revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.domain import SizeHints
+from dicomnode.tracking.associations import is_open
+from dicomnode.tracking.completeness import HintGroup, SeriesFacts, Source
+from dicomnode.tracking.schema import (
+    association_series,
+    associations,
+    expected_counts,
+    instances,
+    senders,
+    series,
+)
+
+_HINTS = (
+    instances.c.acquisition_number,
+    instances.c.images_in_acquisition,
+    instances.c.number_of_frames,
+    instances.c.concatenation_uid,
+    instances.c.in_concatenation_total,
+)
+
+
+def unrevised(
+    c: sa.Connection, now: datetime, series_id: int | None = None
+) -> tuple[SeriesFacts, ...]:
+    """The facts of every series that waits for a revision, or of that one; longest quiet first."""
+    waits = _is_unrevised(now, series_id)
+    rows = c.execute(_series(waits, now)).all()
+    expected = _expected(c, waits)
+    groups = _hint_groups(c, waits) if rows else {}
+    found = [_facts(row, expected.get(row.id, ()), groups.get(row.id, ())) for row in rows]
+    return tuple(sorted(found, key=lambda facts: (facts.quiet_since, facts.series_id)))
+
+
+def ended_at() -> sa.ColumnElement[datetime]:
+    """Of a row of `associations`; one whose receiver was killed ended with its last heartbeat."""
+    return sa.func.coalesce(associations.c.closed_at, associations.c.heartbeat_at)
+
+
+def _is_unrevised(now: datetime, series_id: int | None) -> sa.ColumnElement[bool]:
+    """Written as in the partial index, with its column, so that both databases use it."""
+    differs = sa.text("series.instance_count <> series.revised_count")
+    one = [] if series_id is None else [series.c.id == series_id]
+    return sa.and_(differs, series.c.last_received_at <= now, *one)
+
+
+def _series(waits: sa.ColumnElement[bool], now: datetime) -> sa.Select[Any]:
+    """A row for each series, with its study's associations and the sender of its last instance."""
+    study = _associations_of_studies(waits, now)
+    newest = (
+        sa.select(sa.func.max(instances.c.id))
+        .where(instances.c.series_id == series.c.id)
+        .correlate(series)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(
+            series.c.id,
+            series.c.study_instance_uid,
+            series.c.series_instance_uid,
+            series.c.instance_count,
+            series.c.last_received_at,
+            study.c.open,
+            study.c.unreleased,
+            study.c.ended_at,
+            instances.c.calling_ae_title,
+            senders.c.quiet_seconds,
+        )
+        .outerjoin(study, study.c.study_instance_uid == series.c.study_instance_uid)
+        .outerjoin(instances, instances.c.id == newest)
+        .outerjoin(senders, senders.c.calling_ae_title == instances.c.calling_ae_title)
+        .where(waits)
+    )
+
+
+def _associations_of_studies(waits: sa.ColumnElement[bool], now: datetime) -> sa.Subquery:
+    """How many that sent to the study are open, or ended otherwise than by release."""
+    sibling = series.alias("sibling")
+    studies = sa.select(series.c.study_instance_uid).where(waits)
+    return (
+        sa.select(
+            sibling.c.study_instance_uid,
+            _count(is_open(now)).label("open"),
+            _count(associations.c.outcome != "released").label("unreleased"),
+            sa.func.max(ended_at()).label("ended_at"),
+        )
+        .join(association_series, association_series.c.series_id == sibling.c.id)
+        .join(associations, associations.c.id == association_series.c.association_id)
+        .where(sibling.c.study_instance_uid.in_(studies))
+        .group_by(sibling.c.study_instance_uid)
+        .subquery()
+    )
+
+
+def _expected(
+    c: sa.Connection, waits: sa.ColumnElement[bool]
+) -> Mapping[int, tuple[tuple[Source, int], ...]]:
+    e = expected_counts.c
+    query = (
+        sa.select(series.c.id, e.source, e.instance_count)
+        .join(
+            expected_counts,
+            sa.and_(
+                e.study_instance_uid == series.c.study_instance_uid,
+                e.series_instance_uid == series.c.series_instance_uid,
+            ),
+        )
+        .where(waits)
+        .order_by(e.source)
+    )
+    found: dict[int, tuple[tuple[Source, int], ...]] = {}
+    for row in c.execute(query):
+        counted = (Source(row.source), row.instance_count)
+        found[row.id] = (*found.get(row.id, ()), counted)
+    return found
+
+
+def _hint_groups(
+    c: sa.Connection, waits: sa.ColumnElement[bool]
+) -> Mapping[int, tuple[HintGroup, ...]]:
+    query = (
+        sa.select(instances.c.series_id, sa.func.count().label("instances"), *_HINTS)
+        .join(series, series.c.id == instances.c.series_id)
+        .where(waits)
+        .group_by(instances.c.series_id, *_HINTS)
+    )
+    found: dict[int, tuple[HintGroup, ...]] = {}
+    for row in c.execute(query):
+        hints = SizeHints(
+            acquisition_number=row.acquisition_number,
+            images_in_acquisition=row.images_in_acquisition,
+            number_of_frames=row.number_of_frames,
+            concatenation_uid=row.concatenation_uid,
+            in_concatenation_total=row.in_concatenation_total,
+        )
+        group = HintGroup(hints, row.instances)
+        found[row.series_id] = (*found.get(row.series_id, ()), group)
+    return found
+
+
+def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+def _facts(
+    row: sa.Row[Any],
+    expected: tuple[tuple[Source, int], ...],
+    groups: tuple[HintGroup, ...],
+) -> SeriesFacts:
+    ended: datetime = row.ended_at or row.last_received_at
+    return SeriesFacts(
+        series_id=row.id,
+        study_instance_uid=row.study_instance_uid,
+        series_instance_uid=row.series_instance_uid,
+        calling_ae_title=row.calling_ae_title or "",
+        instance_count=row.instance_count,
+        is_being_sent=bool(row.open),
+        was_released=row.ended_at is not None and not row.unreleased,
+        quiet_since=max(ended, row.last_received_at),
+        expected=expected,
+        hint_groups=groups,
+        learned_quiet_seconds=row.quiet_seconds,
+    )
