@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicomnode.config import SeriesSettings
-from dicomnode.dicom.series import SourceSeries, sort_series
+from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
@@ -21,7 +21,7 @@ from tests.readers import ReadVolume
 class Outcome:
     """Volumes with the stacks they were read from, in the node's order."""
 
-    stacks: tuple[SourceSeries, ...]
+    stacks: tuple[SourceStack, ...]
     volumes: tuple[Volume, ...]
     set_aside: tuple[SetAside, ...]
 
