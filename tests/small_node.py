@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,7 +23,10 @@ from dicomnode import config
 from dicomnode.delivery.store import send
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import (
+    Evidence,
     Examination,
+    ExaminedVolume,
+    HeaderClaims,
     InstanceHeader,
     Revision,
     SegmentationFile,
@@ -73,16 +76,35 @@ def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> Stor
     )
 
 
-def examine(revision: Revision, out: Path, seconds: float = 0.0) -> Examination:
-    """A SEG with a UID as deterministic as that of the real examination, and a verdict."""
+EVIDENCE = Evidence(
+    volumes_ml=dict.fromkeys(SEGMENTS, 1.5),
+    largest_component_ml=dict.fromkeys(SEGMENTS, 1.0),
+    exposed_face_ml=0.0,
+    models=(),
+    claims=HeaderClaims(),
+    field_of_view_mm=(3.0, 3.0, 3.0),
+    spacing_mm=(1.0, 1.0, 1.0),
+    matrix=(3, 3, 3),
+)
+VERDICT = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
+
+
+def examine(
+    revision: Revision, out: Path, seconds: float = 0.0, labels: Sequence[str] = ("",)
+) -> Examination:
+    """For each label a volume: a SEG with a UID as deterministic as a real one, and a verdict."""
     assert all(path.is_file() for path in revision.paths)
     time.sleep(seconds)
-    verdict = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
-    return Examination(revision.digest, verdict=verdict, segmentation=_segmentation(revision, out))
+    images = len(revision.paths)
+    volumes = tuple(
+        ExaminedVolume(label, images, EVIDENCE, VERDICT, _segmentation(revision, label, out))
+        for label in labels
+    )
+    return Examination(revision.digest, volumes)
 
 
-def _segmentation(revision: Revision, out: Path) -> SegmentationFile:
-    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS)
+def _segmentation(revision: Revision, label: str, out: Path) -> SegmentationFile:
+    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS, label)
     series_uid = result_uid(revision.series_instance_uid, revision.digest, "seg")
     path = out / f"{hashlib.sha256(uid.encode()).hexdigest()}.dcm"
     write_seg(path, uid, series_uid)

@@ -1,7 +1,8 @@
 """May this study leave? One decision, from what the database knows of each of its series.
 
-It fails closed: a study leaves only if every series of it was examined as it stands now and has
-a verdict that the policy lets pass. Each series that holds it gives its own reason.
+It fails closed: a study leaves only if every series of it was examined as it stands now, the policy
+lets the verdict of each of its volumes pass, and the code of whatever was set aside. All that holds
+it is named.
 """
 
 from __future__ import annotations
@@ -9,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dicomnode.config import GateSettings
-from dicomnode.domain import GateDecision, GateOutcome
+from dicomnode.domain import (
+    ExaminedVolume,
+    GateDecision,
+    GateOutcome,
+    SetAside,
+    worst_verdict,
+)
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 _NOT_EXAMINED = {
@@ -34,26 +41,24 @@ def decide(
         reason = "no series of this study was ever received, so nothing is known of it"
         return GateDecision(study_instance_uid, GateOutcome.UNKNOWN_STUDY, (reason,))
     holding = [
-        reason for finding in findings if (reason := _holds(finding, settings, examiner_digest))
+        reason for finding in findings for reason in _holds(finding, settings, examiner_digest)
     ]
-    if not holding and all(finding.verdict is None for finding in findings):
+    if not holding and not any(finding.volumes for finding in findings):
         holding = ["nothing of this study was examined, so nothing is proven"]
     if holding:
         return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding))
-    passing = tuple(_passes(finding) for finding in findings)
+    passing = tuple(reason for finding in findings for reason in _passes(finding))
     return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing)
 
 
-def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> str:
+def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> tuple[str, ...]:
     """Why this series holds its study; empty where it doesn't."""
     why = _not_whole(finding)
-    if not why and not finding.is_own_segmentation:
-        why = (
-            _unexamined(finding)
-            or _outdated(finding, examiner_digest)
-            or _not_passing(finding, settings)
-        )
-    return f"{_name(finding)}: {why}" if why else ""
+    if not why and finding.is_own_segmentation:
+        return ()
+    why = why or _unexamined(finding) or _outdated(finding, examiner_digest) or _unproven(finding)
+    reasons = (why,) if why else _not_passing(finding, settings)
+    return tuple(f"{_name(finding)}: {reason}" for reason in reasons)
 
 
 def _not_whole(finding: SeriesFinding) -> str:
@@ -81,24 +86,50 @@ def _outdated(finding: SeriesFinding, examiner_digest: str) -> str:
     return "it was examined by other networks, rules or thresholds than those installed now"
 
 
-def _not_passing(finding: SeriesFinding, settings: GateSettings) -> str:
-    if finding.refusal is not None:
-        if finding.refusal.code in settings.pass_refusals:
-            return ""
-        return f"it can't be examined, and may show a face: {finding.refusal}"
+def _unproven(finding: SeriesFinding) -> str:
+    """Its record has to say something, and what it says has to be of one piece."""
+    if not finding.volumes:
+        return "" if finding.refusals and finding.verdict is None else "it has no verdict"
     if finding.verdict is None:
         return "it has no verdict"
-    if finding.verdict.kind in settings.pass_verdicts:
-        return ""
-    return f"{finding.verdict.kind}: {finding.verdict.reasons[0]}"
+    worst = worst_verdict(volume.verdict.kind for volume in finding.volumes)
+    return "" if finding.verdict.kind is worst else "its verdict is not that of its worst volume"
 
 
-def _passes(finding: SeriesFinding) -> str:
+def _not_passing(finding: SeriesFinding, settings: GateSettings) -> tuple[str, ...]:
+    volumes = (
+        _verdict(volume)
+        for volume in finding.volumes
+        if volume.verdict.kind not in settings.pass_verdicts
+    )
+    refusals = (
+        f"{_images(set_aside, finding)} can't be examined, and may show a face: {set_aside.refusal}"
+        for set_aside in finding.refusals
+        if set_aside.refusal.code not in settings.pass_refusals
+    )
+    return (*volumes, *refusals)
+
+
+def _passes(finding: SeriesFinding) -> tuple[str, ...]:
     if finding.is_own_segmentation:
-        return f"{_name(finding)}: our own SEG"
-    if finding.verdict is None:
-        return f"{_name(finding)}: refused, and gate.pass_refusals lets it pass"
-    return f"{_name(finding)}: {finding.verdict.kind}: {finding.verdict.reasons[0]}"
+        return (f"{_name(finding)}: our own SEG",)
+    volumes = (_verdict(volume) for volume in finding.volumes)
+    refusals = (
+        f"{_images(set_aside, finding)} refused as {set_aside.refusal.code}, and "
+        "gate.pass_refusals lets that pass"
+        for set_aside in finding.refusals
+    )
+    return tuple(f"{_name(finding)}: {reason}" for reason in (*volumes, *refusals))
+
+
+def _verdict(volume: ExaminedVolume) -> str:
+    label = f"volume {volume.label}: " if volume.label else ""
+    return f"{label}{volume.verdict.kind}: {volume.verdict.reasons[0]}"
+
+
+def _images(set_aside: SetAside, finding: SeriesFinding) -> str:
+    is_all = not finding.volumes and len(finding.refusals) == 1
+    return "it" if is_all else f"{set_aside.images} of its images"
 
 
 def _name(finding: SeriesFinding) -> str:

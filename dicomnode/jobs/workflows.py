@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dbos import DBOS, SQLAlchemyDatasource, StepOptions
 from pydantic import TypeAdapter
@@ -36,16 +36,25 @@ from dicomnode.tracking import audit, deliveries, examinations, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 log = logging.getLogger("dicomnode.jobs")
 
 _EXAMINATION = TypeAdapter(Examination)
+
+# The engine keeps results as JSON: one that an earlier version left there has another shape.
+_SAYS_NOTHING = (
+    "the examination names neither a volume nor a refusal; it may be of an earlier version: "
+    "retry the job"
+)
 
 
 @dataclass(frozen=True)
 class Stages:
     """The work itself, given by the wiring; the engine knows no network and no protocol.
 
-    `examine` returns a verdict or a refusal and raises where it fails; `deliver` is
+    `examine` returns volumes or refusals and raises where it fails; `deliver` is
     `dicomnode.delivery.store.send`; `examiner_digest` names networks, rules and thresholds.
     """
 
@@ -74,9 +83,9 @@ class Workflows:
         @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
         def examine(revision_id: int) -> str:
             found = DBOS.run_step(_step("examine"), self._examine, revision_id)
-            self.once.run_tx_step({"name": "record"}, self._record, revision_id, found)
-            if "failure" in found:
-                raise ExaminationFailedError(found["failure"])
+            failure = self.once.run_tx_step({"name": "record"}, self._record, revision_id, found)
+            if failure:
+                raise ExaminationFailedError(failure)
             return "examined"
 
         @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
@@ -104,26 +113,31 @@ class Workflows:
                 return {"failure": _sentence(error)}
         return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
 
-    def _record(self, revision_id: int, found: dict[str, Any]) -> None:
+    def _record(self, revision_id: int, found: dict[str, Any]) -> str:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
 
-        A revision that was overtaken meanwhile is recorded, and its SEG goes nowhere.
+        Returns why there is no examination. A revision that was overtaken meanwhile is recorded,
+        and its SEGs go nowhere.
         """
         connection = self.once.sql_session().connection()
-        if "failure" in found:
-            examinations.record_failure(connection, revision_id, found["failure"])
-            return
-        examination = replace(
-            _EXAMINATION.validate_python(found["examination"]),
-            examiner_digest=self.stages.examiner_digest,
-        )
+        examination = _examination(found, self.stages.examiner_digest)
+        if examination is None:
+            failure = found.get("failure", _SAYS_NOTHING)
+            examinations.record_failure(connection, revision_id, failure)
+            return str(failure)
         examination_id = examinations.record(connection, revision_id, examination)
-        if examination.segmentation is None or not series.is_current(connection, revision_id):
-            return
+        if examination.volumes and series.is_current(connection, revision_id):
+            self._queue_deliveries(connection, revision_id, examination_id)
+        return ""
+
+    def _queue_deliveries(
+        self, connection: Connection, revision_id: int, examination_id: int
+    ) -> None:
+        """Every SEG of the examination to every destination."""
         revision = series.load_revision(connection, revision_id, self.spool)
         for name in destination_names(revision, self.settings):
-            delivery_id = deliveries.add(connection, examination_id, name)
-            self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
+            for delivery_id in deliveries.add(connection, examination_id, name):
+                self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
 
     def _send(self, attempt: Attempt) -> dict[str, str]:
         """Try once; how it ended, as a small value."""
@@ -176,6 +190,15 @@ class Workflows:
             yield
         finally:
             self._active.pop()
+
+
+def _examination(found: dict[str, Any], examiner_digest: str) -> Examination | None:
+    """What the step found; None where it failed, or where its result says nothing."""
+    if "examination" not in found:
+        return None
+    examination = _EXAMINATION.validate_python(found["examination"])
+    says_nothing = not examination.volumes and not examination.set_aside
+    return None if says_nothing else replace(examination, examiner_digest=examiner_digest)
 
 
 def _step(name: str) -> StepOptions:

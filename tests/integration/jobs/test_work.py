@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from dicomnode.domain import Examination, Refusal, RefusalCode, Revision
+from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
+from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking import audit
 from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.schema import METADATA, studies
@@ -36,6 +37,41 @@ def test_a_complete_series_is_examined_and_its_seg_is_delivered(
     assert all(study.verdict == "DEFACED" for study in node.status())
     assert node.jobs() == []
     assert {job.state for job in node.jobs(everything=True)} == {JobState.DONE}
+
+
+def test_every_seg_of_a_series_is_delivered_to_every_destination(
+    make_node: MakeNode, database_url: str
+) -> None:
+    with storage_peer() as peer, storage_peer() as archive:
+        node = make_node(
+            pacs(peer.port), pacs(archive.port) | {"name": "archive"}, url=database_url
+        )
+        stages = small_node.stages(node.settings)
+
+        def examine(revision: Revision) -> Examination:
+            out = node.settings.results_folder
+            return small_node.examine(revision, out, labels=("EchoTime 5", "EchoTime 9"))
+
+        node.put("a")
+        with node.working(replace(stages, examine=examine)):
+            until(lambda: node.states() == ["delivered"] * 4)
+    assert list(peer.received.values()) == [1, 1]
+    assert peer.received == archive.received
+    labels = [volume.label for volume in node.status()[0].series[0].volumes]
+    assert labels == ["EchoTime 5", "EchoTime 9"]
+
+
+def test_a_result_that_says_nothing_is_a_failure_that_holds(make_node: MakeNode) -> None:
+    node = make_node()
+    stages = replace(
+        small_node.stages(node.settings),
+        examine=lambda revision: Examination(revision.digest),
+    )
+    node.put("a")
+    with node.working(stages):
+        until(lambda: node.status()[0].series[0].state == "failed")
+        until(lambda: [job.state for job in node.jobs()] == [JobState.FAILED])
+    assert "retry the job" in node.jobs()[0].error
 
 
 def test_what_was_examined_is_not_examined_again_after_a_restart(make_node: MakeNode) -> None:
@@ -176,7 +212,7 @@ def test_a_cancelled_delivery_is_not_sent(make_node: MakeNode, free_port: int) -
     node = make_node(pacs(free_port))
     node.put("a")
     with node.working():
-        until(lambda: len(node.jobs()) == 1 and node.states() == ["pending"])
+        until(lambda: [job.stage for job in node.jobs()] == [Stage.DELIVER])
         (job,) = node.jobs()
         cancel(node.database, job.id)
         with storage_peer(free_port) as peer:
@@ -213,10 +249,10 @@ def test_an_examination_that_fails_is_listed_and_can_be_retried(make_node: MakeN
 
 def test_a_refused_series_is_no_failure(make_node: MakeNode) -> None:
     node = make_node()
-    refusal = Refusal(RefusalCode.LOCALIZER, "a localizer is no volume")
+    localizer = SetAside(Refusal(RefusalCode.LOCALIZER, "a localizer is no volume"), 3)
 
     def examine(revision: Revision) -> Examination:
-        return Examination(revision.digest, refusal=refusal)
+        return Examination(revision.digest, set_aside=(localizer,))
 
     node.put("a")
     with node.working(replace(small_node.stages(node.settings), examine=examine)):

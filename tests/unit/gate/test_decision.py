@@ -3,13 +3,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from dicomnode.config import GateSettings
-from dicomnode.domain import GateDecision, GateOutcome, Refusal, RefusalCode, Verdict, VerdictKind
+from dicomnode.domain import (
+    ExaminedVolume,
+    GateDecision,
+    GateOutcome,
+    Refusal,
+    RefusalCode,
+    SetAside,
+    Verdict,
+    VerdictKind,
+    worst_verdict,
+)
 from dicomnode.gate.decision import decide as decide_by
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
+from tests.unit.tracking.rows import EVIDENCE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STUDY = "1.2.3"
@@ -24,6 +36,18 @@ def verdict(kind: VerdictKind) -> Verdict:
     return Verdict(kind, "rule", 1, ("because",))
 
 
+def volume(kind: VerdictKind, label: str = "") -> ExaminedVolume:
+    return ExaminedVolume(label, 10, EVIDENCE, verdict(kind))
+
+
+def of(*volumes: ExaminedVolume, **changes: Any) -> SeriesFinding:
+    """The examined series with these volumes, as it is recorded."""
+    worst = worst_verdict(each.verdict.kind for each in volumes)
+    return replace(DEFACED, volumes=volumes, verdict=verdict(worst), **changes)
+
+
+LOCALIZER = SetAside(Refusal(RefusalCode.LOCALIZER, "a localizer"), 3)
+SCREENSHOT = SetAside(Refusal(RefusalCode.SECONDARY_CAPTURE, "a screenshot"), 1)
 DEFACED = SeriesFinding(
     study_instance_uid=STUDY,
     series_instance_uid="1.2.3.4",
@@ -42,8 +66,8 @@ DEFACED = SeriesFinding(
     examination_id=1,
     examined_at=NOW,
     verdict=verdict(VerdictKind.DEFACED),
-    evidence=None,
-    refusal=None,
+    volumes=(volume(VerdictKind.DEFACED),),
+    refusals=(),
     failure="",
     software_version="1",
     examiner_digest="installed",
@@ -52,23 +76,36 @@ REFUSED = replace(
     DEFACED,
     state=SeriesState.REFUSED,
     verdict=None,
-    refusal=Refusal(RefusalCode.LOCALIZER, "a localizer"),
+    volumes=(),
+    refusals=(LOCALIZER,),
 )
+OPEN = replace(DEFACED, verdict=None, volumes=())
 OWN = replace(REFUSED, modality="SEG", is_own_segmentation=True)
 HOLDING = {
-    "a visible face": replace(DEFACED, verdict=verdict(VerdictKind.FACE_VISIBLE)),
-    "a doubt": replace(DEFACED, verdict=verdict(VerdictKind.UNDETERMINED)),
-    "no face in view": replace(DEFACED, verdict=verdict(VerdictKind.NO_FACE_IN_VIEW)),
+    "a visible face": of(volume(VerdictKind.FACE_VISIBLE)),
+    "a doubt": of(volume(VerdictKind.UNDETERMINED)),
+    "no face in view": of(volume(VerdictKind.NO_FACE_IN_VIEW)),
+    "a face in the second volume": of(
+        volume(VerdictKind.DEFACED, "EchoTime 5"), volume(VerdictKind.FACE_VISIBLE, "EchoTime 9")
+    ),
+    "a localizer inside": of(volume(VerdictKind.DEFACED), refusals=(LOCALIZER,)),
     "a refused series": REFUSED,
     "a failed examination": replace(DEFACED, state=SeriesState.FAILED, failure="out of memory"),
     "late instances": replace(DEFACED, has_newer_instances=True, state=SeriesState.RECEIVING),
     "an object in quarantine": replace(DEFACED, quarantined=1),
     "an association that isn't settled": replace(DEFACED, is_being_sent=True),
     "a SEG of ours with an object in quarantine": replace(OWN, quarantined=1),
-    "a series that waits": replace(DEFACED, state=SeriesState.WAITING, verdict=None),
-    "a series being examined": replace(DEFACED, state=SeriesState.EXAMINING, verdict=None),
+    "a series that waits": replace(OPEN, state=SeriesState.WAITING),
+    "a series being examined": replace(OPEN, state=SeriesState.EXAMINING),
     "another examiner": replace(DEFACED, examiner_digest="of last year"),
+    "a set-aside and another examiner": replace(REFUSED, examiner_digest="of last year"),
     "no verdict at all": replace(DEFACED, verdict=None),
+    "a verdict of nothing": replace(DEFACED, volumes=()),
+    "a verdict of nothing beside a set-aside": replace(DEFACED, volumes=(), refusals=(LOCALIZER,)),
+    "an examination that says nothing": replace(DEFACED, volumes=(), verdict=None),
+    "a worse verdict than those of its volumes": replace(
+        DEFACED, verdict=verdict(VerdictKind.FACE_VISIBLE)
+    ),
 }
 
 
@@ -117,6 +154,53 @@ def test_a_study_of_which_nothing_was_examined_is_held_whatever_may_pass() -> No
     assert decide(STUDY, [REFUSED, REFUSED], lenient).outcome is GateOutcome.HOLD
 
 
+def test_every_volume_and_every_set_aside_that_holds_is_named() -> None:
+    series = of(
+        volume(VerdictKind.DEFACED, "EchoTime 5"),
+        volume(VerdictKind.FACE_VISIBLE, "EchoTime 9"),
+        volume(VerdictKind.UNDETERMINED, "EchoTime 14"),
+        refusals=(LOCALIZER, SCREENSHOT),
+    )
+    decision = decide(STUDY, [series], SETTINGS)
+    assert decision.outcome is GateOutcome.HOLD
+    assert decision.reasons == (
+        "series 1.2.3.4 (MR): volume EchoTime 9: FACE_VISIBLE: because",
+        "series 1.2.3.4 (MR): volume EchoTime 14: UNDETERMINED: because",
+        "series 1.2.3.4 (MR): 3 of its images can't be examined, and may show a face: "
+        "LOCALIZER: a localizer",
+        "series 1.2.3.4 (MR): 1 of its images can't be examined, and may show a face: "
+        "SECONDARY_CAPTURE: a screenshot",
+    )
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("kind", list(VerdictKind)[1:])
+def test_one_volume_that_may_not_leave_holds_wherever_it_stands(
+    kind: VerdictKind, place: int
+) -> None:
+    kinds = [VerdictKind.DEFACED] * 3
+    assert decide(STUDY, [of(*map(volume, kinds))], SETTINGS).outcome is GateOutcome.RELEASE
+    kinds[place] = kind
+    assert decide(STUDY, [of(*map(volume, kinds))], SETTINGS).outcome is GateOutcome.HOLD
+
+
+def test_every_code_of_what_was_set_aside_has_to_be_let_pass() -> None:
+    series = of(volume(VerdictKind.DEFACED), refusals=(LOCALIZER, SCREENSHOT))
+    one = GateSettings(pass_refusals=(RefusalCode.LOCALIZER,))
+    both = GateSettings(pass_refusals=(RefusalCode.LOCALIZER, RefusalCode.SECONDARY_CAPTURE))
+    (reason,) = decide(STUDY, [series], one).reasons
+    assert "SECONDARY_CAPTURE" in reason
+    released = decide(STUDY, [series], both)
+    assert released.outcome is GateOutcome.RELEASE
+    assert "3 of its images refused as LOCALIZER" in released.reasons[1]
+
+
+def test_what_was_set_aside_passes_no_face_beside_it() -> None:
+    lenient = GateSettings(pass_refusals=tuple(RefusalCode))
+    series = of(volume(VerdictKind.FACE_VISIBLE), refusals=(LOCALIZER,))
+    assert decide(STUDY, [series], lenient).outcome is GateOutcome.HOLD
+
+
 def test_a_series_that_still_arrives_is_not_said_to_have_changed() -> None:
     arriving = replace(
         DEFACED,
@@ -124,6 +208,7 @@ def test_a_series_that_still_arrives_is_not_said_to_have_changed() -> None:
         has_newer_instances=True,
         examination_id=None,
         verdict=None,
+        volumes=(),
     )
     (reason,) = decide(STUDY, [arriving], SETTINGS).reasons
     assert "still arriving" in reason
