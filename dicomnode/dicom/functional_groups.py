@@ -17,7 +17,30 @@ from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 
 MAXIMUM_FRAMES = 1 << 16
-_DEEPEST = 3  # MR Diffusion > Diffusion Gradient Direction > Diffusion Gradient Orientation
+
+# The macros that are looked into (PS3.3 C.7.6.16.2, C.8.13.5, C.8.15.3). No others: vendors repeat
+# standard attributes in private sequences, Philips with positions that are half a pixel away.
+_MACROS = frozenset(
+    {
+        "PixelMeasuresSequence",
+        "PlanePositionSequence",
+        "PlaneOrientationSequence",
+        "PixelValueTransformationSequence",
+        "FrameContentSequence",
+        "TemporalPositionSequence",
+        "CardiacSynchronizationSequence",
+        "CTImageFrameTypeSequence",
+        "CTReconstructionSequence",
+        "MRImageFrameTypeSequence",
+        "MREchoSequence",
+        "MRModifierSequence",
+        "MRTimingAndRelatedParametersSequence",
+        "MRDiffusionSequence",
+        "DiffusionGradientDirectionSequence",
+        "UnassignedSharedConvertedAttributesSequence",
+        "UnassignedPerFrameConvertedAttributesSequence",
+    }
+)
 
 # What the macros call otherwise than single-frame images do (PS3.3 C.8.13, C.8.15, C.7.6.16.2).
 _SINGLE_FRAME_NAMES = {
@@ -56,7 +79,7 @@ def frame_headers(ds: Dataset, keywords: Collection[str]) -> list[Dataset]:
             )
         )
     common = Dataset()
-    _copy((element for element in ds if element.VR != "SQ"), common, keywords)
+    _copy((element for element in ds if element.keyword not in FUNCTIONAL_GROUPS), common, keywords)
     _copy(_elements(shared[:1]), common, keywords)
     return [_one(common, frame, keywords) for frame in frames]
 
@@ -69,14 +92,14 @@ def _one(common: Dataset, frame: Dataset, keywords: Collection[str]) -> Dataset:
     return header
 
 
-def _elements(items: Sequence[Dataset], depth: int = 0) -> Iterator[DataElement]:
-    """What the macros in a functional group hold, of each sequence the first item."""
+def _elements(items: Sequence[Dataset]) -> Iterator[DataElement]:
+    """What the macros in a functional group hold, of each the first item."""
     for item in items:
         for element in item:
-            if element.VR != "SQ":
+            if element.keyword in _MACROS:
+                yield from _elements(element.value[:1])
+            elif element.VR != "SQ":
                 yield element
-            elif depth < _DEEPEST and element.value:
-                yield from _elements(element.value[:1], depth + 1)
 
 
 def _copy(elements: Iterator[DataElement], into: Dataset, keywords: Collection[str]) -> None:

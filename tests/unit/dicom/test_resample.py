@@ -161,3 +161,31 @@ def test_volume_and_centroid_are_those_of_the_drawn_body() -> None:
     expected = points[mask == 1].mean(axis=0)
     np.testing.assert_allclose(geometry.centroid_lps_mm(mask), expected, atol=1e-6)
     assert geometry.centroid_lps_mm(np.zeros_like(mask)) is None
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)])
+@pytest.mark.parametrize("tilt", [0.0, 15.0])
+def test_only_the_planes_of_missing_slices_are_in_a_gap(orientation: Any, tilt: float) -> None:
+    missing = {10, 11, 20}
+    geometry = stack(orientation, tilt_degrees=tilt, missing=missing)
+    canonical = to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "CT"))
+    in_gap = np.broadcast_to(canonical.in_gap, canonical.array.shape)
+    assert in_gap.sum() == 3 * in_gap.size / 40
+    middle = in_gap.nonzero()
+    normal = geometry.normal
+    centre = canonical.affine_lps @ [*(index.mean() for index in middle), 1.0]
+    usual = geometry.slice_spacing_mm
+    away = float((centre[:3] - geometry.positions_mm[0]) @ normal) / usual
+    assert away == pytest.approx((10 + 11 + 20) / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("distances", [[3.0] * 39, [3.0] * 20 + [5.0] * 19, [3.0, 3.2, 2.9] * 13])
+def test_uneven_spacing_alone_is_no_gap(distances: list[float]) -> None:
+    even = stack()
+    jitter = np.concatenate([[0.0], np.cumsum(distances)]) - 3.0 * np.arange(40)
+    geometry = stack(jitter_mm=jitter)
+    assert not len(geometry.missing_mm)
+    assert not len(even.missing_mm)
+    assert not to_canonical(
+        Volume(np.zeros(geometry.shape, np.float32), geometry, "CT")
+    ).in_gap.any()

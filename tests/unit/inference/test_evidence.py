@@ -65,3 +65,16 @@ def test_even_a_thin_removed_shell_hides_what_is_behind_it() -> None:
 def test_the_edge_of_the_field_of_view_exposes_nothing() -> None:
     masks = {kind: mask[:, 10:, :] for kind, mask in head(slice(0, 0)).items()}
     assert exposed_face_ml(masks, (2.0, 2.0, 2.0)) == 0.0
+
+
+def test_face_and_anonymised_area_count_where_slices_are_missing() -> None:
+    face, area = np.zeros((10, 10, 10), np.uint8), np.zeros((10, 10, 10), np.uint8)
+    face[:, :2], area[:, 1:4] = 1, 1
+    in_gap = np.zeros((10, 1, 1), np.bool_)
+    in_gap[4:6] = True
+    masks = {SegmentKind.FACE: face, SegmentKind.ANONYMISED_AREA: area}
+    found = measure(
+        masks, (10.0, 10.0, 10.0), models=(), claims=HeaderClaims(), in_gap=in_gap, widest_gap_mm=30
+    )
+    assert found.face_in_gaps_ml == 2 * 4 * 10
+    assert found.widest_gap_mm == 30.0

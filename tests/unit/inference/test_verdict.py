@@ -68,6 +68,29 @@ def test_each_combination_has_its_verdict(found: Evidence, kind: VerdictKind) ->
     assert verdict.rule_id
 
 
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        (replace(evidence(anonymised=300), widest_gap_mm=6.0), VerdictKind.DEFACED),
+        (replace(evidence(anonymised=300), widest_gap_mm=25.0), VerdictKind.UNDETERMINED),
+        (replace(evidence(anonymised=300), face_in_gaps_ml=25.0), VerdictKind.UNDETERMINED),
+        (replace(evidence(), widest_gap_mm=25.0), VerdictKind.UNDETERMINED),
+        (replace(evidence(face=300), widest_gap_mm=25.0), VerdictKind.FACE_VISIBLE),
+    ],
+)
+def test_a_gap_that_could_hide_a_face_proves_nothing(found: Evidence, kind: VerdictKind) -> None:
+    assert judge(found, SETTINGS).kind is kind
+
+
+@given(VOLUMES_ML, VOLUMES_ML, st.floats(0, 200), st.floats(0, 200))
+def test_more_missing_slices_never_make_a_verdict_laxer(
+    area: float, face: float, gap_mm: float, hidden_ml: float
+) -> None:
+    whole = evidence(anonymised=area, face=face)
+    gapped = replace(whole, widest_gap_mm=gap_mm, face_in_gaps_ml=hidden_ml)
+    assert judge(gapped, SETTINGS).kind.severity >= judge(whole, SETTINGS).kind.severity
+
+
 def test_a_missing_network_is_never_a_proof() -> None:
     found = evidence(anonymised=300)
     without_face = {k: v for k, v in found.volumes_ml.items() if k is not SegmentKind.FACE}
