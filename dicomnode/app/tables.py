@@ -12,6 +12,7 @@ from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
 from dicomnode.inference.models import Model
+from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.status import SeriesStatus, StudyStatus
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
     from dicomnode.app.demo import DemoResult
     from dicomnode.jobs.engine import Job
 
-__all__ = ["demo", "findings", "gate", "jobs", "models", "places", "quarantine", "status"]
+__all__ = ["demo", "findings", "gate", "jobs", "models", "places", "pulls", "quarantine", "status"]
 
 _VERDICT_STYLES = {
     VerdictKind.DEFACED.value: "bold green",
@@ -120,6 +121,22 @@ def quarantine(found: Sequence[QuarantinedObject]) -> Text:
         for item in found
     )
     return Text("\n").join(blocks) if found else Text("nothing is in quarantine")
+
+
+def pulls(summary: PullSummary) -> Text:
+    """The studies that are not here with what is wrong, then the counts."""
+    text = Text()
+    for pull in summary.studies:
+        if pull.state is not PullState.DONE:
+            head = f"{pull.study_instance_uid}: {pull.state}"
+            text.append_text(_block(head, pull.last_error)).append("\n")
+    counts = ", ".join(f"{count} {state}" for state, count in summary.counts.items())
+    text.append(counts if summary.studies else f"nothing is left to pull from {summary.source}")
+    if not summary.is_complete:
+        text.append(f"\ngo on: dicomnode pull --from {summary.source} --resume")
+    if summary.given_up:
+        text.append(f"\n{summary.given_up} failed too often; name them with --study to try again")
+    return text
 
 
 def _block(head: str, *lines: str) -> Text:

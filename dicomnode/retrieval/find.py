@@ -6,8 +6,10 @@ A source is asked in its own protocol: C-FIND (`query`) or QIDO-RS (`web`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from dicomnode.config import Settings, SourceSettings
+from dicomnode.dicom.uid_syntax import is_uid
 from dicomnode.errors import ConfigurationError, RetrievalError
 from dicomnode.retrieval import query, web
 from dicomnode.retrieval.content import Catalogue
@@ -66,3 +68,36 @@ def query_keys(pairs: Iterable[str]) -> dict[str, str]:
             )
         keys[key] = value
     return keys
+
+
+def matching_studies(
+    source: SourceSettings, settings: Settings, keys: Mapping[str, str]
+) -> list[str]:
+    """Raises `RetrievalError` where the source has none, too."""
+    found = catalogue_of(source, settings).matching_studies(keys)
+    if not found:
+        raise RetrievalError(f"source {source.name} has no study that matches")
+    return found
+
+
+def checked_uids(uids: Iterable[str]) -> list[str]:
+    """Raises `RetrievalError` for what is no UID; it is not quoted, it may be anything."""
+    checked = []
+    for number, uid in enumerate(uids, 1):
+        if not is_uid(uid):
+            raise RetrievalError(f"study {number} of those given is no Study Instance UID")
+        checked.append(uid)
+    return checked
+
+
+def listed_uids(file: Path) -> list[str]:
+    """One UID a line; what follows a # is a comment. Raises `RetrievalError` with the line."""
+    uids = []
+    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+        uid = line.partition("#")[0].strip()
+        if uid and not is_uid(uid):
+            raise RetrievalError(f"{file}, line {number}: no Study Instance UID")
+        uids += [uid] if uid else []
+    if not uids:
+        raise RetrievalError(f"{file}: no Study Instance UID in it")
+    return uids

@@ -17,8 +17,6 @@ from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.content import SeriesContent
 
-OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-
 _PAGE = 1000
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _COUNT = "00201209"

@@ -43,6 +43,23 @@ class Pull:
     updated_at: datetime
 
 
+@dataclass(frozen=True)
+class PullSummary:
+    """How the studies of one run stand; `given_up` counts all that a person has to look at."""
+
+    source: str
+    studies: tuple[Pull, ...]
+    given_up: int
+
+    @property
+    def counts(self) -> Mapping[PullState, int]:
+        return {state: sum(p.state is state for p in self.studies) for state in PullState}
+
+    @property
+    def is_complete(self) -> bool:
+        return self.counts[PullState.DONE] == len(self.studies)
+
+
 def ask(
     c: sa.Connection, source: str, study_uids: Sequence[str], now: datetime | None = None
 ) -> None:
@@ -86,6 +103,11 @@ def given_up(c: sa.Connection, source: str, attempts: int) -> int:
 def begin(c: sa.Connection, pull_id: int, now: datetime | None = None) -> None:
     """Count an attempt, before its first request."""
     _set(c, pull_id, now, attempts=pulls.c.attempts + 1, state=PullState.PENDING.value)
+
+
+def postpone(c: sa.Connection, pull_id: int, error: str, now: datetime | None = None) -> None:
+    """It stays pending, through no fault of the study's."""
+    _set(c, pull_id, now, last_error=error)
 
 
 def mark_done(

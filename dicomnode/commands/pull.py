@@ -1,0 +1,134 @@
+"""`pull`: studies from a PACS that does not send them by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicomnode.app import tables
+from dicomnode.commands.common import AsJson, Config, progress_bar, quiet_settings, show
+from dicomnode.config import Settings, SourceSettings
+from dicomnode.errors import ConfigurationError
+from dicomnode.tracking import pulls
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.pulls import Pull, PullSummary
+
+if TYPE_CHECKING:
+    from dicomnode.retrieval.backfill import Pace
+
+_STOPPING = b"\nstopping after this study; once more stops at once. --resume goes on later.\n"
+
+
+def pull(
+    source_name: Annotated[str, typer.Option("--from", help="Which of the configured sources.")],
+    study: Annotated[
+        list[str] | None, typer.Option(metavar="UID", help="A study; may be repeated.")
+    ] = None,
+    studies: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A file with one UID a line, # comments."),
+    ] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Studies that match: StudyDate=20240101-20240131"),
+    ] = None,
+    more_keys: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="More keys of --query.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is pending, and what failed.")
+    ] = False,
+    per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Default: pull.studies_per_minute.")
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch studies from a PACS: C-FIND with C-MOVE or C-GET, or DICOMweb. 0: all are here."""
+    from dicomnode.retrieval import find
+    from dicomnode.retrieval.backfill import Pace
+
+    settings = quiet_settings(config)
+    source = find.source_named(settings, source_name)
+    uids = find.checked_uids(study or [])
+    if studies is not None:
+        uids += find.listed_uids(studies)
+    if keys := find.query_keys([*(query or []), *(more_keys or [])]):
+        uids += find.matching_studies(source, settings, keys)
+    if not uids and not resume:
+        raise ConfigurationError("say which studies: --study, --studies, --query or --resume")
+    database = Database(settings.database_url)
+    database.migrate()
+    waiting = _on_the_list(database, settings, source, uids, resume)
+    with _stopping() as stop:
+        pace = Pace(per_minute or settings.pull.studies_per_minute, stop)
+        _run(waiting, source, settings, database, pace)
+    summary = _summary(database, settings, source, waiting)
+    show(tables.pulls(summary), summary, as_json)
+    if not summary.is_complete:
+        raise typer.Exit(1)
+
+
+def _on_the_list(
+    database: Database, settings: Settings, source: SourceSettings, uids: list[str], resume: bool
+) -> list[Pull]:
+    """The rows that this run works on, written before anything is asked for."""
+    with database.begin() as connection:
+        pulls.ask(connection, source.name, uids)
+        if resume:
+            return pulls.unfinished(connection, source.name, settings.pull.attempts)
+        return pulls.named(connection, source.name, uids)
+
+
+def _run(
+    waiting: Sequence[Pull],
+    source: SourceSettings,
+    settings: Settings,
+    database: Database,
+    pace: Pace,
+) -> None:
+    from dicomnode.retrieval.backfill import pull_all
+    from dicomnode.retrieval.study import study_puller
+
+    if not waiting:
+        return
+    with study_puller(source, settings, database) as puller, progress_bar() as bar:
+        task = bar.add_task(f"studies from {source.name}", total=len(waiting))
+        pull_all(waiting, puller, database, pace, lambda _uid: bar.advance(task))
+
+
+def _summary(
+    database: Database, settings: Settings, source: SourceSettings, waiting: Sequence[Pull]
+) -> PullSummary:
+    uids = [pull.study_instance_uid for pull in waiting]
+    with database.read() as connection:
+        ended = pulls.named(connection, source.name, uids)
+        given_up = pulls.given_up(connection, source.name, settings.pull.attempts)
+    return PullSummary(source.name, tuple(ended), given_up)
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Set by Ctrl+C and SIGTERM; the second one raises `KeyboardInterrupt`."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        os.write(2, _STOPPING)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

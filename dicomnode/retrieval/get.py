@@ -1,0 +1,111 @@
+"""Retrieval by C-GET (PS3.4 C.4.3): the source stores over the association that asked it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.presentation import build_context
+
+from dicomnode.config import Settings, SourceSettings
+from dicomnode.errors import DatabaseError, SourceUnavailableError, SpoolError
+from dicomnode.intake.intake import Intake
+from dicomnode.intake.received import Peer, ReceivedObject
+from dicomnode.intake.refusals import REFUSALS, Reason, RefusedObjectError
+from dicomnode.retrieval.association import associated_with, remote_of
+from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deposit import Deposit, depositing
+from dicomnode.retrieval.report import Report
+from dicomnode.retrieval.storage_contexts import (
+    USUAL_SOP_CLASSES,
+    storage_contexts,
+    storage_roles,
+)
+from dicomnode.retrieval.suboperations import STUDY_ROOT_GET, follow, study_identifier
+
+_STORED = 0x0000
+
+
+class Getter:
+    """Each object is durable before its sub-operation is answered."""
+
+    def __init__(self, source: SourceSettings, settings: Settings, intake: Intake) -> None:
+        self._remote = remote_of(source, settings)
+        self._intake = intake
+
+    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+        remote = self._remote
+        with depositing(
+            self._intake,
+            study_instance_uid,
+            calling=remote.ae_title,
+            called=remote.calling_ae_title,
+            address=remote.host,
+        ) as deposit:
+            report = self._get(study_instance_uid, _sop_classes(content), deposit)
+            if deposit.trouble is not None:
+                raise deposit.trouble
+        parts = (report.sentence, deposit.sentence)
+        return Report(report.succeeded, "; ".join(part for part in parts if part))
+
+    def _get(self, study_instance_uid: str, sop_classes: Sequence[str], deposit: Deposit) -> Report:
+        contexts = [build_context(STUDY_ROOT_GET), *storage_contexts(sop_classes)]
+        with associated_with(
+            self._remote,
+            contexts,
+            roles=storage_roles(sop_classes),
+            handlers=[(evt.EVT_C_STORE, _on_store, [deposit])],
+        ) as association:
+            accepted = association.accepted_contexts
+            if not any(c.abstract_syntax == STUDY_ROOT_GET for c in accepted):
+                self._unavailable("it does not accept C-GET")
+            if not any(c.as_scp for c in accepted):
+                self._unavailable("it stores nothing over an association that it did not open")
+            responses = association.send_c_get(study_identifier(study_instance_uid), STUDY_ROOT_GET)
+            return follow(responses, self._remote, "C-GET")[1]
+
+    def _unavailable(self, why: str) -> None:
+        raise SourceUnavailableError(f'{self._remote}: {why}; set retrieve = "move" or "wado"')
+
+
+def _sop_classes(content: Sequence[SeriesContent]) -> Sequence[str]:
+    """Those that the source names, or the usual ones where it names none for some instance."""
+    named = {sop_class for series in content for sop_class in series.instances.values()}
+    counted = all(len(series.instances) == series.count for series in content)
+    return sorted(named) if counted and "" not in named else USUAL_SOP_CLASSES
+
+
+def _on_store(event: evt.Event, deposit: Deposit) -> Dataset | int:
+    """The C-STORE response status of a sub-operation, 0x0000 when the object is durable."""
+    try:
+        deposit.object(_received_object(event, deposit.peer))
+    except RefusedObjectError as refused:
+        return _status(refused.reason)
+    except DatabaseError:
+        return _status(Reason.NOT_RECORDED)
+    except SpoolError:
+        return _status(Reason.OUT_OF_SPACE)
+    return _STORED
+
+
+def _status(reason: Reason) -> Dataset:
+    response = Dataset()
+    response.Status, response.ErrorComment = REFUSALS[reason]
+    return response
+
+
+def _received_object(event: evt.Event, peer: Peer) -> ReceivedObject:
+    request, context = event.request, event.context
+    if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):
+        raise TypeError("not the event of a C-STORE request")
+    return ReceivedObject(
+        peer=peer,
+        sop_class_uid=str(request.AffectedSOPClassUID).strip(" \0"),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID).strip(" \0"),
+        context_sop_class_uid=str(context.abstract_syntax),
+        transfer_syntax_uid=str(context.transfer_syntax),
+        data_set=request.DataSet.getvalue(),
+    )

@@ -1,0 +1,86 @@
+"""Retrieval by C-MOVE (PS3.4 C.4.2): the source sends to this node's own receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pynetdicom.presentation import build_context
+
+from dicomnode.config import DestinationSettings, Settings, SourceSettings
+from dicomnode.delivery.store import echo
+from dicomnode.errors import (
+    AssociationRejectedError,
+    DeliveryError,
+    RetrievalError,
+    SourceUnavailableError,
+)
+from dicomnode.retrieval.association import associated_with, remote_of
+from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.report import Report
+from dicomnode.retrieval.suboperations import STUDY_ROOT_MOVE, follow, study_identifier
+
+_DESTINATION_UNKNOWN = 0xA801
+# Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
+_CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
+
+
+class Mover:
+    """`arrived` counts the instances of a study that are here: a source that is silent for long
+    is waited for as long as it sends."""
+
+    def __init__(
+        self, source: SourceSettings, settings: Settings, arrived: Callable[[str], int]
+    ) -> None:
+        self._remote = remote_of(source, settings)
+        self._settings = settings
+        self._arrived = arrived
+
+    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+        """The content is not needed: the source decides what its study is."""
+        scp = self._settings.scp
+        with associated_with(
+            self._remote,
+            [build_context(STUDY_ROOT_MOVE)],
+            wait_on=self._still_sending(study_instance_uid),
+        ) as association:
+            identifier = study_identifier(study_instance_uid)
+            responses = association.send_c_move(identifier, scp.ae_title, STUDY_ROOT_MOVE)
+            status, report = follow(responses, self._remote, "C-MOVE")
+        if status == _DESTINATION_UNKNOWN:
+            raise SourceUnavailableError(
+                f"{self._remote} doesn't know AE title {scp.ae_title}; add it there with this "
+                f"node's address and port {scp.port}"
+            )
+        return report
+
+    def _still_sending(self, study_instance_uid: str) -> Callable[[], bool]:
+        seen = self._arrived(study_instance_uid)
+
+        def more_came() -> bool:
+            nonlocal seen
+            before, seen = seen, self._arrived(study_instance_uid)
+            return seen > before
+
+        return more_came
+
+
+def require_receiver(settings: Settings) -> None:
+    """Raises `RetrievalError` where this node's own receiver is not there to be sent to."""
+    scp = settings.scp
+    ourselves = DestinationSettings(
+        name="self", ae_title=scp.ae_title, host=scp.host, port=scp.port, timeout_seconds=5.0
+    )
+    try:
+        echo(ourselves, scp.ae_title)
+    except AssociationRejectedError as error:
+        if error.reason != _CALLED_AE_TITLE_NOT_RECOGNISED:
+            return  # it runs, and admits others only
+        why = "another DICOM node answers there"
+    except DeliveryError:
+        why = "nobody answers a C-ECHO there"
+    else:
+        return
+    raise RetrievalError(
+        f"this node's own receiver, {scp.ae_title} at {scp.host}:{scp.port}, is not running, and "
+        f"C-MOVE would send to it: {why}. Start it: dicomnode serve, or dicomnode scp"
+    )

@@ -1,0 +1,73 @@
+"""Retrieval by WADO-RS (PS3.18 10.4.1.1.1): the instances of a study as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import httpx
+
+from dicomnode.config import Settings, SourceSettings
+from dicomnode.errors import RetrievalError, UnreadableObjectError
+from dicomnode.intake.intake import Intake
+from dicomnode.intake.multipart import MultipartReader, Part
+from dicomnode.intake.refusals import RefusedObjectError
+from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deposit import depositing
+from dicomnode.retrieval.report import Report
+from dicomnode.retrieval.web import client, plain_errors, require_success, who
+
+_AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_OBJECT = "application/dicom"
+
+
+class WebRetriever:
+    """Parts go to the intake with their bytes untouched, one in memory at a time."""
+
+    def __init__(self, source: SourceSettings, settings: Settings, intake: Intake) -> None:
+        self._source = source
+        self._scp = settings.scp
+        self._intake = intake
+
+    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+        """The content is not needed: the source decides what its study is."""
+        with depositing(
+            self._intake,
+            study_instance_uid,
+            calling=self._source.ae_title or "",
+            called=self._scp.ae_title,
+            address=urlsplit(self._source.url).hostname or "",
+        ) as deposit:
+            parts = 0
+            for part in self._parts(study_instance_uid):
+                parts += 1
+                with suppress(RefusedObjectError):  # counted by the deposit
+                    deposit.file(part.content)
+        sentence = f"WADO-RS: {parts} objects"
+        return Report(True, "; ".join(filter(None, (sentence, deposit.sentence))))
+
+    def _parts(self, study_instance_uid: str) -> Iterator[Part]:
+        with (
+            client(self._source) as http,
+            plain_errors(self._source),
+            http.stream(
+                "GET", f"/studies/{study_instance_uid}", headers={"Accept": _AS_STORED}
+            ) as answer,
+        ):
+            require_success(answer, self._source, "WADO-RS")
+            try:
+                yield from self._read(answer)
+            except UnreadableObjectError as error:
+                raise RetrievalError(
+                    f"{who(self._source)} answered WADO-RS with what can't be read: {error}"
+                ) from None
+
+    def _read(self, answer: httpx.Response) -> Iterator[Part]:
+        content_type = answer.headers.get("Content-Type", "")
+        reader = MultipartReader(content_type, self._scp.maximum_object_bytes)
+        for piece in answer.iter_bytes():
+            for part in reader.feed(piece):
+                if part.media_type in (_OBJECT, ""):
+                    yield part
+        reader.finish()
