@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,6 +103,12 @@ class WebSettings(_Section):
     port: Port = 8080
     token_file: Path | None = None
     maximum_request_bytes: PositiveInt = 4_294_967_296
+
+    @model_validator(mode="after")
+    def _guarded(self) -> WebSettings:
+        if self.token_file is None and not _is_loopback(self.host):
+            raise ValueError("a host that other machines reach needs token_file")
+        return self
 
 
 class SourceSettings(_Section):
@@ -333,6 +339,13 @@ def _read_text(path: Path, key: str = "") -> str:
         raise ConfigurationError(f"{key}{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key}{path}: not a text file in UTF-8") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_database_url(url: str) -> bool:

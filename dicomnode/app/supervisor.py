@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dicomnode.config import Settings
 from dicomnode.errors import ConfigurationError
 
 log = logging.getLogger("dicomnode.serve")
 
-ROLES = ("scp", "work")
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -67,13 +67,14 @@ class Supervisor:
     """Starts the roles, waits until each is ready, keeps them running, stops them in order."""
 
     config: Path | None
+    roles: tuple[str, ...]
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Blocks until `stop` is set. Raises `ConfigurationError` when a role refuses to start."""
         with tempfile.TemporaryDirectory(prefix="dicomnode-") as folder:
             channel = _listen(Path(folder) / "notify")
-            roles = [_role(name, self.config, Path(folder) / "notify") for name in ROLES]
+            roles = [_role(name, self.config, Path(folder) / "notify") for name in self.roles]
             try:
                 for role in roles:
                     role.start()
@@ -94,6 +95,11 @@ class Supervisor:
                 if not role.is_running():
                     raise ConfigurationError(f"role {role.name} did not start; see above why")
             waiting -= _heard(channel) == b"READY=1"
+
+
+def roles_of(settings: Settings) -> tuple[str, ...]:
+    """What takes in objects comes first; each is a command of that name."""
+    return ("scp", "web", "work") if settings.web.enabled else ("scp", "work")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -135,7 +141,7 @@ def _restart_when_dead(role: Role) -> None:
 
 
 def _stop(roles: Sequence[Role]) -> None:
-    """Receiver first, so that nothing new comes in while the worker hands its work back."""
+    """Receivers first, so that nothing new comes in while the worker hands its work back."""
     for role in roles:
         if role.process is not None and role.is_running():
             role.process.send_signal(signal.SIGTERM)

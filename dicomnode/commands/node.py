@@ -1,4 +1,4 @@
-"""`serve`, `scp`, `work`, `demo`: the node and its roles."""
+"""`serve`, `scp`, `web`, `work`, `demo`: the node and its roles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dicomnode.tracking.database import Database
 
 def serve(config: Config = None) -> None:
     """Run the node: receive, examine, deliver. Stops with Ctrl+C or SIGTERM."""
-    from dicomnode.app.supervisor import Supervisor
+    from dicomnode.app.supervisor import Supervisor, roles_of
 
     settings = settings_of(config)
     stop = _stop_on_signals()
@@ -39,7 +39,7 @@ def serve(config: Config = None) -> None:
         notify("READY=1")
         err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
 
-    Supervisor(config, stop).run(ready)
+    Supervisor(config, roles_of(settings), stop).run(ready)
 
 
 def scp(config: Config = None) -> None:
@@ -53,6 +53,20 @@ def scp(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         prepare_child=partial(logs.configure, settings.node.log_level),
+        alive=lambda: notify("WATCHDOG=1"),
+    )
+
+
+def web(config: Config = None) -> None:
+    """Run only the HTTP role: STOW-RS in, and metrics (systemd: dicomnode-web.service)."""
+    from dicomnode.web.server import serve as serve_web
+
+    settings = settings_of(config)
+    stop = _stop_on_signals()
+    serve_web(
+        settings,
+        ready=lambda: notify("READY=1"),
+        stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
     )
 

@@ -28,8 +28,15 @@ class Part:
         return media_type(self.headers.get("content-type", ""))
 
 
+def parse_media_type(content_type: str) -> tuple[str, Mapping[str, str]]:
+    """The type in lower case, and its parameters."""
+    kind, options = parse_options_header(content_type)
+    decoded = {name.decode("latin-1"): text.decode("latin-1") for name, text in options.items()}
+    return kind.decode("latin-1"), decoded
+
+
 def media_type(content_type: str) -> str:
-    return parse_options_header(content_type)[0].decode("latin-1")
+    return parse_media_type(content_type)[0]
 
 
 class PartTooLongError(UnreadableObjectError):
@@ -48,7 +55,10 @@ class MultipartReader:
         self._whole: list[Part] = []
         self._ended = False
         self._begin()
-        self._parser = self._make_parser(boundary)
+        try:
+            self._parser = self._make_parser(boundary)
+        except FormParserError:
+            raise UnreadableObjectError("the boundary is too long") from None
 
     def feed(self, piece: bytes) -> list[Part]:
         """The parts that this piece completes."""

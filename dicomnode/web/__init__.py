@@ -1,0 +1,1 @@
+"""The HTTP role: STOW-RS in, metrics out."""

@@ -28,9 +28,10 @@ from dicomnode.tracking.spool import Spool
 
 STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
 _MAIN = """
-import logging, signal, sys, threading
+import importlib, logging, signal, sys, threading
 from dicomnode.config import Settings
-from dicomnode.scp.server import serve
+
+serve = importlib.import_module(sys.argv[2]).serve
 
 def main():
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -127,13 +128,14 @@ class Node:
 
 
 @contextmanager
-def running(settings: Settings, folder: Path) -> Iterator[Node]:
+def running(settings: Settings, folder: Path, role: str = "dicomnode.scp.server") -> Iterator[Node]:
+    """`role`: the module whose `serve` runs."""
     folder.mkdir(exist_ok=True)
     script, log = folder / "receive.py", folder / "receive.log"
     script.write_text(_MAIN, encoding="utf-8")
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(script), settings.model_dump_json()],
+            [sys.executable, str(script), settings.model_dump_json(), role],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

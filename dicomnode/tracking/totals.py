@@ -1,0 +1,101 @@
+"""What the node has done and what stands where, as numbers for a monitor.
+
+Counted in the database, so that they are those of all processes and outlive each of them. Codes
+and states only: no UID, no name of a peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from dicomnode.tracking import refusals
+from dicomnode.tracking.findings import SeriesState
+from dicomnode.tracking.schema import (
+    associations,
+    deliveries,
+    examinations,
+    quarantine,
+    revisions,
+    series,
+    verdicts,
+)
+
+
+@dataclass(frozen=True)
+class Total:
+    """One number for each value of `label`; an empty label stands for a single number.
+
+    A name that ends in `_total` only grows.
+    """
+
+    name: str
+    help: str
+    label: str
+    counts: Mapping[str, int]
+
+
+def totals(c: sa.Connection) -> tuple[Total, ...]:
+    stored = c.scalar(sa.select(sa.func.coalesce(sa.func.sum(series.c.instance_count), 0)))
+    still_open = sa.select(sa.func.count()).where(associations.c.closed_at.is_(None))
+    verdicts_now = _by(c, verdicts.c.kind, verdicts.c.is_current)
+    return (
+        Total("instances_stored_total", "Objects durably stored.", "", {"": int(stored or 0)}),
+        Total(
+            "objects_quarantined_total",
+            "Objects that were not accepted, by reason.",
+            "reason",
+            _by(c, quarantine.c.reason),
+        ),
+        Total(
+            "refusals_total",
+            "Images of which no volume was made, by refusal code.",
+            "code",
+            refusals.counts(c),
+        ),
+        Total("series", "Series by what they wait for.", "state", _series(c)),
+        Total("verdicts", "Current verdicts by kind.", "kind", verdicts_now),
+        Total("deliveries", "Deliveries by state.", "state", _by(c, deliveries.c.state)),
+        Total("associations_open", "Associations open now.", "", {"": c.scalar(still_open) or 0}),
+    )
+
+
+def _by(
+    c: sa.Connection, column: sa.Column[str], condition: sa.ColumnElement[bool] | None = None
+) -> dict[str, int]:
+    query = sa.select(column, sa.func.count()).group_by(column)
+    return _counts(c, query if condition is None else query.where(condition))
+
+
+def _series(c: sa.Connection) -> dict[str, int]:
+    """As `findings` says it for each of them."""
+    r, e, v = revisions, examinations, verdicts
+    unrevised = sa.or_(series.c.instance_count != series.c.revised_count, r.c.id.is_(None))
+    state = sa.case(
+        (unrevised, SeriesState.RECEIVING.value),
+        (
+            e.c.id.is_(None),
+            sa.case(
+                (r.c.examination_started_at.is_(None), SeriesState.WAITING.value),
+                else_=SeriesState.EXAMINING.value,
+            ),
+        ),
+        (e.c.failure != "", SeriesState.FAILED.value),
+        (v.c.id.is_(None), SeriesState.REFUSED.value),
+        else_=SeriesState.EXAMINED.value,
+    )
+    query = (
+        sa.select(state, sa.func.count())
+        .select_from(series)
+        .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
+        .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
+        .outerjoin(v, sa.and_(v.c.examination_id == e.c.id, v.c.is_current))
+        .group_by(state)
+    )
+    return _counts(c, query)
+
+
+def _counts(c: sa.Connection, query: sa.Select[str, int]) -> dict[str, int]:
+    return dict(c.execute(query).tuples().all())

@@ -1,0 +1,67 @@
+"""The paths of the HTTP role and what answers them."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from dicomnode import __version__
+from dicomnode.config import Settings
+from dicomnode.errors import DatabaseError
+from dicomnode.intake.intake import Intake
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.totals import Total, totals
+from dicomnode.web.access import HEALTH_PATH, BearerToken
+from dicomnode.web.metrics import MEDIA_TYPE, exposition
+from dicomnode.web.store import StoreService
+
+
+def make_application(
+    settings: Settings, intake: Intake, database: Database, token: bytes
+) -> Starlette:
+    """Without a `token` everyone may ask; `config` sees to it that this is on loopback only."""
+    monitor, service = _Monitor(intake, database), StoreService(settings, intake)
+    return Starlette(
+        routes=[
+            Route(HEALTH_PATH, monitor.health),
+            Route("/metrics", monitor.metrics),
+            Route("/dicom-web/studies", service.store, methods=["POST"]),
+            Route("/dicom-web/studies/{study}", service.store, methods=["POST"]),
+        ],
+        middleware=[Middleware(BearerToken, token=token)],
+    )
+
+
+class _Monitor:
+    """How the node is, for programs that watch it."""
+
+    def __init__(self, intake: Intake, database: Database) -> None:
+        self._intake = intake
+        self._database = database
+
+    async def health(self, _request: Request) -> Response:
+        """200 where an object would be taken in now, else 503."""
+        well = self._intake.is_alive() and await run_in_threadpool(self._database_answers)
+        status = "ok" if well else "unavailable"
+        return JSONResponse({"status": status, "version": __version__}, 200 if well else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        try:
+            found = await run_in_threadpool(self._totals)
+        except DatabaseError:
+            return PlainTextResponse("the database is away\n", 503)
+        return PlainTextResponse(exposition(found), media_type=MEDIA_TYPE)
+
+    def _totals(self) -> tuple[Total, ...]:
+        with self._database.read() as connection:
+            return totals(connection)
+
+    def _database_answers(self) -> bool:
+        try:
+            return self._database.check().is_current
+        except DatabaseError:
+            return False

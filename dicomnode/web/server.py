@@ -1,0 +1,84 @@
+"""Start and stop the HTTP role."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from dicomnode.config import Settings
+from dicomnode.errors import DicomnodeError
+from dicomnode.intake.listening import listen
+from dicomnode.intake.running import running_intake
+from dicomnode.tracking.database import Database
+from dicomnode.web.access import read_token
+from dicomnode.web.application import make_application
+
+LOGGER = logging.getLogger("dicomnode.web")
+
+_GRACE_SECONDS = 5
+_STOP_SECONDS = 15.0
+
+
+def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[], None],
+    stop: threading.Event,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer requests until `stop` is set; open ones get a moment to end.
+
+    `ready` is called once requests are answered, and then `alive` again and again while every
+    thread is at work. Raises `PortInUseError`, `ConfigurationError`, `DatabaseError`, and
+    `DicomnodeError` when a thread died.
+    """
+    token = read_token(settings.web)
+    with (
+        listen(settings.web.host, settings.web.port, "web") as listener,
+        running_intake(settings) as intake,
+        closing(Database(settings.database_url)) as database,
+    ):
+        application = make_application(settings, intake, database, token)
+        with _answering(settings, application, listener) as thread:
+            LOGGER.info("answering", extra={"port": settings.web.port})
+            ready()
+            while not stop.wait(0.25):
+                if not (intake.is_alive() and thread.is_alive()):
+                    raise DicomnodeError("a thread of the HTTP role died; see the log")
+                alive()
+
+
+@contextmanager
+def _answering(
+    settings: Settings, application: Starlette, listener: socket.socket
+) -> Iterator[threading.Thread]:
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # The address in the records is that of the connection, whatever a header says.
+            proxy_headers=False,
+            limit_concurrency=settings.scp.maximum_associations,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.should_exit = True
+        thread.join(_STOP_SECONDS)
