@@ -56,6 +56,13 @@ AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -339,13 +346,6 @@ def _read_text(path: Path, key: str = "") -> str:
         raise ConfigurationError(f"{key}{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key}{path}: not a text file in UTF-8") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_database_url(url: str) -> bool:
