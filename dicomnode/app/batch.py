@@ -1,7 +1,7 @@
 """`dicomnode examine`: the node's examination for folders, without network and database.
 
-Files are searched recursively and may hold any mixture of studies. What can't be examined is one
-line of the report with its reason, and never stops the rest.
+Files are searched recursively and may hold any mixture of studies. The report has a line for each
+volume of a series, and one for whatever is none: what can't be examined never stops the rest.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ IGNORED_NAMES = frozenset({"DICOMDIR", "README", "LICENSE", "VERSION", "LOCKFILE
 IGNORED_SUFFIXES = frozenset({".json", ".jsonl", ".txt", ".md", ".html", ".xml", ".csv", ".png"})
 
 
+# What `json.dumps` writes as one line of the report.
+Line = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Found:
     """What lies under the given paths, before anything is examined."""
@@ -48,7 +52,7 @@ class Found:
 
     @property
     def count(self) -> int:
-        """How many lines the report will have."""
+        """How often `examine_all` will report."""
         return len(self.revisions) + len(self.nifti) + len(self.unreadable)
 
 
@@ -94,14 +98,14 @@ def examine_all(
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[list[Line]], None],
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Tally:
-    """Examine everything in `found`; `report` gets one JSON-able line for each series or file."""
+    """Examine everything in `found`; `report` gets the lines of one series or file at a time."""
     tally = Tally()
     for path, reason in found.unreadable:
         tally.failed += 1
-        report({"path": str(path), "error": reason})
+        report([{"path": str(path), "error": reason}])
     for revision in found.revisions:
         folder = out / short_name(revision.series_instance_uid)
         run = partial(examine, revision, networks, settings, folder, progress)
@@ -113,7 +117,7 @@ def examine_all(
     return tally
 
 
-def _subject(revision: Revision) -> dict[str, Any]:
+def _subject(revision: Revision) -> Line:
     return {
         "study_instance_uid": revision.study_instance_uid,
         "series_instance_uid": revision.series_instance_uid,
@@ -123,22 +127,40 @@ def _subject(revision: Revision) -> dict[str, Any]:
 
 
 def _one(
-    subject: dict[str, Any],
+    subject: Line,
     run: Callable[[], Examination],
     tally: Tally,
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[list[Line]], None],
 ) -> None:
     try:
         examination = run()
     except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
         tally.failed += 1
-        report(subject | {"error": _sentence(error)})
+        report([subject | {"error": _sentence(error)}])
         return
-    if examination.refusal is not None:
-        tally.refused += 1
-    else:
-        tally.examined += 1
-    report(subject | as_json(examination))
+    tally.examined += len(examination.volumes)
+    tally.refused += len(examination.set_aside)
+    report([subject | line for line in _lines(examination)])
+
+
+def _lines(examination: Examination) -> Iterator[Line]:
+    """One for each volume and each set-aside, all with the same keys."""
+    line = {
+        "revision_digest": examination.revision_digest,
+        "volume": "",
+        "images": 0,
+        "evidence": None,
+        "verdict": None,
+        "refusal": None,
+        "segmentation": None,
+        "software_version": examination.software_version,
+        "examiner_digest": examination.examiner_digest,
+    }
+    for volume in examination.volumes:
+        found = as_json(volume)
+        yield line | {"volume": found.pop("label")} | found
+    for set_aside in examination.set_aside:
+        yield line | as_json(set_aside)
 
 
 def _sentence(error: Exception) -> str:

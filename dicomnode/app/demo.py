@@ -42,7 +42,7 @@ class DemoResult:
     decisions: tuple[GateDecision, ...]
     descriptions: dict[str, str]
     segs_in_pacs: dict[str, int]
-    pictures: dict[str, Path]
+    pictures: dict[str, tuple[Path, ...]]
     folder: Path
     logs: tuple[Path, ...]
     seconds: float
@@ -131,7 +131,10 @@ class Demo:
             decisions=decisions,
             descriptions=_descriptions() if self._send_folder is None else {},
             segs_in_pacs={
-                item.series_instance_uid: in_pacs.get(seg_series_uid(item.series_instance_uid), 0)
+                item.series_instance_uid: sum(
+                    in_pacs.get(seg_series_uid(item.series_instance_uid, volume.label), 0)
+                    for volume in item.volumes
+                )
                 for study in studies
                 for item in study.series
             },
@@ -186,13 +189,18 @@ def _descriptions() -> dict[str, str]:
     return {series.series_instance_uid: series.description for series in STUDIES}
 
 
-def _pictures(node: Process, studies: tuple[StudyStatus, ...]) -> dict[str, Path]:
+def _pictures(node: Process, studies: tuple[StudyStatus, ...]) -> dict[str, tuple[Path, ...]]:
+    """One for each volume of a series."""
     results = node.settings.results_folder
     found = {
         item.series_instance_uid: sorted(
-            (results / short_name(item.series_instance_uid)).glob("*/picture.png")
+            (results / short_name(item.series_instance_uid)).glob("*/picture*.png")
         )
         for study in studies
         for item in study.series
     }
-    return {uid: paths[-1] for uid, paths in found.items() if paths}
+    return {
+        uid: tuple(path for path in paths if path.parent == paths[-1].parent)
+        for uid, paths in found.items()
+        if paths
+    }

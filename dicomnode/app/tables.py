@@ -14,14 +14,26 @@ from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
 from dicomnode.inference.models import Model
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.status import SeriesStatus, StudyStatus
+from dicomnode.tracking.refusals import RefusalCount
+from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
 
 if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
     from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
     from dicomnode.jobs.engine import Job
 
-__all__ = ["demo", "findings", "gate", "jobs", "models", "places", "pulls", "quarantine", "status"]
+__all__ = [
+    "demo",
+    "findings",
+    "gate",
+    "jobs",
+    "models",
+    "places",
+    "pulls",
+    "quarantine",
+    "refusals",
+    "status",
+]
 
 _VERDICT_STYLES = {
     VerdictKind.DEFACED.value: "bold green",
@@ -31,11 +43,12 @@ _VERDICT_STYLES = {
 }
 
 
-def status(studies: Sequence[StudyStatus]) -> Group | Text:
-    """One table per study, one row per series."""
+def status(studies: Sequence[StudyStatus], counts: Sequence[RefusalCount] = ()) -> Group | Text:
+    """One table per study, one row per series; below them the counters of refusals."""
     if not studies:
         return Text("nothing received yet")
-    return Group(*(_study(study) for study in studies))
+    below = [refusals(counts)] if counts else []
+    return Group(*(_study(study) for study in studies), *below)
 
 
 def _study(study: StudyStatus) -> Table:
@@ -60,16 +73,37 @@ def _received(item: SeriesStatus) -> str:
 
 
 def _answer(item: SeriesStatus) -> Text:
-    if item.verdict:
-        text = Text(item.verdict, style=_VERDICT_STYLES[item.verdict])
-        return text.append("\n" + "\n".join(item.reasons), style="not bold default")
-    if item.refusal_code:
-        return Text(f"{item.refusal_code}\n{item.refusal}")
-    return Text(item.failure)
+    """The verdict of each volume and what was set aside, or why there is neither."""
+    several = len(item.volumes) > 1
+    blocks = [
+        _verdict(volume, f"{number}. " if several else "")
+        for number, volume in enumerate(item.volumes, start=1)
+        if volume.verdict
+    ]
+    partly = bool(item.volumes) or len(item.refusals) > 1
+    blocks += [_refusal(refusal, partly) for refusal in item.refusals]
+    return Text("\n").join(blocks or [Text(item.failure)])
+
+
+def _verdict(volume: VolumeStatus, number: str) -> Text:
+    label = f"{volume.label}: " if volume.label else ""
+    text = Text(_printable(number + label))
+    text.append(volume.verdict, style=_VERDICT_STYLES[volume.verdict])
+    return text.append("".join(f"\n{reason}" for reason in volume.reasons))
+
+
+def _refusal(refusal: RefusalStatus, partly: bool) -> Text:
+    count = f"{refusal.images} image{'' if refusal.images == 1 else 's'} set aside: "
+    return Text(f"{count if partly else ''}{refusal.code}\n{_printable(refusal.sentence)}")
 
 
 def _volumes(item: SeriesStatus) -> Text:
-    lines = (f"{kind.replace('_', ' ')} {ml:.0f}" for kind, ml in item.volumes_ml.items())
+    several = len(item.volumes) > 1
+    lines = (
+        f"{f'{number}. ' if several else ''}{kind.replace('_', ' ')} {ml:.0f}"
+        for number, volume in enumerate(item.volumes, start=1)
+        for kind, ml in volume.volumes_ml.items()
+    )
     return Text("\n".join(lines), no_wrap=True)
 
 
@@ -81,12 +115,24 @@ def _deliveries(item: SeriesStatus) -> Text:
     return Text("\n".join(lines))
 
 
+def refusals(found: Sequence[RefusalCount]) -> Table | Text:
+    """How often each code was recorded, ever and in the examinations that count now."""
+    if not found:
+        return Text("nothing was refused or set aside")
+    table = Table(title="refused or set aside", title_justify="left")
+    for heading in ("code", "ever", "current"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "code" else "right")
+    for item in found:
+        table.add_row(item.code, str(item.recorded), str(item.current))
+    return table
+
+
 def gate(decision: GateDecision) -> Group:
     """The decision first, then its reasons, one per line."""
     style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
-    return Group(head, *(Text(f"  {reason}") for reason in decision.reasons))
+    return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
 
 
 def jobs(found: Sequence[Job]) -> Text:
@@ -197,13 +243,14 @@ def _arrived(item: SeriesStatus, count: int) -> str:
     """How many SEGs the PACS has of a series, and the segments that were sent."""
     if not item.deliveries:
         return "none found"
-    segments = len(item.deliveries[0].segments)
+    by_seg = {delivery.sop_instance_uid: delivery.segments for delivery in item.deliveries}
+    segments = sum(map(len, by_seg.values()))
     return f"{count} ({segments} segment{'s' if segments > 1 else ''})"
 
 
 def places(result: DemoResult, program: str) -> str:
     """Where everything lies; the last line runs as it stands."""
-    pictures = "\n".join(f"  {path}" for path in result.pictures.values())
+    pictures = "\n".join(f"  {path}" for paths in result.pictures.values() for path in paths)
     logs = "\n".join(f"  {path}" for path in result.logs)
     return (
         f"\nPictures of each head with its masks:\n{pictures}\n"

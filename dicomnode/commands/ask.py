@@ -25,13 +25,23 @@ GATE_EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKN
 def status(
     uid: Annotated[str | None, typer.Argument(help="A Study or Series Instance UID.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, the newest first.")] = 50,
+    refusals: Annotated[
+        bool, typer.Option("--refusals", help="Only how often each refusal code was recorded.")
+    ] = False,
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
     """What the node knows: studies, series, verdicts with reasons, deliveries."""
+    from dicomnode.tracking.refusals import summary
     from dicomnode.tracking.status import count_studies, studies_status, study_status
 
+    if refusals and uid is not None:
+        raise DicomnodeError("--refusals counts those of all studies: leave the UID out")
     with existing_database(quiet_settings(config)).read() as connection:
+        counts = summary(connection) if uid is None else ()
+        if refusals:
+            show(tables.refusals(counts), counts, json_)
+            return
         total = count_studies(connection)
         if uid is None:
             studies = studies_status(connection, limit)
@@ -40,7 +50,7 @@ def status(
             studies = (one,) if one else ()
     if uid is not None and not studies:
         raise DicomnodeError(f"{uid}: no study and no series of this UID was received")
-    show(tables.status(studies), studies, json_)
+    show(tables.status(studies, counts), studies, json_)
     if uid is None and len(studies) < total:
         err.print(f"{len(studies)} of {total} studies; --limit shows more", highlight=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ def examine(
     out_folder: Annotated[Path, typer.Option("--out", help="Where the masks go.")],
     config: Config = None,
 ) -> None:
-    """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per series."""
+    """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per volume."""
     from dicomnode.app import batch
     from dicomnode.inference.models import load_manifest, models_folder
     from dicomnode.inference.nnunet import load_networks
@@ -37,11 +37,11 @@ def examine(
         networks = load_networks(models, settings.inference)
         bar.reset(task, total=found.count)
 
-        def report(line: dict[str, Any]) -> None:
-            text = json.dumps(line, ensure_ascii=True)
-            results.write(text + "\n")
+        def report(lines: list[batch.Line]) -> None:
+            text = "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
+            results.write(text)
             results.flush()
-            print(text, flush=True)
+            print(text, end="", flush=True)
             bar.advance(task)
 
         def stage(text: str) -> None:
@@ -49,7 +49,7 @@ def examine(
 
         tally = batch.examine_all(found, networks, settings, out_folder, report, stage)
     err.print(
-        f"{tally.examined} examined, {tally.refused} refused, {tally.failed} failed; "
+        f"{tally.examined} examined, {tally.refused} refused or set aside, {tally.failed} failed; "
         f"masks and results.jsonl are in {out_folder}",
         highlight=False,
     )

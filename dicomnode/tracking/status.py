@@ -92,8 +92,8 @@ class SeriesStatus:
     failure: str
     quarantined: int
     deliveries: tuple[DeliveryStatus, ...]
-    volumes: tuple[VolumeStatus, ...] = ()
-    refusals: tuple[RefusalStatus, ...] = ()
+    volumes: tuple[VolumeStatus, ...]
+    refusals: tuple[RefusalStatus, ...]
 
 
 @dataclass(frozen=True)

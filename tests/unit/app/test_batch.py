@@ -12,10 +12,20 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from dicomnode.app import batch
 from dicomnode.app.batch import Tally, examine_all, find
 from dicomnode.config import Settings
-from dicomnode.domain import ModelIdentity, SegmentKind
+from dicomnode.domain import (
+    Examination,
+    ExaminedVolume,
+    ModelIdentity,
+    Refusal,
+    RefusalCode,
+    SegmentKind,
+    SetAside,
+)
 from tests.factories import make_series
+from tests.small_node import EVIDENCE, VERDICT
 
 
 class PatientError(Exception):
@@ -38,7 +48,7 @@ class Network:
 
 def run(source: Path, out: Path, *networks: Network) -> tuple[list[dict[str, Any]], Tally]:
     lines: list[dict[str, Any]] = []
-    tally = examine_all(find([source]), networks, Settings(), out, lines.append)
+    tally = examine_all(find([source]), networks, Settings(), out, lines.extend)
     return lines, tally
 
 
@@ -109,3 +119,62 @@ def test_a_link_to_nothing_is_a_failed_line_and_a_pipe_is_left_alone(tmp_path: P
     found = find([tmp_path])
     assert [path.name for path, _ in found.unreadable] == ["image.dcm"]
     assert "No such file" in found.unreadable[0][1]
+
+
+def test_each_volume_of_a_series_is_a_line(tmp_path: Path) -> None:
+    for echo, milliseconds in ((1, 5.0), (2, 9.0)):
+        make_series(
+            tmp_path / "in" / str(echo),
+            slices=8,
+            change=lambda index, ds, echo=echo, ms=milliseconds: _of_echo(ds, index, echo, ms),
+        )
+    lines, tally = run(tmp_path / "in", tmp_path / "out", Network())
+    assert (tally.examined, tally.refused, tally.failed) == (2, 0, 0)
+    assert tally.complete
+    assert len({line["volume"] for line in lines} - {""}) == 2
+    assert {line["series_instance_uid"] for line in lines} == {lines[0]["series_instance_uid"]}
+    assert [(line["instances"], line["images"], line["refusal"]) for line in lines] == [
+        (16, 8, None)
+    ] * 2
+
+
+def _of_echo(ds: Any, index: int, echo: int, milliseconds: float) -> None:
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"2.25.{echo}{index}"
+    ds.EchoNumbers, ds.EchoTime = echo, milliseconds
+
+
+def test_what_was_set_aside_is_a_line_beside_the_volume_and_no_success() -> None:
+    examined = ExaminedVolume("", 8, EVIDENCE, VERDICT)
+    localizer = SetAside(Refusal(RefusalCode.LOCALIZER, "a localizer", "ImageType", ("L",)), 3)
+    lines, tally = report_of(Examination("d", (examined,), (localizer,), "1"))
+    assert (tally.examined, tally.refused, tally.complete) == (1, 1, False)
+    volume, refused = lines
+    assert set(volume) == set(refused)
+    assert (volume["verdict"]["kind"], volume["images"], volume["refusal"]) == ("DEFACED", 8, None)
+    assert (refused["verdict"], refused["evidence"], refused["images"]) == (None, None, 3)
+    assert refused["refusal"]["code"] == "LOCALIZER"
+    assert refused["refusal"]["values"] == ["L"]
+
+
+def test_the_only_volume_of_a_series_has_the_keys_that_programs_read() -> None:
+    (line,), tally = report_of(Examination("d", (ExaminedVolume("", 8, EVIDENCE, VERDICT),)))
+    assert tally.complete
+    assert set(line) == {
+        "series",
+        "volume",
+        "images",
+        "revision_digest",
+        "evidence",
+        "verdict",
+        "refusal",
+        "segmentation",
+        "software_version",
+        "examiner_digest",
+    }
+
+
+def report_of(examination: Examination) -> tuple[list[dict[str, Any]], Tally]:
+    lines: list[dict[str, Any]] = []
+    tally = Tally()
+    batch._one({"series": "1.2.3"}, lambda: examination, tally, lines.extend)
+    return lines, tally

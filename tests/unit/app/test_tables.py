@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from dicomnode.app import tables
+from dicomnode.commands import common
 from dicomnode.commands.common import show
 from dicomnode.jobs.engine import Job, JobState
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.status import SeriesStatus, StudyStatus
+from dicomnode.tracking.refusals import RefusalCount
+from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LONG = "examine:" + "0123456789" * 12
@@ -55,33 +58,92 @@ def test_a_quarantined_object_is_listed_with_reason_and_sender(
     ]
 
 
+VOLUME = VolumeStatus(
+    label="",
+    images=128,
+    verdict="DEFACED",
+    rule="rule v1",
+    reasons=("344 ml of anonymised area in one piece",),
+    volumes_ml={"foreground": 3724.4, "anonymised_area": 344.0},
+    models=(),
+    warnings=(),
+    matrix=(128, 256, 256),
+    spacing_mm=(1.0, 1.0, 1.0),
+)
+SERIES = SeriesStatus(
+    series_instance_uid="2.25." + "7" * 39,
+    modality="CT",
+    instance_count=128,
+    state="examined",
+    state_sentence="examined",
+    first_received_at="",
+    last_received_at="",
+    revision=1,
+    examined_at="",
+    verdict=VOLUME.verdict,
+    rule=VOLUME.rule,
+    reasons=VOLUME.reasons,
+    volumes_ml=VOLUME.volumes_ml,
+    models=(),
+    warnings=(),
+    refusal_code="",
+    refusal="",
+    failure="",
+    quarantined=2,
+    deliveries=(),
+    volumes=(VOLUME,),
+    refusals=(),
+)
+LOCALIZER = RefusalStatus("LOCALIZER", "a localizer is no volume", "ImageType", ("LOCALIZER",), 3)
+
+
+def shown(series: SeriesStatus, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `status` prints of a series, without its lines and folds."""
+    show(tables.status([StudyStatus("1.2.3", series.verdict, (series,))]), (), False)
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 def test_no_volume_is_cut_off_where_the_terminal_is_narrow(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    series = SeriesStatus(
-        series_instance_uid="2.25." + "7" * 39,
-        modality="CT",
-        instance_count=128,
-        state="examined",
-        state_sentence="examined",
-        first_received_at="",
-        last_received_at="",
-        revision=1,
-        examined_at="",
-        verdict="DEFACED",
-        rule="rule v1",
-        reasons=("344 ml of anonymised area in one piece",),
-        volumes_ml={"foreground": 3724.4, "anonymised_area": 344.0},
-        models=(),
-        warnings=(),
-        refusal_code="",
-        refusal="",
-        failure="",
-        quarantined=2,
-        deliveries=(),
-    )
-    show(tables.status([StudyStatus("1.2.3", "DEFACED", (series,))]), (), False)
-    shown = capsys.readouterr().out
-    assert "foreground 3724 " in shown
-    assert "anonymised area 344 " in shown
-    assert "2 in quarantine" in " ".join(shown.replace("│", " ").split())
+    text = shown(SERIES, capsys)
+    assert "foreground 3724 " in text
+    assert "anonymised area 344 " in text
+    assert "2 in quarantine" in text
+
+
+@pytest.fixture
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common.out, "_width", 400)
+
+
+@pytest.mark.usefixtures("_wide")
+def test_several_volumes_are_told_apart_and_set_asides_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    face = replace(VOLUME, label="EchoTime 9\x1b[31m", verdict="FACE_VISIBLE")
+    volumes = (replace(VOLUME, label="EchoTime 5"), face)
+    text = shown(replace(SERIES, volumes=volumes, refusals=(LOCALIZER,)), capsys)
+    assert "1. EchoTime 5: DEFACED" in text
+    assert "2. EchoTime 9 [31m: FACE_VISIBLE" in text
+    assert "2. foreground 3724" in text
+    assert "3 images set aside: LOCALIZER" in text
+    assert "a localizer is no volume" in text
+
+
+@pytest.mark.usefixtures("_wide")
+def test_a_series_that_was_refused_as_a_whole_says_its_code_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = shown(replace(SERIES, verdict="", volumes=(), refusals=(LOCALIZER,)), capsys)
+    assert "LOCALIZER" in text
+    assert "set aside" not in text
+
+
+def test_the_counters_of_refusals_stand_below_the_studies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    counts = (RefusalCount("LOCALIZER", 12, 7),)
+    show(tables.status([StudyStatus("1.2.3", "DEFACED", (SERIES,))], counts), (), False)
+    last = capsys.readouterr().out.replace("│", " ").splitlines()[-2]
+    assert last.split() == ["LOCALIZER", "12", "7"]

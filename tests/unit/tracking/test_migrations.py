@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 from sqlalchemy.exc import IntegrityError
 
-from dicomnode.domain import DeliveryState, VerdictKind, as_json
+from dicomnode.domain import DeliveryState, VerdictKind
 from dicomnode.tracking import deliveries, examinations, findings, instances, refusals, series
 from dicomnode.tracking.database import Database, _alembic_config
 from dicomnode.tracking.spool import Spool
@@ -24,6 +24,43 @@ from tests.unit.tracking.rows import (
 )
 
 AT = "2026-03-01 12:00:00"
+
+# What version 0001 wrote of the evidence and the refusal in `rows`; it stays as it is.
+EVIDENCE_0001 = json.dumps(
+    {
+        "volumes_ml": {"foreground": 4000.0, "anonymised_area": 320.5},
+        "largest_component_ml": {"foreground": 3990.0, "anonymised_area": 300.0},
+        "exposed_face_ml": 0.0,
+        "models": [
+            {
+                "kind": "foreground",
+                "name": "foreground-starter",
+                "version": "1",
+                "sha256": "ab" * 32,
+            }
+        ],
+        "claims": {
+            "patient_identity_removed": None,
+            "deidentification_method": [],
+            "deidentification_codes": ["113102/DCM"],
+            "recognizable_visual_features": None,
+            "burned_in_annotation": None,
+            "body_part_examined": None,
+        },
+        "field_of_view_mm": [180.0, 240.0, 240.0],
+        "spacing_mm": [1.0, 0.5, 0.5],
+        "matrix": [180, 480, 480],
+        "warnings": ["one slice is missing"],
+    }
+)
+REFUSAL_0001 = json.dumps(
+    {
+        "code": "LOCALIZER",
+        "sentence": "It is a localizer.",
+        "attribute": "ImageType",
+        "values": ["LOCALIZER"],
+    }
+)
 
 # Series 1 was examined twice, and its SEG waits; series 2 was refused; series 3 failed.
 ROWS_0001 = f"""
@@ -66,7 +103,7 @@ def migrated(database_url: str) -> Database:
     """A node of version 0001 that was used, and then brought to this version."""
     database = Database(database_url)
     upgrade(database, "0001")
-    values = {"evidence": json.dumps(as_json(EVIDENCE)), "refusal": _refusal_of_0001()}
+    values = {"evidence": EVIDENCE_0001, "refusal": REFUSAL_0001}
     with database.begin() as connection:
         for statement in filter(str.strip, ROWS_0001.split(";\n")):
             text = sa.text(statement)
@@ -75,18 +112,6 @@ def migrated(database_url: str) -> Database:
             _let_ids_go_on(connection)
     database.migrate()
     return database
-
-
-def _refusal_of_0001() -> str:
-    refusal = LOCALIZER.refusal
-    return json.dumps(
-        {
-            "code": refusal.code.value,
-            "sentence": refusal.sentence,
-            "attribute": refusal.attribute,
-            "values": list(refusal.values),
-        }
-    )
 
 
 def _let_ids_go_on(connection: sa.Connection) -> None:

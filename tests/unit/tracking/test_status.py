@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from dicomnode.domain import VerdictKind
 from dicomnode.tracking import deliveries, examinations, instances, series, status
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from tests.unit.tracking.rows import SERIES, STUDY, at, examined, instance, refused
+from tests.unit.tracking.rows import (
+    LOCALIZER,
+    SERIES,
+    STUDY,
+    at,
+    examined,
+    instance,
+    refused,
+    two_echoes,
+)
 
 
 def test_an_unknown_uid_has_no_status(database: Database) -> None:
@@ -43,6 +52,51 @@ def test_the_status_of_a_study_is_json_and_tells_everything(
     assert one["deliveries"][0]["segments"] == ["foreground", "face"]
     assert (two["state"], two["refusal_code"]) == ("refused", "LOCALIZER")
     assert two["refusal"] == "It is a localizer."
+    (only,) = one["volumes"]
+    assert (only["label"], only["images"], only["verdict"]) == ("", 120, "DEFACED")
+    assert (only["matrix"], only["spacing_mm"]) == ([180, 480, 480], [1.0, 0.5, 0.5])
+    assert only["volumes_ml"] == one["volumes_ml"]
+    assert (one["refusals"], two["volumes"]) == ([], [])
+    (refusal,) = two["refusals"]
+    assert refusal["attribute"] == "ImageType"
+    assert (refusal["values"], refusal["images"]) == (["LOCALIZER"], 3)
+
+
+def test_a_series_of_several_volumes_shows_each_and_counts_as_the_worst(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examination_id = examinations.record(connection, revision.id, two_echoes(revision))
+        deliveries.add(connection, examination_id, "pacs")
+        found = status.study_status(connection, STUDY)
+    assert found is not None
+    (shown,) = found.series
+    assert (found.verdict, shown.verdict) == ("FACE_VISIBLE", "FACE_VISIBLE")
+    assert shown.state == "examined"
+    assert [(volume.label, volume.verdict) for volume in shown.volumes] == [
+        ("EchoTime 4.92", "DEFACED"),
+        ("EchoTime 7.38", "FACE_VISIBLE"),
+    ]
+    assert [refusal.code for refusal in shown.refusals] == ["LOCALIZER"]
+    assert (shown.refusal_code, shown.refusal) == ("", "")
+    assert len(shown.deliveries) == 2
+
+
+def test_what_was_set_aside_beside_a_defaced_volume_leaves_the_study_undetermined(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        partly = replace(examined(revision), set_aside=(LOCALIZER,))
+        examinations.record(connection, revision.id, partly)
+        found = status.study_status(connection, STUDY)
+    assert found is not None
+    assert (found.verdict, found.series[0].verdict) == ("UNDETERMINED", "DEFACED")
 
 
 def test_a_series_uid_finds_its_study(database: Database) -> None:
@@ -88,3 +142,4 @@ def test_a_verdict_is_not_shown_for_a_series_that_has_grown(
         shown = status.study_status(connection, STUDY)
     assert shown is not None
     assert (shown.series[0].state, shown.series[0].verdict) == ("receiving", "")
+    assert [volume.verdict for volume in shown.series[0].volumes] == [""]
