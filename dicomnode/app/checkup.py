@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.store import echo
@@ -14,6 +16,7 @@ from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelErro
 from dicomnode.inference.models import load_manifest, models_folder, verify
 from dicomnode.intake.listening import listen
 from dicomnode.tracking.database import Database
+from dicomnode.web.access import HEALTH_PATH, read_token
 
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
 _CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
@@ -86,6 +89,30 @@ def _who_has_the_port(settings: Settings, in_use: PortInUseError) -> Finding:
     return Finding("port", True, f"{where}: the node is running and answers C-ECHO")
 
 
+def web(settings: Settings) -> Iterator[Finding]:
+    """The HTTP role, where it is enabled."""
+    if not settings.web.enabled:
+        return
+    where = f"{settings.web.host}:{settings.web.port}"
+    guarded = "with a token" if read_token(settings.web) else "to this machine only"
+    try:
+        listen(settings.web.host, settings.web.port, "web").close()
+    except PortInUseError as error:
+        ours = _answers_http(f"http://{settings.web.host}:{settings.web.port}{HEALTH_PATH}")
+        sentence = f"{where}: the HTTP role is running and well"
+        yield Finding("web", ours, sentence if ours else f"{error}, or the HTTP role is not well")
+    else:
+        yield Finding("web", True, f"{where} is free, and will answer {guarded}")
+
+
+def _answers_http(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5.0) as page:
+            return b'"version"' in page.read(1000)
+    except (OSError, HTTPException):
+        return False
+
+
 def destinations(settings: Settings) -> Iterator[Finding]:
     if not settings.destinations and not settings.delivery.return_to_sender:
         yield Finding("destinations", True, "none is configured: SEGs stay on this machine")
@@ -144,4 +171,4 @@ def database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", False, sentence)
 
 
-CHECKS: tuple[Check, ...] = (configuration, port, destinations, models, device, disk, database)
+CHECKS: tuple[Check, ...] = (configuration, port, web, destinations, models, device, disk, database)

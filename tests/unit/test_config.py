@@ -45,6 +45,8 @@ def test_every_section_is_frozen() -> None:
         ("[scp]\nport = 70000\n", "scp.port: "),
         ('[scp]\nae_title = "SEVENTEEN LETTERS"\n', "scp.ae_title: "),
         ("[verdict]\nface_absent_ml = 90.0\n", "face_absent_ml must not be larger"),
+        ('[web]\nhost = "0.0.0.0"\n', "web: Value error, a host that other machines reach needs"),
+        ('[web]\nhost = "pacs.example"\n', "needs token_file"),
         ("[scp\n", "not a TOML file"),
         ('[gate]\npass_verdicts = ["FACE_VISIBLE"]\n', "gate.pass_verdicts"),
     ],
