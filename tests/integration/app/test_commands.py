@@ -133,6 +133,19 @@ def test_what_was_not_accepted_can_be_listed(config: Path, tmp_path: Path) -> No
     assert listed["sop_instance_uid"] == "1.2.3"
 
 
+def test_how_often_each_refusal_was_recorded_can_be_asked(config: Path) -> None:
+    assert dicomnode("db", "migrate", "--config", str(config)).returncode == 0
+    done = dicomnode("status", "--refusals", "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, "nothing was refused or set aside\n")
+    done = dicomnode("status", "--refusals", "--json", "--config", str(config))
+    assert json.loads(done.stdout) == []
+    done = dicomnode("status", "--json", "--config", str(config))
+    assert json.loads(done.stdout) == []
+    done = dicomnode("status", "1.2.3", "--refusals", "--config", str(config))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "leave the UID out" in done.stderr
+
+
 def test_a_question_to_the_wrong_folder_is_no_empty_answer(config: Path) -> None:
     done = dicomnode("status", "--config", str(config))
     assert done.returncode == 1
