@@ -20,6 +20,7 @@ from dicomnode.commands import (
     jobs,
     models,
     node,
+    pull,
     quarantine,
     train,
 )
@@ -37,10 +38,12 @@ app = typer.Typer(
 for command in (
     node.serve,
     node.scp,
+    node.web,
     node.work,
     node.demo,
     examine.examine,
     explain.explain,
+    pull.pull,
     ask.status,
     ask.gate,
     ask.check,

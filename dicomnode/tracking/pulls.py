@@ -22,9 +22,9 @@ _CHUNK = 400  # SQLite takes a bounded number of parameters per statement
 class PullState(StrEnum):
     """A pull in flight is still pending: a process that dies leaves nothing to be mended."""
 
-    PENDING = "pending"
     DONE = "done"
     FAILED = "failed"
+    PENDING = "pending"
 
 
 @dataclass(frozen=True)
