@@ -15,6 +15,7 @@ from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.models import load_manifest, models_folder, verify
 from dicomnode.intake.listening import listen
+from dicomnode.retrieval.probe import probe
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, read_token
 
@@ -126,6 +127,15 @@ def destinations(settings: Settings) -> Iterator[Finding]:
             yield Finding(subject, True, "answers C-ECHO")
 
 
+def sources(settings: Settings) -> Iterator[Finding]:
+    for source in settings.sources:
+        subject = f"source {source.name}"
+        try:
+            yield Finding(subject, True, probe(source, settings))
+        except DicomnodeError as error:
+            yield Finding(subject, False, str(error))
+
+
 def models(settings: Settings) -> Iterator[Finding]:
     for model in load_manifest(models_folder(settings.inference.models_folder)):
         subject, who = f"model {model.identity.kind.value}", model.identity
@@ -171,4 +181,14 @@ def database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", False, sentence)
 
 
-CHECKS: tuple[Check, ...] = (configuration, port, web, destinations, models, device, disk, database)
+CHECKS: tuple[Check, ...] = (
+    configuration,
+    port,
+    web,
+    destinations,
+    sources,
+    models,
+    device,
+    disk,
+    database,
+)
