@@ -16,6 +16,7 @@ from dicomnode.dicom.pixels import PixelFormat, PixelReader, check_limits, pixel
 from dicomnode.dicom.series import SourceStack
 
 LOWEST_HOUNSFIELD = -1024.0
+_AIR = {"CT": -1000.0, "MR": 0.0}
 # A header can name a whole range as padding; only outside this one it is believed for CT, since a
 # wrong claim must not wipe out tissue.
 _TISSUE_HOUNSFIELD = (-950.0, 3000.0)
@@ -50,7 +51,8 @@ def read_volume(source: SourceStack) -> Volume:
             array[index] *= np.float32(slope)
             array[index] += np.float32(intercept)
         padded += _mark_padding(array[index], stored, ds, source.modality)
-    warnings = _invert_if_bright_air(array, source) + _fill_padding(array, padded)
+    warnings = _invert_if_bright_air(array, source)
+    warnings += _fill_padding(array, padded, _AIR[source.modality])
     if source.modality == "CT":
         np.maximum(array, LOWEST_HOUNSFIELD, out=array)
     return Volume(array, source.geometry, source.modality, (*source.warnings, *warnings))
@@ -94,12 +96,12 @@ def _padding_limits(ds: Dataset, layout: PixelFormat) -> tuple[int, int] | None:
     return min(ends), max(ends)
 
 
-def _fill_padding(array: NDArray[np.float32], padded: int) -> tuple[str, ...]:
-    """Padding becomes the lowest real value: air, never tissue."""
+def _fill_padding(array: NDArray[np.float32], padded: int, air: float) -> tuple[str, ...]:
+    """Padding becomes air, or the lowest real value where that is lower: never tissue."""
     if not padded:
         return ()
-    lowest = 0.0 if padded == array.size else float(np.nanmin(array))
-    np.nan_to_num(array, copy=False, nan=lowest)
+    lowest = air if padded == array.size else float(np.nanmin(array))
+    np.nan_to_num(array, copy=False, nan=min(air, lowest))
     return (f"{padded / array.size:.1%} of the pixels are padding and count as air",)
 
 
