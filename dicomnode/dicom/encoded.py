@@ -256,9 +256,10 @@ def _text(data: bytes, element: Element) -> str:
 
 def _unsigned_short(data: bytes, element: Element, transfer_syntax_uid: str) -> str:
     """A US value; empty where it has another length."""
-    order = "big" if transfer_syntax_uid in _BIG_ENDIAN else "little"
-    value = data[element.start : element.start + element.length] if element.length == 2 else b""
-    return str(int.from_bytes(value, order)) if value else ""
+    if element.length != 2:
+        return ""
+    order = ">" if transfer_syntax_uid in _BIG_ENDIAN else "<"
+    return str(struct.unpack_from(f"{order}H", data, element.start)[0])
 
 
 def _integer(value: str) -> int | None:

@@ -18,6 +18,7 @@ from dicomnode.dicom.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
 from dicomnode.scp.listener import ReceivingServer
+from dicomnode.scp.procedure import ProcedureReceiver, add_contexts
 from dicomnode.scp.receiver import Receiver
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -40,7 +41,8 @@ def receive(
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     intake = Intake(settings.scp, database, spool, receiver_id)
     receiver = Receiver(settings.scp, intake)
-    server = ReceivingServer(_entity(settings), listener, settings.scp, receiver.handlers())
+    handlers = receiver.handlers() + ProcedureReceiver(database).handlers()
+    server = ReceivingServer(_entity(settings), listener, settings.scp, handlers)
     intake.start()
     accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
     accepting.start()
@@ -59,7 +61,7 @@ def receive(
 
 
 def _entity(settings: Settings) -> ApplicationEntity:
-    """C-ECHO, and C-STORE for every storage, private or unknown SOP class and transfer syntax.
+    """C-ECHO, MPPS, IAN, and C-STORE for every storage, private or unknown SOP class and syntax.
 
     `UNRESTRICTED_STORAGE_SERVICE` is pynetdicom's documented way to that: the first transfer
     syntax proposed is accepted.
@@ -77,6 +79,7 @@ def _entity(settings: Settings) -> ApplicationEntity:
     # The limits of `admission` come first; this one must never decide.
     entity.maximum_associations = scp.maximum_associations * 100
     entity.add_supported_context(Verification)
+    add_contexts(entity)
     return entity
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -260,3 +262,9 @@ def test_it_fires_in_time_never_during_an_association_and_never_stops(
         assert again.signal is now.signal
     # Whatever is claimed, no series waits for ever.
     assert decide(facts, SETTINGS, at(SETTINGS.wait_for_missing_seconds)) is not None
+
+
+def test_every_signal_is_documented_and_no_other() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "conformance.md").read_text()
+    section = text.partition("## When a series is complete")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\| `([A-Z_]+)` \|", section)) == set(Signal)
