@@ -73,6 +73,7 @@ def web(config: Config = None) -> None:
 
 def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
+    from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.jobs.worker import work as run_worker
 
@@ -85,6 +86,7 @@ def work(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
+        count_at_sender=count_at_sender(settings),
     )
     if not finished:  # a network can't be interrupted; its job is taken up by the next worker
         os._exit(0)
