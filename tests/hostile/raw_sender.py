@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
@@ -49,12 +49,16 @@ def send(
     *,
     sop_instance_uid: str,
     sop_class_uid: str = MR_IMAGE_STORAGE,
+    claimed: str = "",
 ) -> Answer:
+    """`claimed`: a SOP Instance UID for the command set that pynetdicom would not send."""
     request = C_STORE()
     request.MessageID = 1
     request.Priority = 2
     request.AffectedSOPClassUID = sop_class_uid
     request.AffectedSOPInstanceUID = sop_instance_uid
+    if claimed:
+        request._affected_sop_instance_uid = UID(claimed)
     request.DataSet = BytesIO(data_set)
     context_id = association.accepted_contexts[0].context_id
     assert context_id is not None
