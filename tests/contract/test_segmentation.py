@@ -31,6 +31,10 @@ def _rounded_differently(index: int, ds: FileDataset) -> None:
     ds.SliceThickness = 4 + index * 0.1
 
 
+def _malformed_instance_uid(index: int, ds: FileDataset) -> None:
+    ds.SOPInstanceUID = f"1.2..03.{index}."
+
+
 SERIES: dict[str, dict[str, Any]] = {
     "rounded differently per slice": {"change": _rounded_differently},
     "cosines with three digits": {"orientation": (0.866, 0.5, 0.0, -0.483, 0.837, 0.259)},
@@ -41,6 +45,7 @@ SERIES: dict[str, dict[str, Any]] = {
             "FrameOfReferenceUID": "1.2..3",
         }
     },
+    "invalid SOP Instance UIDs": {"change": _malformed_instance_uid},
     "axial MR": {},
     "axial CT": {"modality": "CT"},
     "sagittal oblique": {"orientation": oblique(100, 7, 85), "pixel_spacing_mm": (2.0, 2.5)},
