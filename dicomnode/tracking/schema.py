@@ -8,10 +8,18 @@ and destination.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
+
+from dicomnode.tracking.columns import (
+    current,
+    judgement,
+    key,
+    only_one_current,
+    text,
+    time,
+    title,
+    uid,
+)
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -22,89 +30,22 @@ METADATA = sa.MetaData(
     }
 )
 
-
-class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite keeps no zone, so it is taken off and put on here."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("times are aware and in UTC")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _uid(name: str, **options: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.String(64), nullable=False, **options)
-
-
-def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
-    return sa.Column(name, UtcDateTime, nullable=nullable)
-
-
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False, default="", server_default="")
-
-
-def _title(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.String(64), nullable=False, default="", server_default="")
-
-
-def _key() -> sa.Column[int]:
-    return sa.Column("id", sa.Integer, primary_key=True)
-
-
-def _current() -> sa.Column[bool]:
-    return sa.Column("is_current", sa.Boolean, nullable=False)
-
-
-def _judgement() -> tuple[sa.Column[Any], ...]:
-    """The columns of a `Verdict`."""
-    return (
-        sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("rule_id", sa.String(64), nullable=False),
-        sa.Column("rule_version", sa.Integer, nullable=False),
-        sa.Column("reasons", sa.JSON, nullable=False),
-        sa.Column("numbers", sa.JSON, nullable=False),
-    )
-
-
-def _only_one_current(table: str) -> sa.Index:
-    """At most one current row per series, kept by the database itself."""
-    return sa.Index(
-        f"uq_{table}_current_series",
-        "series_id",
-        unique=True,
-        sqlite_where=sa.text("is_current"),
-        postgresql_where=sa.text("is_current"),
-    )
-
-
 studies = sa.Table(
     "studies",
     METADATA,
-    _uid("study_instance_uid", primary_key=True),
-    _time("first_received_at"),
+    uid("study_instance_uid", primary_key=True),
+    time("first_received_at"),
 )
 
 series = sa.Table(
     "series",
     METADATA,
-    _key(),
+    key(),
     sa.Column("study_instance_uid", sa.ForeignKey("studies.study_instance_uid"), nullable=False),
-    _uid("series_instance_uid", index=True),
-    _title("modality"),
-    _time("first_received_at"),
-    _time("last_received_at"),
+    uid("series_instance_uid", index=True),
+    title("modality"),
+    time("first_received_at"),
+    time("last_received_at"),
     # Two counts say whether a revision is due without looking at the instances.
     sa.Column("instance_count", sa.Integer, nullable=False),
     sa.Column("revised_count", sa.Integer, nullable=False),
@@ -122,13 +63,13 @@ associations = sa.Table(
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("receiver_id", sa.String(32), nullable=False),
-    _title("calling_ae_title"),
-    _title("called_ae_title"),
-    _title("peer_address"),
-    _time("opened_at"),
-    _time("heartbeat_at"),
-    _time("closed_at", nullable=True),
-    _title("outcome"),
+    title("calling_ae_title"),
+    title("called_ae_title"),
+    title("peer_address"),
+    time("opened_at"),
+    time("heartbeat_at"),
+    time("closed_at", nullable=True),
+    title("outcome"),
     # It has ended, and every object that was confirmed to it has its row.
     sa.Column("is_settled", sa.Boolean, nullable=False),
     sa.Index("ix_associations_open", "closed_at", "heartbeat_at"),
@@ -151,19 +92,19 @@ association_series = sa.Table(
 instances = sa.Table(
     "instances",
     METADATA,
-    _key(),
+    key(),
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
-    _uid("sop_instance_uid", unique=True),
-    _uid("sop_class_uid"),
-    _uid("transfer_syntax_uid"),
+    uid("sop_instance_uid", unique=True),
+    uid("sop_class_uid"),
+    uid("transfer_syntax_uid"),
     sa.Column("name", sa.String(80), nullable=False, unique=True),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_sha256", sa.String(64), nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False),
-    _time("received_at"),
-    _title("calling_ae_title"),
-    _title("called_ae_title"),
-    _title("peer_address"),
+    time("received_at"),
+    title("calling_ae_title"),
+    title("called_ae_title"),
+    title("peer_address"),
     sa.Column("association_id", sa.String(32), nullable=False, default=""),
     # The number of the first revision that holds this instance; empty until there is one.
     # Instances are only ever added, so revision n holds those with a number up to n.
@@ -172,7 +113,7 @@ instances = sa.Table(
     sa.Column("acquisition_number", sa.Integer),
     sa.Column("images_in_acquisition", sa.Integer),
     sa.Column("number_of_frames", sa.Integer),
-    _title("concatenation_uid"),
+    title("concatenation_uid"),
     sa.Column("in_concatenation_total", sa.Integer),
     sa.Index("ix_instances_series_id_first_revision", "series_id", "first_revision"),
 )
@@ -180,42 +121,42 @@ instances = sa.Table(
 revisions = sa.Table(
     "revisions",
     METADATA,
-    _key(),
+    key(),
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("instance_count", sa.Integer, nullable=False),
-    _time("created_at"),
-    _time("examination_started_at", nullable=True),
+    time("created_at"),
+    time("examination_started_at", nullable=True),
     # The signal that found the series complete, and what it saw: a sentence.
-    _title("completed_by"),
-    _text("completion"),
-    _current(),
+    title("completed_by"),
+    text("completion"),
+    current(),
     sa.UniqueConstraint("series_id", "number"),
-    _only_one_current("revisions"),
+    only_one_current("revisions"),
 )
 
 # How many instances a series has, by what others say: one row for each that says so.
 expected_counts = sa.Table(
     "expected_counts",
     METADATA,
-    _uid("study_instance_uid", primary_key=True),
-    _uid("series_instance_uid", primary_key=True),
+    uid("study_instance_uid", primary_key=True),
+    uid("series_instance_uid", primary_key=True),
     sa.Column("source", sa.String(16), primary_key=True),
     sa.Column("instance_count", sa.Integer, nullable=False),
-    _time("at"),
+    time("at"),
 )
 
 # Modality Performed Procedure Steps; their counts are believed when they are COMPLETED.
 procedure_steps = sa.Table(
     "procedure_steps",
     METADATA,
-    _uid("sop_instance_uid", primary_key=True),
+    uid("sop_instance_uid", primary_key=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("study_instance_uids", sa.JSON, nullable=False),
     # Series Instance UID -> number of instances.
     sa.Column("series_counts", sa.JSON, nullable=False),
-    _time("at"),
+    time("at"),
 )
 
 # How long each sender pauses within a series, learned from what it sent.
@@ -224,49 +165,49 @@ senders = sa.Table(
     METADATA,
     sa.Column("calling_ae_title", sa.String(64), primary_key=True),
     sa.Column("quiet_seconds", sa.Float, nullable=False),
-    _time("at"),
+    time("at"),
 )
 
 examinations = sa.Table(
     "examinations",
     METADATA,
-    _key(),
+    key(),
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
     sa.Column("revision_id", sa.ForeignKey("revisions.id"), nullable=False, index=True),
-    _time("created_at"),
+    time("created_at"),
     # Why the examination itself failed: a sentence; empty for an examination that ended.
-    _text("failure"),
-    _title("software_version"),
+    text("failure"),
+    title("software_version"),
     # What examined: networks, rules and thresholds together; another one voids the verdict.
-    _title("examiner_digest"),
-    _current(),
-    _only_one_current("examinations"),
+    title("examiner_digest"),
+    current(),
+    only_one_current("examinations"),
 )
 
 # The verdict of a series: the worst of the volumes of its examination.
 verdicts = sa.Table(
     "verdicts",
     METADATA,
-    _key(),
+    key(),
     sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
     sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, unique=True),
-    *_judgement(),
-    _time("created_at"),
-    _current(),
-    _only_one_current("verdicts"),
+    *judgement(),
+    time("created_at"),
+    current(),
+    only_one_current("verdicts"),
 )
 
 volumes = sa.Table(
     "volumes",
     METADATA,
-    _key(),
+    key(),
     sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False),
     # 1, 2, ... in the order in which they were examined.
     sa.Column("number", sa.Integer, nullable=False),
-    _text("label"),
+    text("label"),
     sa.Column("images", sa.Integer, nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
-    *_judgement(),
+    *judgement(),
     sa.UniqueConstraint("examination_id", "number"),
 )
 
@@ -274,25 +215,25 @@ volumes = sa.Table(
 refusals = sa.Table(
     "refusals",
     METADATA,
-    _key(),
+    key(),
     sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False, index=True),
     sa.Column("code", sa.String(32), nullable=False, index=True),
     sa.Column("sentence", sa.Text, nullable=False),
-    _text("attribute"),
+    text("attribute"),
     sa.Column("attribute_values", sa.JSON, nullable=False),
     sa.Column("images", sa.Integer, nullable=False),
-    _time("created_at"),
+    time("created_at"),
 )
 
 segmentations = sa.Table(
     "segmentations",
     METADATA,
-    _key(),
+    key(),
     sa.Column("volume_id", sa.ForeignKey("volumes.id"), nullable=False, unique=True),
     # The kinds of segments 1, 2, ...
     sa.Column("segments", sa.JSON, nullable=False),
-    _uid("sop_instance_uid", index=True),
-    _uid("series_instance_uid"),
+    uid("sop_instance_uid", index=True),
+    uid("series_instance_uid"),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
 )
@@ -300,15 +241,15 @@ segmentations = sa.Table(
 deliveries = sa.Table(
     "deliveries",
     METADATA,
-    _key(),
+    key(),
     sa.Column("segmentation_id", sa.ForeignKey("segmentations.id"), nullable=False),
     sa.Column("destination", sa.String(128), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
-    _text("last_error"),
-    _time("created_at"),
-    _time("updated_at"),
-    _time("next_attempt_at", nullable=True),
+    text("last_error"),
+    time("created_at"),
+    time("updated_at"),
+    time("next_attempt_at", nullable=True),
     sa.UniqueConstraint("segmentation_id", "destination"),
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
 )
@@ -316,8 +257,8 @@ deliveries = sa.Table(
 audit_events = sa.Table(
     "audit_events",
     METADATA,
-    _key(),
-    _time("at"),
+    key(),
+    time("at"),
     sa.Column("event", sa.String(64), nullable=False),
     sa.Column("subject", sa.String(128), nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
@@ -328,18 +269,18 @@ audit_events = sa.Table(
 quarantine = sa.Table(
     "quarantine",
     METADATA,
-    _key(),
-    _time("at"),
+    key(),
+    time("at"),
     sa.Column("name", sa.String(128), nullable=False, unique=True),
     sa.Column("reason", sa.String(32), nullable=False),
-    _text("sentence"),
+    text("sentence"),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     # Empty where the object names none, or one that is no UID.
-    _title("sop_instance_uid"),
-    _title("series_instance_uid"),
-    _title("study_instance_uid"),
-    _title("calling_ae_title"),
-    _title("peer_address"),
+    title("sop_instance_uid"),
+    title("series_instance_uid"),
+    title("study_instance_uid"),
+    title("calling_ae_title"),
+    title("peer_address"),
     sa.Index("ix_quarantine_sop_instance_uid", "sop_instance_uid"),
     sa.Index("ix_quarantine_series_instance_uid", "series_instance_uid"),
     sa.Index("ix_quarantine_study_instance_uid", "study_instance_uid"),
@@ -348,17 +289,17 @@ quarantine = sa.Table(
 pulls = sa.Table(
     "pulls",
     METADATA,
-    _key(),
+    key(),
     sa.Column("source", sa.String(32), nullable=False),
-    _uid("study_instance_uid"),
+    uid("study_instance_uid"),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     # What the source said there is, and what of it was here after the last attempt.
     sa.Column("expected_instances", sa.Integer, nullable=False, default=0, server_default="0"),
     sa.Column("received_instances", sa.Integer, nullable=False, default=0, server_default="0"),
-    _text("last_error"),
-    _time("created_at"),
-    _time("updated_at"),
+    text("last_error"),
+    time("created_at"),
+    time("updated_at"),
     sa.UniqueConstraint("source", "study_instance_uid"),
     sa.Index("ix_pulls_source_state", "source", "state"),
 )
