@@ -1,0 +1,165 @@
+"""docs/conformance.md says what the code proposes, accepts and answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import UID
+from pynetdicom import _config as pynetdicom_config
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.presentation import PresentationContext
+
+from dicomnode.config import DestinationSettings, Settings, SourceSettings
+from dicomnode.delivery.store import echo, send
+from dicomnode.dicom.uids import result_uid
+from dicomnode.domain import RefusalCode
+from dicomnode.errors import DeliveryError, RetrievalError
+from dicomnode.intake.refusals import REFUSALS
+from dicomnode.intake.running import running_intake
+from dicomnode.retrieval import wado
+from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.get import Getter
+from dicomnode.retrieval.move import Mover
+from dicomnode.retrieval.probe import probe
+from dicomnode.retrieval.query import DicomCatalogue
+from dicomnode.retrieval.storage_contexts import TRANSFER_SYNTAXES
+from dicomnode.scp import announced, procedure
+from dicomnode.scp.process import _entity
+from dicomnode.scp.receiver import SUCCESS
+from dicomnode.web.store_report import StoreStatus
+from tests.small_node import write_seg
+
+TEXT = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+STUDY = "1.2.3"
+# A source that does not say which instances it has.
+UNNAMED = SeriesContent("1.2.3.4", 1, {})
+# (role, abstract syntax, transfer syntaxes)
+Service = tuple[str, str, frozenset[str]]
+
+
+def rows(*cells: str) -> list[tuple[str, ...]]:
+    """The rows of tables whose first cells match; each cell is one pattern with a group."""
+    pattern = r"^\| " + r" \| ".join(cells) + r" \|"
+    return [match.groups() for match in re.finditer(pattern, TEXT, re.MULTILINE)]
+
+
+def documented_services() -> set[Service]:
+    found = rows("(SCP|SCU)", "([^|]+)", "([^|]+)", r"([\d.]+)", "([^|]+)")
+    return {(role, uid, frozenset(syntaxes.split("; "))) for role, _, _, uid, syntaxes in found}
+
+
+def services(role: str, contexts: Iterable[PresentationContext]) -> set[Service]:
+    return {
+        (
+            role,
+            str(context.abstract_syntax),
+            frozenset(UID(syntax).name for syntax in context.transfer_syntax or ()),
+        )
+        for context in contexts
+    }
+
+
+def merged(found: Iterable[Service]) -> set[Service]:
+    """Several presentation contexts of one SOP Class offer the syntaxes of all."""
+    together: dict[tuple[str, str], frozenset[str]] = {}
+    for role, uid, syntaxes in found:
+        together[role, uid] = together.get((role, uid), frozenset()) | syntaxes
+    return {(role, uid, syntaxes) for (role, uid), syntaxes in together.items()}
+
+
+@pytest.fixture
+def proposed(monkeypatch: pytest.MonkeyPatch) -> list[PresentationContext]:
+    """Every context that is proposed from now on; no association comes about."""
+    found: list[PresentationContext] = []
+
+    def associate(_self: ApplicationEntity, *_: Any, contexts: Any, **__: Any) -> None:
+        found.extend(contexts)
+        raise OSError("nobody is there")
+
+    monkeypatch.setattr(ApplicationEntity, "associate", associate)
+    return found
+
+
+def ask(question: Callable[[], object]) -> None:
+    with suppress(DeliveryError, RetrievalError):
+        question()
+
+
+def test_what_is_accepted_and_proposed_is_documented_and_nothing_else(
+    proposed: list[PresentationContext],
+    make_settings: Callable[..., Settings],
+    tmp_path: Path,
+) -> None:
+    settings = make_settings()
+    destination = DestinationSettings(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+    move, get = (
+        SourceSettings(name=how, retrieve=how, ae_title="PACS")  # type: ignore[arg-type]
+        for how in ("move", "get")
+    )
+    seg = write_seg(tmp_path / "seg.dcm", result_uid("a"), result_uid("b"))
+    ask(lambda: echo(destination))
+    ask(lambda: send(destination, [seg], "NODE"))
+    for source in (move, get):
+        ask(lambda source=source: probe(source, settings))
+        ask(lambda source=source: DicomCatalogue(source, settings).series_counts(STUDY))
+    ask(lambda: Mover(move, settings, lambda _study: 0).retrieve(STUDY, []))
+    dimse = len(proposed)
+    with running_intake(settings) as intake:
+        ask(lambda: Getter(get, settings, intake).retrieve(STUDY, [UNNAMED]))
+    get_itself, *storage = proposed[dimse:]
+    accepted = services("SCP", _entity(settings).supported_contexts)
+    asked = services("SCU", [*proposed[:dimse], get_itself])
+    assert documented_services() == accepted | merged(asked)
+    # Storage over the association of a C-GET, and by C-STORE, has no one SOP Class.
+    ((by_get,),) = rows("SCP by role selection", "[^|]+", "[^|]+", "named", "([^|]+)")
+    assert by_get.split("; ") == [syntax.name for syntax in TRANSFER_SYNTAXES]
+    offered = {UID(syntax) for context in storage for syntax in context.transfer_syntax or ()}
+    assert offered == set(TRANSFER_SYNTAXES)
+    assert len(rows("SCP", "Storage", "(every [^|]+)", "any", "every [^|]+")) == 1
+    assert pynetdicom_config.UNRESTRICTED_STORAGE_SERVICE
+
+
+def test_every_sop_class_has_its_name() -> None:
+    for _role, name, uid in rows("(SCP|SCU)", "[^|]+", "([^|]+)", r"([\d.]+)", "[^|]+"):
+        assert UID(uid).name == name
+
+
+def test_every_status_of_c_store_is_documented_and_no_other() -> None:
+    documented = {int(status, 16) for (status,) in rows(r"(0x\w{4})")}
+    assert documented == {SUCCESS, *(status for status, _ in REFUSALS.values())}
+
+
+def test_every_status_of_a_procedure_step_is_documented_and_no_other() -> None:
+    documented = {int(status, 16) for _, status in rows("(N-[^|]+)", r"(0x\w{4})")}
+    assert documented == {
+        procedure.SUCCESS,
+        procedure.PROCESSING_FAILURE,
+        procedure.DUPLICATE,
+        procedure.NO_SUCH_INSTANCE,
+        procedure.INVALID_INSTANCE,
+        procedure.NO_SUCH_CLASS,
+        announced.INVALID_VALUE,
+        announced.MISSING_ATTRIBUTE,
+        announced.MISSING_VALUE,
+    }
+
+
+def test_every_status_of_a_store_request_is_documented_and_no_other() -> None:
+    documented = {int(status) for (status,) in rows(r"(\d{3})")}
+    assert documented == set(StoreStatus)
+
+
+def test_what_is_asked_of_a_dicomweb_source_is_documented() -> None:
+    ((accept,),) = rows("user agent", r"Retrieve \(WADO-RS\)", "[^|]+", "`([^|]+)`")
+    assert accept == wado._AS_STORED
+
+
+def test_every_refusal_code_is_documented_and_no_other() -> None:
+    section = TEXT.split("## What is refused", 1)[1].split("\n## ", 1)[0]
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
+    assert documented == {code.value for code in RefusalCode}
