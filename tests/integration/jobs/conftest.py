@@ -14,6 +14,7 @@ import pytest
 
 from dicomnode.config import Settings
 from dicomnode.jobs.engine import Job, list_jobs
+from dicomnode.jobs.questions import CountAtSender
 from dicomnode.jobs.worker import work
 from dicomnode.jobs.workflows import Stages
 from dicomnode.tracking.database import Database
@@ -47,13 +48,23 @@ class Node:
     database: Database
 
     @contextmanager
-    def working(self, stages: Stages | None = None) -> Iterator[None]:
+    def working(
+        self, stages: Stages | None = None, count_at_sender: CountAtSender | None = None
+    ) -> Iterator[None]:
         ready, stop = threading.Event(), threading.Event()
         given = stages or small_node.stages(self.settings)
         results: list[bool] = []
 
         def run() -> None:
-            results.append(work(self.settings, self.database, given, ready=ready.set, stop=stop))
+            finished = work(
+                self.settings,
+                self.database,
+                given,
+                ready=ready.set,
+                stop=stop,
+                count_at_sender=count_at_sender,
+            )
+            results.append(finished)
 
         thread = threading.Thread(target=run)
         thread.start()
