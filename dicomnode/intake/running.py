@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dicomnode.config import Settings
 from dicomnode.dicom.file_format import read_claims, read_received
 from dicomnode.intake.intake import Intake
+from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.rebuild import Readers, reconcile, settle
 from dicomnode.tracking.spool import Spool
@@ -25,8 +26,9 @@ _GRACE_SECONDS = 5.0
 
 @contextmanager
 def running_intake(settings: Settings) -> Iterator[Intake]:
-    """An intake of this process alone; at the end what it took in has its rows, if it can be.
+    """An intake of this process alone; at the end it writes the rows of what it took in.
 
+    Where it can't, the next look for missing rows does, by any process that takes in objects.
     Raises `DatabaseError` where the database can't be reached at the start.
     """
     database, spool = open_(settings)
@@ -34,7 +36,7 @@ def running_intake(settings: Settings) -> Iterator[Intake]:
     intake = Intake(settings.scp, database, spool, new_receiver(living))
     intake.start()
     try:
-        with keeping_rows(database, spool, living, from_the_start=False):
+        with keeping_rows(database, spool, living, is_receiver=False):
             yield intake
     finally:
         intake.stop()
@@ -59,14 +61,14 @@ def new_receiver(living: set[str]) -> str:
 
 @contextmanager
 def keeping_rows(
-    database: Database, spool: Spool, living: set[str], *, from_the_start: bool
+    database: Database, spool: Spool, living: set[str], *, is_receiver: bool
 ) -> Iterator[None]:
     """Meanwhile a thread adds the rows that a receiver lost when it died, or dropped.
 
-    `from_the_start` it looks through the whole spool once, as for a new, empty database.
+    The receiver itself first looks through the whole spool, as for a new, empty database.
     """
     stop = threading.Event()
-    arguments = (database, spool, living, stop, from_the_start)
+    arguments = (database, spool, living, stop, is_receiver)
     thread = threading.Thread(target=_keep_rows, args=arguments, name="rebuild", daemon=True)
     thread.start()
     try:
@@ -77,20 +79,21 @@ def keeping_rows(
 
 
 def _keep_rows(
-    database: Database,
-    spool: Spool,
-    living: set[str],
-    stop: threading.Event,
-    from_the_start: bool,
+    database: Database, spool: Spool, living: set[str], stop: threading.Event, is_receiver: bool
 ) -> None:
+    # Others don't know which receivers live: after an outage these get time for a heartbeat.
+    after_failure_seconds = _SETTLE_SECONDS if is_receiver else HEARTBEAT_STALE_SECONDS
+    look_through_all = is_receiver
+    stop.wait(0.0 if is_receiver else after_failure_seconds)
     while not stop.is_set():
-        began = time.monotonic()
+        began, pause_seconds = time.monotonic(), _SETTLE_SECONDS
         try:
-            if from_the_start:
+            if look_through_all:
                 reconcile(database, spool, READERS, stop.is_set)
-                from_the_start = False
+                look_through_all = False
             settle(database, spool, READERS, living=living.copy(), stopped=stop.is_set)
         except Exception:
             LOGGER.exception("rows can't be rebuilt now")
+            pause_seconds = after_failure_seconds
         # A long search that fails must not keep the disk busy all the time.
-        stop.wait(max(_SETTLE_SECONDS, 5 * (time.monotonic() - began)))
+        stop.wait(max(pause_seconds, 5 * (time.monotonic() - began)))

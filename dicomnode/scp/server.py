@@ -36,7 +36,7 @@ def serve(
         database, spool = open_(settings)
         spool.remove_abandoned()
         living: set[str] = set()
-        with keeping_rows(database, spool, living, from_the_start=True):
+        with keeping_rows(database, spool, living, is_receiver=True):
             if settings.scp.processes == 1:
                 receiver_id = new_receiver(living)
                 receive(settings, listener, receiver_id, ready=ready, alive=alive, stop=stop)

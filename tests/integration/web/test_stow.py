@@ -236,6 +236,16 @@ def test_a_request_that_is_none_is_answered_and_recorded(
     wait_until(lambda: len(node.events("request refused")) == 1)
 
 
+def test_header_lines_without_end_are_refused(node: Node, images: list[Path]) -> None:
+    try:
+        refused = post(node, b"", headers={"X-Long": "x" * 200_000}).status_code == 400
+    except httpx.TransportError:  # it hung up without reading the rest
+        refused = True
+    assert refused
+    assert "Traceback" not in node.log.read_text()
+    assert post(node, multipart(contents(images))).status_code == 200
+
+
 def test_too_much_is_refused(tmp_path: Path, images: list[Path]) -> None:
     size = images[0].stat().st_size
     settings = web_settings(

@@ -24,7 +24,7 @@ def test_it_goes_on_after_whatever_went_wrong(
     database = Database(f"sqlite:///{tmp_path}/tracking.sqlite")
     database.migrate()
     spool = Spool(tmp_path / "spool")  # its folder isn't there: an OSError
-    with running.keeping_rows(database, spool, set(), from_the_start=True):
+    with running.keeping_rows(database, spool, set(), is_receiver=True):
         wait_for(lambda: "can't be rebuilt now" in caplog.text)
         uid = filled_spool(tmp_path / "elsewhere", tmp_path / "made")
         (tmp_path / "elsewhere").rename(tmp_path / "spool")
