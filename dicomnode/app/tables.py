@@ -59,7 +59,7 @@ def _study(study: StudyStatus) -> Table:
     for item in study.series:
         table.add_row(
             _received(item),
-            item.state_sentence,
+            _state(item),
             _answer(item),
             _volumes(item),
             _deliveries(item),
@@ -70,6 +70,12 @@ def _study(study: StudyStatus) -> Table:
 def _received(item: SeriesStatus) -> str:
     held = f"\n{item.quarantined} in quarantine" if item.quarantined else ""
     return f"{item.modality} {item.series_instance_uid}\n{item.instance_count} instances{held}"
+
+
+def _state(item: SeriesStatus) -> str:
+    """With the signal that found it complete."""
+    signal = item.completed_by.lower().replace("_", " ")
+    return f"{item.state_sentence}\nwhole by {signal}" if signal else item.state_sentence
 
 
 def _answer(item: SeriesStatus) -> Text:

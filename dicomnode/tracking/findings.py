@@ -58,7 +58,8 @@ class SeriesFinding:
     not of the whole series. `is_being_sent`: an association that sent to it has not ended in
     order, or its rows are not all written, so instances may be missing here. `quarantined` counts
     refused objects that belong to it and whose good copy did not come. `is_own_segmentation`: all
-    it holds are SEGs that this node made.
+    it holds are SEGs that this node made. `completed_by` names the signal that found the newest
+    revision complete, `completion` is its sentence.
     """
 
     study_instance_uid: str
@@ -83,6 +84,8 @@ class SeriesFinding:
     failure: str
     software_version: str
     examiner_digest: str
+    completed_by: str = ""
+    completion: str = ""
 
 
 def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[SeriesFinding, ...]:
@@ -110,6 +113,8 @@ def _select() -> sa.Select[Any]:
             r.c.number.label("revision_number"),
             r.c.digest.label("revision_digest"),
             r.c.examination_started_at,
+            r.c.completed_by,
+            r.c.completion,
             e.c.id.label("examination_id"),
             e.c.created_at.label("examined_at"),
             e.c.failure,
@@ -195,6 +200,8 @@ def _finding(
         failure=row.failure or "",
         software_version=row.software_version or "",
         examiner_digest=row.examiner_digest or "",
+        completed_by=row.completed_by or "",
+        completion=row.completion or "",
     )
 
 

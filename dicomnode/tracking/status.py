@@ -69,7 +69,8 @@ class SeriesStatus:
     """One series; `verdict` is empty where there is none that counts now.
 
     `verdict` to `warnings` are those of its worst volume; `volumes` has each. `refusal` is the
-    first of `refusals` where there is no volume at all.
+    first of `refusals` where there is no volume at all. `completed_by` and `completion` are the
+    signal that found its revision complete, and its sentence.
     """
 
     series_instance_uid: str
@@ -94,6 +95,8 @@ class SeriesStatus:
     deliveries: tuple[DeliveryStatus, ...]
     volumes: tuple[VolumeStatus, ...]
     refusals: tuple[RefusalStatus, ...]
+    completed_by: str = ""
+    completion: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         deliveries=sent,
         volumes=volumes,
         refusals=set_aside,
+        completed_by=finding.completed_by,
+        completion=finding.completion,
     )
 
 

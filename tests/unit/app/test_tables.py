@@ -112,6 +112,14 @@ def test_no_volume_is_cut_off_where_the_terminal_is_narrow(
     assert "2 in quarantine" in text
 
 
+@pytest.mark.parametrize("signal", ["", "QUIET_TIME"])
+def test_the_signal_that_found_a_series_complete_is_named(
+    signal: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = shown(replace(SERIES, completed_by=signal), capsys)
+    assert ("whole" in text) == bool(signal)
+
+
 @pytest.fixture
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common.out, "_width", 400)

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dicomnode.config import CompletenessSettings
-from dicomnode.tracking import associations, examinations, findings, instances, series
+from dicomnode.tracking import associations, examinations, findings, instances, series, status
 from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS, ClosedAssociation
 from dicomnode.tracking.completeness import decide
 from dicomnode.tracking.database import Database
@@ -177,6 +177,19 @@ def test_a_sender_that_begins_again_keeps_the_series_open(database: Database) ->
         associations.close(connection, [ClosedAssociation("b", "released", at(41))])
     assert complete(database, at(70)) == []
     assert len(complete(database, at(71))) == 1
+
+
+def test_the_revision_and_the_status_name_the_signal_that_fired(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.complete(connection, 1, spool, SETTINGS, at(30))
+        shown = status.study_status(connection, STUDY)
+    assert revision is not None
+    assert shown is not None
+    assert (revision.completed_by, shown.series[0].completed_by) == ("QUIET_TIME", "QUIET_TIME")
+    assert "30 s" in revision.completion == shown.series[0].completion
 
 
 def test_one_series_uid_in_two_studies_is_two_series(database: Database) -> None:
