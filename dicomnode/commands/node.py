@@ -34,6 +34,8 @@ def serve(config: Config = None) -> None:
     stop = _stop_on_signals()
     Database(settings.database_url).migrate()
     where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
+    if settings.web.enabled:
+        where += f" and http://{settings.web.host}:{settings.web.port}"
 
     def ready() -> None:
         notify("READY=1")
