@@ -25,6 +25,7 @@ _COVERED_POSITIONS = 0.5
 _COVERED_IMAGES = 0.9
 
 _POSITION = "ImagePositionPatient"
+_LONGEST_VALUE = 64
 
 # What tells images at one position apart, the most telling first.
 SEPARATORS = (
@@ -243,7 +244,7 @@ def _shown(found: object) -> str:
     if found is None:
         return "(absent)"
     if isinstance(found, str):
-        return found.strip()
+        return "".join(c if c.isprintable() else "?" for c in found.strip())[:_LONGEST_VALUE]
     if isinstance(found, Sequence) or hasattr(found, "__iter__"):
         return "\\".join(_shown(item) for item in found)
     return f"{found:.5g}" if isinstance(found, float) else str(found)

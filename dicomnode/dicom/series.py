@@ -29,7 +29,7 @@ logger = logging.getLogger("dicomnode.dicom")
 class SourceStack:
     """The slices of one volume as delivered: headers only, sorted along the slice normal.
 
-    `label` tells it from the other stacks of its series; empty for an only one.
+    `label` is unique in its series, for the UIDs of results rest on it; empty for an only one.
     `frame_of_reference_uid` is None where the scanner gave none. `warnings` are sentences about
     what is unusual but could be dealt with.
     """

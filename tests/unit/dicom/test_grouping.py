@@ -58,11 +58,14 @@ any_image = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(any_image, min_size=1, max_size=50), st.randoms())
 def test_every_image_is_in_one_group_whatever_the_order(images, shuffler) -> None:  # type: ignore[no-untyped-def]
+    for index, item in enumerate(images):
+        item.ds.SOPInstanceUID = f"1.2.{index}"
     groups = group_images(images)
     assert sorted(id(item) for group in groups for item in group.images) == sorted(map(id, images))
+    assert len(set(labels(groups))) == len(groups)
     shuffled = list(images)
     shuffler.shuffle(shuffled)
     again = group_images(shuffled)
