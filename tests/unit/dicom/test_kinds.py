@@ -430,6 +430,71 @@ def test_phases_with_equal_slices_keep_them(tmp_path: Path) -> None:
     finds(outcome, groups)
 
 
+def _same_numbers(attributes: Callable[[int], Attributes]) -> Callable[[int, FileDataset], None]:
+    def change(index: int, ds: FileDataset) -> None:
+        _unnumbered(index, ds)
+        for keyword, value in attributes(index).items():
+            setattr(ds, keyword, value)
+
+    return change
+
+
+SAME_NUMBERS: dict[str, Callable[[int, int], Attributes]] = {
+    "acquisition times": lambda number, _: {"AcquisitionTime": f"10111{number}.5"},
+    "a time for each image": lambda number, index: {
+        "AcquisitionTime": f"10{10 + number}{10 + index}",
+        "ContentTime": f"10{20 + number}{10 + index}",
+    },
+    "content times": lambda number, _: {"ContentTime": f"10111{number}"},
+    "energies": lambda number, _: {"KVP": str(80 + 20 * number)},
+}
+
+
+@pytest.mark.parametrize("case", SAME_NUMBERS)
+def test_groups_that_are_numbered_alike_are_told_apart(case: str, tmp_path: Path) -> None:
+    groups = [
+        make_group(
+            tmp_path,
+            number,
+            _same_numbers(lambda index, number=number: SAME_NUMBERS[case](number, index)),  # type: ignore[misc]
+            modality="CT",
+        )
+        for number in range(3)
+    ]
+    outcome = outcome_of([path for group in groups for path in group])
+    assert outcome.codes == set()
+    finds(outcome, groups)
+
+
+def test_echoes_on_interleaved_positions_are_not_mixed(tmp_path: Path) -> None:
+    def second(_: int, ds: FileDataset) -> None:
+        x, y, z = (float(value) for value in ds.ImagePositionPatient)
+        ds.ImagePositionPatient = [x, y, z + 2]
+        ds.EchoTime = "80"
+
+    groups = [make_group(tmp_path, 0), make_group(tmp_path, 1, second)]
+    outcome = outcome_of(groups[0] + groups[1])
+    assert outcome.codes == set()
+    finds(outcome, groups)
+
+
+@pytest.mark.parametrize("off_mm", [(0, 0, 0.05), (0.5, 0, 0), (3.0, 1.0, 0)])
+def test_phases_that_were_corrected_for_motion_are_not_mixed(
+    off_mm: tuple[float, float, float], tmp_path: Path
+) -> None:
+    def phase(number: int) -> Callable[[int, FileDataset], None]:
+        def change(_: int, ds: FileDataset) -> None:
+            place = [float(value) for value in ds.ImagePositionPatient]
+            moved = np.array(place) + number * np.array(off_mm)
+            ds.ImagePositionPatient = [f"{value:.6g}" for value in moved]
+            ds.TemporalPositionIdentifier = str(number + 1)
+
+        return change
+
+    groups = [make_group(tmp_path, number, phase(number)) for number in range(3)]
+    finds(outcome_of([path for group in groups for path in group]), groups)
+
+
 def test_one_place_that_was_imaged_again_is_said(tmp_path: Path) -> None:
     paths = make_group(tmp_path, 0)
     again = make_group(tmp_path, 1)[3:4]

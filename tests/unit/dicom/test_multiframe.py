@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -156,6 +158,64 @@ def _renumbered(number: int) -> Any:
         ds.InstanceNumber = number + 1
 
     return change
+
+
+def forget_times(_: int, ds: FileDataset) -> None:
+    for item in ds.PerFrameFunctionalGroupsSequence:
+        del item.FrameContentSequence[0].TemporalPositionIndex
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_phases_that_only_the_dimension_index_tells_apart_are_volumes(
+    shuffled: bool, tmp_path: Path
+) -> None:
+    made = make_multiframe(tmp_path, groups=PHASES, shuffled=shuffled, change=forget_times)
+    outcome = outcome_of(made.paths)
+    finds_the_groups(outcome, made)
+    assert unmatched([whole(volume) for volume in outcome.volumes], by_dcm2niix(made.paths)) == []
+
+
+def test_phases_in_an_object_each_with_the_same_indices_are_volumes(tmp_path: Path) -> None:
+    """As Siemens XA writes functional series."""
+    made = [
+        make_multiframe(
+            tmp_path / str(number),
+            series="several",
+            slopes=(1.0 + number / 2,),
+            change=_renumbered(number),
+        )
+        for number in range(3)
+    ]
+    outcome = outcome_of([path for each in made for path in each.paths])
+    assert outcome.codes == set()
+    for volume, each in zip(outcome.volumes, made, strict=True):
+        np.testing.assert_allclose(volume.array, each.values[0])
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+@pytest.mark.parametrize("fragments", [1, 2])
+def test_compressed_frames_are_found_with_and_without_an_offset_table(
+    fragments: int, has_table: bool, tmp_path: Path
+) -> None:
+    made = make_multiframe(tmp_path, groups=ECHOES, transfer_syntax=JPEG2000Lossless)
+    ds = pydicom.dcmread(made.paths[0])
+    frames = list(generate_frames(ds.PixelData, number_of_frames=ds.NumberOfFrames))
+    ds.PixelData = encapsulate(frames, fragments_per_frame=fragments, has_bot=has_table)
+    ds.save_as(made.paths[0])
+    finds_the_groups(outcome_of(made.paths), made)
+
+
+def test_frames_of_an_odd_number_of_bytes_are_found(tmp_path: Path) -> None:
+    def eight_bits(_: int, ds: FileDataset) -> None:
+        values = (np.frombuffer(ds.PixelData, "<u2") // 8).astype(np.uint8).tobytes()
+        ds.PixelData = values + b"\0" * (len(values) % 2)
+        ds["PixelData"].VR = "OB"
+        ds.BitsAllocated = ds.BitsStored = 8
+        ds.HighBit = 7
+
+    made = make_multiframe(tmp_path, rows=35, columns=33, slices=7, change=eight_bits)
+    (volume,) = outcome_of(made.paths).volumes
+    np.testing.assert_array_equal(volume.array, made.values[0] // 8)
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
