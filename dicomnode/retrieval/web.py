@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -18,6 +19,7 @@ from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailab
 from dicomnode.retrieval.content import SeriesContent
 
 _PAGE = 1000
+_JSON = "application/dicom+json"
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _COUNT = "00201209"
 _REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
@@ -75,7 +77,7 @@ class WebCatalogue:
 
     def _page(self, http: httpx.Client, path: str, keys: Mapping[str, str]) -> list[Row]:
         with plain_errors(self._source):
-            answer = http.get(path, params=keys, headers={"Accept": "application/dicom+json"})
+            answer = http.get(f"{path}?{_encoded(keys)}", headers={"Accept": _JSON})
         if answer.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
             if answer.status_code == httpx.codes.NOT_FOUND and path == "/studies":
                 raise SourceUnavailableError(f"{who(self._source)} has no QIDO-RS there (404)")
@@ -111,9 +113,7 @@ def client(source: SourceSettings) -> Iterator[httpx.Client]:
 def probe(source: SourceSettings) -> None:
     """One harmless question; raises what is wrong with the source."""
     with client(source) as http, plain_errors(source):
-        answer = http.get(
-            "/studies", params={"limit": "1"}, headers={"Accept": "application/dicom+json"}
-        )
+        answer = http.get("/studies?limit=1", headers={"Accept": _JSON})
     require_success(answer, source, "QIDO-RS")
 
 
@@ -146,6 +146,11 @@ def require_success(answer: httpx.Response, source: SourceSettings, service: str
         raise RetrievalError(f"{who(source)} answered {service} with 404: it has no such thing")
     if status != httpx.codes.OK:
         raise RetrievalError(f"{who(source)} answered {service} with HTTP status {status}")
+
+
+def _encoded(keys: Mapping[str, str]) -> str:
+    """Wildcards and carets stay as they are: Orthanc's plug-in 1.7 does not decode them."""
+    return urlencode(keys, quote_via=quote, safe="*?^,:")
 
 
 def _token(name: str, file: Path) -> str:

@@ -196,6 +196,12 @@ def storescu(port: int, files: Sequence[Path]) -> subprocess.CompletedProcess[st
     )
 
 
+def dicomweb_plugin() -> str:
+    """Orthanc's DICOMweb plugin; empty where Debian's orthanc-dicomweb is not installed."""
+    found = sorted(Path("/usr/lib/orthanc").glob("libOrthancDicomWeb.so*"))
+    return str(found[0]) if found else ""
+
+
 def missing_peers() -> str:
     """Why this can't run here, as a sentence; empty when it can."""
     absent = [name for name in ("Orthanc", STORESCU) if shutil.which(name) is None]
