@@ -1,4 +1,4 @@
-"""Masks drawn in the patient come back onto every source slice."""
+"""The grid that the networks see; test_geometry_properties.py sends bodies through it."""
 
 from typing import Any
 
@@ -58,42 +58,6 @@ def points_of_canonical(canonical: CanonicalVolume) -> NDArray[Any]:
 
 def ellipsoid(points_mm: NDArray[Any], centre_mm: NDArray[Any]) -> NDArray[np.uint8]:
     return (np.sum(((points_mm - centre_mm) / RADII_MM) ** 2, axis=-1) < 1).astype(np.uint8)
-
-
-def dice(one: NDArray[Any], other: NDArray[Any]) -> float:
-    return 2.0 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
-
-
-def dice_through_canonical(geometry: SliceGeometry) -> tuple[float, float]:
-    """Of a mask sent there and back, and of one that was drawn on the canonical grid."""
-    points = points_of(geometry)
-    centre = points.reshape(-1, 3).mean(axis=0)
-    mask = ellipsoid(points, centre)
-    canonical = to_canonical(Volume(mask.astype(np.float32), geometry, "CT"))
-    there_and_back = mask_to_source((canonical.array >= 0.5).astype(np.uint8), canonical, geometry)
-    drawn = mask_to_source(ellipsoid(points_of_canonical(canonical), centre), canonical, geometry)
-    return dice(mask, there_and_back), dice(mask, drawn)
-
-
-@settings(max_examples=25, deadline=None)
-@given(orientations, st.sets(st.integers(2, 37), max_size=4))
-def test_any_direction_and_missing_slices_lose_no_voxel(
-    orientation: Any, missing: set[int]
-) -> None:
-    assert dice_through_canonical(stack(orientation, missing=missing)) == (1.0, 1.0)
-
-
-@settings(max_examples=15, deadline=None)
-@given(orientations, st.floats(-30, 30), st.sets(st.integers(2, 37), max_size=3))
-def test_tilted_stacks_keep_the_mask(orientation: Any, tilt: float, missing: set[int]) -> None:
-    assert min(dice_through_canonical(stack(orientation, tilt, missing))) > 0.99
-
-
-@settings(max_examples=15, deadline=None)
-@given(orientations, st.integers(0, 1000))
-def test_uneven_spacing_keeps_the_mask(orientation: Any, seed: int) -> None:
-    jitter = np.random.default_rng(seed).uniform(-1.2, 1.2, 40)
-    assert min(dice_through_canonical(stack(orientation, jitter_mm=jitter))) > 0.99
 
 
 @settings(max_examples=25, deadline=None)
