@@ -10,7 +10,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from dicomnode.config import CompletenessSettings
@@ -40,6 +41,7 @@ class Questions:
         self._count_at_sender = count_at_sender
         self._asked: dict[_Asked, float] = {}
         self._answered: set[_Asked] = set()
+        self._lock = threading.Lock()  # of the answered ones, which the thread adds to
         self._silent_until: dict[str, float] = {}
         self._queue: queue.SimpleQueue[_Question | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ask senders", daemon=True)
@@ -55,7 +57,8 @@ class Questions:
         """Ask for those that are quiet and of which nobody else says that they are whole."""
         keys = {_key(facts) for facts in waiting}
         self._asked = {key: at for key, at in self._asked.items() if key in keys}
-        self._answered &= keys
+        with self._lock:
+            self._answered &= keys
         studies: dict[tuple[str, str], list[SeriesFacts]] = {}
         for facts in waiting:
             if self._is_due(facts, now):
@@ -68,7 +71,9 @@ class Questions:
     def is_waiting(self, facts: SeriesFacts) -> bool:
         """Whether an answer may still come that would change the decision."""
         asked_at = self._asked.get(_key(facts))
-        if asked_at is None or _key(facts) in self._answered or _is_named_whole(facts):
+        with self._lock:
+            is_answered = _key(facts) in self._answered
+        if asked_at is None or is_answered or _is_named_whole(facts):
             return False
         return time.monotonic() - asked_at < ANSWER_SECONDS
 
@@ -94,7 +99,8 @@ class Questions:
                     extra={"calling_ae_title": title, "error": type(error).__name__},
                 )
             finally:
-                self._answered.update(_key(facts) for facts in series)
+                with self._lock:
+                    self._answered.update(_key(facts) for facts in series)
 
     def _ask_one(self, title: str, study_uid: str, series: Sequence[SeriesFacts]) -> None:
         """One that failed a moment ago is left alone."""
@@ -104,9 +110,25 @@ class Questions:
         if not counts:
             return
         with self._database.begin() as connection:
-            for facts in series:
+            for facts in sorted(series, key=lambda facts: facts.series_instance_uid):
                 uid = facts.series_instance_uid
                 expected.expect_count(connection, study_uid, uid, counts.get(uid, 0), Source.C_FIND)
+
+
+@contextmanager
+def asking(
+    database: Database, settings: CompletenessSettings, count_at_sender: CountAtSender | None
+) -> Iterator[Questions | None]:
+    """Ask inside of the block; None where nobody is to be asked."""
+    if count_at_sender is None or not settings.ask_sender:
+        yield None
+        return
+    questions = Questions(database, settings, count_at_sender)
+    questions.start()
+    try:
+        yield questions
+    finally:
+        questions.stop()
 
 
 def _key(facts: SeriesFacts) -> _Asked:

@@ -11,7 +11,7 @@ from dicomnode.config import Settings
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
-from dicomnode.jobs.questions import CountAtSender, Questions
+from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
 from dicomnode.jobs.watch import Watch
@@ -53,9 +53,11 @@ def work(
     workflows = Workflows(settings, database, spool, queue, once, stages)
     workflows.register()
     try:
-        with lanes.running(settings, lambda: workflows.is_busy):
+        with (
+            asking(database, settings.completeness, count_at_sender) as questions,
+            lanes.running(settings, lambda: workflows.is_busy),
+        ):
             log.info("working", extra={"executor": executor_id})
-            questions = _questions(settings, database, count_at_sender)
             watch = Watch(settings, database, spool, queue, stages.examiner_digest, questions)
             rounds = _Rounds(watch, lock)
             rounds.recover()
@@ -70,16 +72,6 @@ def work(
         return False  # and the lock stays until the process ends
     lock.release()
     return True
-
-
-def _questions(
-    settings: Settings, database: Database, count_at_sender: CountAtSender | None
-) -> Questions | None:
-    if count_at_sender is None or not settings.completeness.ask_sender:
-        return None
-    questions = Questions(database, settings.completeness, count_at_sender)
-    questions.start()
-    return questions
 
 
 class _Rounds:

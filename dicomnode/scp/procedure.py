@@ -92,7 +92,7 @@ class ProcedureReceiver:
     def _note_available(self, notice: Dataset) -> None:
         study_uid, counts = available(notice)
         with self._database.begin() as connection:
-            for series_uid, count in counts.items():
+            for series_uid, count in sorted(counts.items()):
                 expected.expect_count(connection, study_uid, series_uid, count, Source.IAN)
         LOGGER.info("instances are available", extra={"study": study_uid, "series": len(counts)})
 

@@ -21,6 +21,7 @@ def expect_count(
 ) -> None:
     """What one source says last of a series counts. Zero instances are no statement.
 
+    Whoever tells of several series does so in their order, so that no two wait for each other.
     Raises `ValueError` for a source that isn't one of `Source`.
     """
     if count < 1:

@@ -71,7 +71,7 @@ def change(
     values = {"status": status.value, "series_counts": dict(known), "at": now}
     c.execute(procedure_steps.update().where(mine).values(values))
     if status is StepStatus.COMPLETED:
-        for study_uid in row.study_instance_uids:
-            for series_uid, count in known.items():
+        for study_uid in sorted(row.study_instance_uids):
+            for series_uid, count in sorted(known.items()):
                 expected.expect_count(c, study_uid, series_uid, count, Source.MPPS, now)
     return Change.MADE

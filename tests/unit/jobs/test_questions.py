@@ -59,10 +59,9 @@ def pacs() -> Pacs:
 
 @pytest.fixture
 def asking(database: Database, pacs: Pacs) -> Iterator[Questions]:
-    made = Questions(database, SETTINGS, pacs)
-    made.start()
-    yield made
-    made.stop()
+    with questions.asking(database, SETTINGS, pacs) as made:
+        assert made is not None
+        yield made
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -165,3 +164,14 @@ def test_what_no_longer_waits_is_forgotten(asking: Questions) -> None:
     asking.ask([], at(7))
     assert not asking._asked
     assert not asking._answered
+
+
+@pytest.mark.parametrize("ask_sender", [True, False])
+def test_nobody_is_asked_where_the_site_says_so(
+    database: Database, pacs: Pacs, ask_sender: bool
+) -> None:
+    settings = SETTINGS.model_copy(update={"ask_sender": ask_sender})
+    with questions.asking(database, settings, pacs) as made:
+        assert (made is not None) == ask_sender
+    with questions.asking(database, settings, None) as made:
+        assert made is None

@@ -9,9 +9,12 @@ import sqlalchemy as sa
 from alembic import command
 from sqlalchemy.exc import IntegrityError
 
+from dicomnode.config import CompletenessSettings
 from dicomnode.domain import DeliveryState, VerdictKind
 from dicomnode.tracking import deliveries, examinations, findings, instances, refusals, series
+from dicomnode.tracking.completeness import hint_of
 from dicomnode.tracking.database import Database, _alembic_config
+from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
     EVIDENCE,
@@ -183,3 +186,39 @@ def _newest_series(connection: sa.Connection) -> int:
 
 def _count(connection: sa.Connection, table: str) -> int:
     return int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
+
+
+def test_a_series_received_before_signals_were_kept_is_completed_like_any_other(
+    database_url: str, spool: Spool
+) -> None:
+    database = Database(database_url)
+    upgrade(database, "0002")
+    with database.begin() as connection:
+        for statement in (
+            f"INSERT INTO studies VALUES ('{STUDY}', '{AT}')",
+            "INSERT INTO series (id, study_instance_uid, series_instance_uid, modality, "
+            "first_received_at, last_received_at, instance_count, revised_count) "
+            f"VALUES (1, '{STUDY}', '1.1', 'MR', '{AT}', '{AT}', 2, 1)",
+            "INSERT INTO revisions (id, series_id, number, digest, instance_count, created_at, "
+            f"is_current) VALUES (1, 1, 1, 'd1', 1, '{AT}', true)",
+            *(
+                "INSERT INTO instances (series_id, sop_instance_uid, sop_class_uid, "
+                "transfer_syntax_uid, name, size_bytes, file_sha256, pixel_sha256, received_at, "
+                f"association_id, first_revision) VALUES (1, '1.1.{number}', '1.2', '1.2', "
+                f"'n{number}', 9, 'ab', 'cd', '{AT}', '', {revision})"
+                for number, revision in ((1, "1"), (2, "NULL"))
+            ),
+        ):
+            connection.execute(sa.text(statement))
+        if not database.is_sqlite:
+            _let_ids_go_on(connection)
+    database.migrate()
+    with database.begin() as connection:
+        old = series.load_revision(connection, 1, spool)
+        (facts,) = unrevised(connection, at(1))
+        new = series.complete(connection, 1, spool, CompletenessSettings(), at(30))
+    assert (old.completed_by, old.completion, len(old.paths)) == ("", "", 1)
+    assert (hint_of(facts.hint_groups), facts.expected) == (None, ())
+    assert new is not None
+    assert (new.number, new.completed_by, len(new.paths)) == (2, "QUIET_TIME", 2)
+    database.close()
