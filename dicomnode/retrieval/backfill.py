@@ -10,9 +10,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from dicomnode.errors import RetrievalError, SourceUnavailableError
-from dicomnode.retrieval.study import Pulled, StudyPuller
+from dicomnode.retrieval.study import Pulled
 from dicomnode.tracking import pulls
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.pulls import Pull
@@ -21,6 +22,12 @@ LOGGER = logging.getLogger("dicomnode.retrieval")
 
 # A source that is away for so many studies in a row is away: the rest stays pending.
 _UNAVAILABLE_IN_A_ROW = 3
+
+
+class Puller(Protocol):
+    """Pulls one study; raises `RetrievalError`. `StudyPuller` is the one."""
+
+    def pull(self, study_instance_uid: str) -> Pulled: ...
 
 
 class Pace:
@@ -40,7 +47,7 @@ class Pace:
 
 def pull_all(
     waiting: Sequence[Pull],
-    puller: StudyPuller,
+    puller: Puller,
     database: Database,
     pace: Pace,
     report: Callable[[str], None],
@@ -65,7 +72,7 @@ def pull_all(
             return
 
 
-def _pull(pull: Pull, puller: StudyPuller, database: Database) -> None:
+def _pull(pull: Pull, puller: Puller, database: Database) -> None:
     with database.begin() as connection:
         pulls.begin(connection, pull.id)
     try:
