@@ -33,7 +33,7 @@ class BearerToken:
 
     def __init__(self, app: ASGIApp, token: bytes) -> None:
         self._app = app
-        self._expected = b"Bearer " + token if token else b""
+        self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._may_pass(scope):
@@ -45,9 +45,8 @@ class BearerToken:
         await self._app(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:
-        given = Headers(scope=scope).get("authorization", "").encode("latin-1")
-        return (
-            not self._expected
-            or scope["path"] == HEALTH_PATH
-            or hmac.compare_digest(given, self._expected)
-        )
+        if not self._token or scope["path"] == HEALTH_PATH:
+            return True
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+        is_token = hmac.compare_digest(given.encode("latin-1"), self._token)
+        return is_token and scheme.lower() == "bearer"

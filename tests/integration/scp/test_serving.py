@@ -201,8 +201,9 @@ def test_no_success_before_the_gate_can_know(
         wait_until(lambda: len(node.rows()) == 2)
 
 
-def test_the_receiver_starts_quickly_and_without_torch() -> None:
-    code = "import sys, dicomnode.scp.server; assert 'torch' not in sys.modules"
+@pytest.mark.parametrize("role", ["scp.server", "web.server", "retrieval.backfill"])
+def test_what_takes_in_objects_starts_quickly_and_without_torch(role: str) -> None:
+    code = f"import sys, dicomnode.{role}; assert 'torch' not in sys.modules"
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert time.monotonic() - began < 20

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydicom import dcmread
 
 from dicomnode.config import Settings
 from tests.integration.scp.receiving import Node, open_port, running
@@ -65,3 +66,15 @@ def instances(response: httpx.Response, sequence: str) -> list[str]:
 def reasons(response: httpx.Response, sequence: str = FAILED) -> list[int]:
     items = response.json().get(sequence, {}).get("Value", [])
     return [item["00081197"]["Value"][0] for item in items]
+
+
+def sop_uid(path: Path) -> str:
+    return str(dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
+
+
+def study_uid(path: Path) -> str:
+    return str(dcmread(path, specific_tags=["StudyInstanceUID"]).StudyInstanceUID)
+
+
+def contents(images: list[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in images]
