@@ -15,6 +15,7 @@ import pytest
 from dicomnode.dicom.resample import to_canonical
 from dicomnode.dicom.volume import Volume
 from dicomnode.domain import RefusalCode
+from tests.multiframe import convert_to_legacy
 from tests.outcomes import outcome_of, slice_affine, slices_of, whole
 from tests.readers import (
     ReadVolume,
@@ -275,6 +276,29 @@ def _agrees_with_dcm2niix(volumes: tuple[Volume, ...], paths: list[Path]) -> Non
         canonical = [to_canonical(volume) for volume in volumes]
         seen = [ReadVolume(each.array, each.affine_lps) for each in canonical]
         assert unmatched(seen, read, _lowest(volumes)) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "Siemens Prisma, HFDL",
+        "Philips CT phantom, tilted",
+        "not isotropic, another rescale in each slice",
+        "Siemens CT, tilted and a slice missing",
+        "GE diffusion",
+        "GE functional",
+    ],
+)
+def test_converted_to_one_multi_frame_object_it_is_the_same(
+    case: str, real_series: RealSeries, tmp_path: Path
+) -> None:
+    expected = VOLUMES[case]
+    paths = files_of(real_series, expected.archive, expected.folder)
+    single, converted = outcome_of(paths), outcome_of([convert_to_legacy(paths, tmp_path)])
+    assert converted.codes == set()
+    assert len(converted.volumes) == expected.volumes
+    for one, other in zip(single.volumes, converted.volumes, strict=True):
+        assert unmatched(slices_of(one), slices_of(other)) == []
 
 
 @pytest.mark.parametrize("case", REFUSALS)
