@@ -20,6 +20,7 @@ from dicomnode.retrieval.report import Report
 from dicomnode.retrieval.suboperations import STUDY_ROOT_MOVE, follow, study_identifier
 
 _DESTINATION_UNKNOWN = 0xA801
+_UNABLE_TO_PROCESS = range(0xC000, 0xD000)
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
 _CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
 
@@ -51,6 +52,12 @@ class Mover:
                 f"{self._remote} doesn't know AE title {scp.ae_title}; add it there with this "
                 f"node's address and port {scp.port}"
             )
+        if status in _UNABLE_TO_PROCESS:
+            # Orthanc's word for a destination that it does not know or can't reach, too.
+            question = (
+                f"does it know AE title {scp.ae_title}, this node's address and port {scp.port}?"
+            )
+            return Report(False, f"{report.sentence}; {question}")
         return report
 
     def _still_sending(self, study_instance_uid: str) -> Callable[[], bool]:

@@ -313,3 +313,21 @@ def test_a_backfill_that_is_asked_to_stop_ends_after_the_study(
         process.kill()
     assert len(site.stored(LARGE)) == 300
     assert set(site.pulled("--resume")) == {UIDS[0]}
+
+
+def test_a_backfill_that_is_asked_twice_ends_at_once_and_can_go_on(
+    tmp_path: Path, archive: Archive
+) -> None:
+    site = make_site(tmp_path, archive, "get")
+    is_in_flight = _has_some_of(site, LARGE, 20)
+    process = _backfill(site, "--per-minute", "1", *_wanted(LARGE, UIDS[0]))
+    try:
+        wait_until("the first study is in flight", is_in_flight, 60)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    finally:
+        process.kill()
+    resumed = site.pulled("--resume")
+    assert resumed[UIDS[0]]["state"] == "done"
+    assert len(site.stored(LARGE)) == 300

@@ -14,11 +14,18 @@ from pynetdicom import evt
 
 from dicomnode.app.checkup import examine_site
 from dicomnode.config import Settings
-from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailableError
+from dicomnode.errors import (
+    ConfigurationError,
+    OutOfSpaceError,
+    RetrievalError,
+    SourceUnavailableError,
+)
 from dicomnode.retrieval.find import series_counts
+from dicomnode.retrieval.move import Mover
 from dicomnode.retrieval.study import Pulled, study_puller
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import expected_counts
+from tests.databases import *  # noqa: F403
 from tests.factories import make_series, make_uid
 from tests.integration.retrieval.sources import (
     CUT,
@@ -155,8 +162,6 @@ def test_a_query_that_fails_is_no_empty_answer(pulled: Callable[..., Pulled], st
 def test_an_unknown_move_destination_is_explained(
     make_settings: MakeSettings, instances: dict[str, list[str]]
 ) -> None:
-    from dicomnode.retrieval.move import Mover
-
     def nowhere(_event: evt.Event) -> Any:
         yield None, None
 
@@ -165,6 +170,76 @@ def test_an_unknown_move_destination_is_explained(
         mover = Mover(settings.sources[0], settings, lambda _uid: 0)
         with pytest.raises(SourceUnavailableError, match="doesn't know AE title DICOMNODE"):
             mover.retrieve(STUDY, ())
+
+
+def test_a_move_that_the_source_can_not_do_asks_whether_it_knows_this_node(
+    make_settings: MakeSettings,
+) -> None:
+    def fails(_event: evt.Event) -> Any:
+        raise ValueError("no such destination")  # pynetdicom answers 0xC514
+
+    with dicom_source({evt.EVT_C_MOVE: fails}) as port:
+        settings = settings_for(make_settings, port=port, retrieve="move")
+        mover = Mover(settings.sources[0], settings, lambda _uid: 0)
+        report = mover.retrieve(STUDY, ())
+    assert not report.succeeded
+    assert "does it know AE title DICOMNODE" in report.sentence
+
+
+def test_what_this_node_refuses_is_a_failed_sub_operation(
+    pulled: Callable[..., Pulled],
+    files: list[Path],
+    instances: dict[str, list[str]],
+    tmp_path: Path,
+) -> None:
+    stray = make_series(tmp_path / "stray", slices=1, rows=8, columns=8, study="another")
+    handlers = {evt.EVT_C_FIND: says(instances), evt.EVT_C_GET: sends(files[:4] + stray)}
+    with dicom_source(handlers, storage=[MRImageStorage]) as port:
+        result = pulled(port=port)
+    assert (result.expected, result.received) == (5, 4)
+    assert "4 completed, 1 failed" in result.sentence
+    assert "1 refused and in quarantine here" in result.sentence
+
+
+@pytest.mark.parametrize("retrieve", ["get", "wado"])
+def test_a_full_disk_is_no_fault_of_the_study(
+    make_settings: MakeSettings,
+    files: list[Path],
+    instances: dict[str, list[str]],
+    retrieve: str,
+) -> None:
+    handlers = {evt.EVT_C_FIND: says(instances), evt.EVT_C_GET: sends(files)}
+    with (
+        dicom_source(handlers, storage=[MRImageStorage]) as port,
+        web_source(site(files, instances, (200, RELATED, multipart(files)))) as url,
+    ):
+        source = {"name": "archive", "ae_title": "PACS", "retrieve": retrieve, "port": port}
+        settings = make_settings(sources=[source | {"url": url}], scp={"minimum_free_bytes": 2**60})
+        database = Database(settings.database_url)
+        with (
+            study_puller(settings.sources[0], settings, database) as puller,
+            pytest.raises(OutOfSpaceError),
+        ):
+            puller.pull(STUDY)
+        database.close()
+
+
+@pytest.mark.peer
+def test_what_comes_has_its_rows_in_either_database(
+    make_settings: MakeSettings,
+    files: list[Path],
+    instances: dict[str, list[str]],
+    database: Database,
+) -> None:
+    """Both databases, with real files."""
+    handlers = {evt.EVT_C_FIND: says(instances), evt.EVT_C_GET: sends(files)}
+    url = database.url.render_as_string(hide_password=False)
+    with dicom_source(handlers, storage=[MRImageStorage]) as port:
+        source = {"name": "archive", "ae_title": "PACS", "retrieve": "get", "port": port}
+        settings = make_settings(sources=[source], database={"url": url})
+        with study_puller(settings.sources[0], settings, database) as puller:
+            assert puller.pull(STUDY).is_whole
+            assert puller.pull(STUDY).sentence == "it was here already"
 
 
 def test_a_silent_source_is_not_waited_for_forever(pulled: Callable[..., Pulled]) -> None:
