@@ -9,17 +9,15 @@ import httpx
 import pytest
 from pydicom import dcmread
 
-from tests.e2e.site import running_orthanc
+from tests.e2e.site import dicomweb_plugin, running_orthanc
 from tests.factories import make_series
 from tests.integration.scp.receiving import wait_until
 from tests.integration.web.stow import running_web, url, web_settings
 
-DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(
-        shutil.which("Orthanc") is None or not DICOMWEB_PLUGIN.is_file(),
+        shutil.which("Orthanc") is None or not dicomweb_plugin(),
         reason="Orthanc or its DICOMweb plugin isn't installed (Debian: orthanc-dicomweb)",
     ),
 ]
@@ -31,7 +29,7 @@ def test_what_orthanc_sends_by_stow_is_stored(tmp_path: Path) -> None:
         running_web(web_settings(tmp_path), tmp_path / "node") as node,
         running_orthanc(
             tmp_path / "orthanc",
-            Plugins=[str(DICOMWEB_PLUGIN)],
+            Plugins=[dicomweb_plugin()],
             DicomWeb={"Enable": True, "Servers": {"node": [url(node, "/dicom-web/")]}},
         ) as orthanc,
     ):
