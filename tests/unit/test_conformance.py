@@ -15,13 +15,14 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config import DestinationSettings, Settings, SourceSettings
+from dicomnode.delivery import store
 from dicomnode.delivery.store import echo, send
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import RefusalCode
-from dicomnode.errors import DeliveryError, RetrievalError
+from dicomnode.errors import DeliveryError, DeliveryRefusedError, RetrievalError
 from dicomnode.intake.refusals import REFUSALS
 from dicomnode.intake.running import running_intake
-from dicomnode.retrieval import wado
+from dicomnode.retrieval import query, suboperations, wado
 from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.get import Getter
 from dicomnode.retrieval.move import Mover
@@ -147,6 +148,39 @@ def test_every_status_of_a_procedure_step_is_documented_and_no_other() -> None:
         announced.MISSING_ATTRIBUTE,
         announced.MISSING_VALUE,
     }
+
+
+def scu_statuses(service: str) -> dict[int, str]:
+    """What follows each status that is named for the service; an x stands for any digit."""
+    found: dict[int, str] = {}
+    for names, follows in rows(service, "(0x[^|]+)", "([^|]+)"):
+        for name in names.split(", "):
+            digits = name.removeprefix("0x")
+            free = 16 ** digits.count("x")
+            first = int(digits.replace("x", "0"), 16)
+            found |= dict.fromkeys(range(first, first + free), follows)
+    return found
+
+
+def outcome(status: int) -> str:
+    try:
+        return "delivered, and logged" if store._judge(status, "PACS", "1.2") else "delivered"
+    except DeliveryRefusedError:
+        return "refused for good"
+    except DeliveryError:
+        return "tried again"
+
+
+def test_what_follows_each_status_of_a_delivery_is_documented() -> None:
+    documented = scu_statuses("C-STORE")
+    for status in range(0x10000):
+        assert documented.get(status, "tried again").startswith(outcome(status)), hex(status)
+
+
+def test_what_follows_each_status_of_a_source_is_documented() -> None:
+    found, moved = scu_statuses("C-FIND"), scu_statuses("C-MOVE, C-GET")
+    assert set(found) == {SUCCESS, *query._PENDING, *query._FAILURES}
+    assert set(moved) == {SUCCESS, *suboperations._PENDING, *suboperations._MEANINGS}
 
 
 def test_every_status_of_a_store_request_is_documented_and_no_other() -> None:
