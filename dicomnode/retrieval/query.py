@@ -121,7 +121,11 @@ class _Finding:
         raise RetrievalError(f"{self._remote} answered a C-FIND without a valid {keyword}")
 
     def _ask(self, identifier: Dataset) -> Iterator[Dataset]:
-        for response, match in self._association.send_c_find(identifier, STUDY_ROOT_FIND):
+        try:
+            responses = self._association.send_c_find(identifier, STUDY_ROOT_FIND)
+        except ValueError:
+            raise RetrievalError("the matching keys can't be encoded as DICOM") from None
+        for response, match in responses:
             status = status_of(response, self._remote, "C-FIND")
             if status in _PENDING:
                 if match is None:
