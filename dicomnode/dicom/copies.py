@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dicomnode.dicom.grouping import SEPARATORS
 from dicomnode.dicom.header import numbers, text
 from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.pixels import PixelReader
 from dicomnode.dicom.refusals import distinct
+from dicomnode.dicom.separation import SEPARATORS
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
 

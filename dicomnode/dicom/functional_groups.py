@@ -31,7 +31,9 @@ _MACROS = frozenset(
         "CardiacSynchronizationSequence",
         "CTImageFrameTypeSequence",
         "CTReconstructionSequence",
+        "CTXRayDetailsSequence",
         "MRImageFrameTypeSequence",
+        "MRReceiveCoilSequence",
         "MREchoSequence",
         "MRModifierSequence",
         "MRTimingAndRelatedParametersSequence",
@@ -50,6 +52,7 @@ _SINGLE_FRAME_NAMES = {
     "FrameAcquisitionNumber": "AcquisitionNumber",
     "NominalCardiacTriggerDelayTime": "TriggerTime",
     "InversionTimes": "InversionTime",
+    "FrameAcquisitionDateTime": "AcquisitionDateTime",
 }
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 FRAME_KEYWORDS = tuple(_SINGLE_FRAME_NAMES)

@@ -20,6 +20,7 @@ from dicomnode.dicom.volume import Volume
 # LPS components of the directions in which the network's axes (z, y, x) grow: head, posterior,
 # left ("HPL").
 _TARGET_AXES = (2, 1, 0)
+_HAIR_VOXELS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,14 @@ def stack_grid(geometry: SliceGeometry) -> StackGrid:
         geometry.rows + int(extent[0]),
         geometry.columns + int(extent[1]),
     )
-    return StackGrid(shape, spacing, origin, planes, offsets - lowest)
+    return StackGrid(shape, spacing, origin, planes, _off_the_middle(offsets - lowest))
+
+
+def _off_the_middle(shifts: Vector) -> Vector:
+    """A mask that is shifted by exactly half a voxel grows by it on both sides, and again on its
+    way back; a hair beside the middle it is rounded to one side, and back."""
+    in_the_middle = np.abs(shifts % 1 - 0.5) < _HAIR_VOXELS
+    return np.asarray(shifts + 2 * _HAIR_VOXELS * in_the_middle)
 
 
 def _planes(geometry: SliceGeometry) -> tuple[float, Vector]:

@@ -14,7 +14,8 @@ from dicomnode.config import SeriesSettings
 from dicomnode.dicom import checks
 from dicomnode.dicom.copies import same_object, without_pixel_copies
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.grouping import Group, group_images, is_stray
+from dicomnode.dicom.grouping import group_images
+from dicomnode.dicom.groups import Group
 from dicomnode.dicom.header import text
 from dicomnode.dicom.images import SourceImage, read_images
 from dicomnode.dicom.refusals import merged
@@ -170,7 +171,7 @@ def _stack(group: Group, settings: SeriesSettings) -> SourceStack:
 
 
 def _refuse_stray(group: Group) -> None:
-    if is_stray(group) and group.stray_code is not RefusalCode.TOO_FEW_SLICES:
+    if group.is_stray and group.stray_code is not RefusalCode.TOO_FEW_SLICES:
         raise SeriesRefusedError(
             Refusal(
                 group.stray_code,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicomnode.dicom.grouping import Group, group_images
+from dicomnode.dicom.grouping import group_images
+from dicomnode.dicom.groups import Group
 from dicomnode.dicom.images import PixelLocation, SourceImage
 from tests.factories import AXIAL, CORONAL, SAGITTAL
 

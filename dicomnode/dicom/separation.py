@@ -1,0 +1,168 @@
+"""Telling images at one place apart: echoes, phases, b-values, time points, repetitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dicomnode.dicom.geometry import Vector
+from dicomnode.dicom.groups import Group, Pieces, by_key, joined, values
+from dicomnode.dicom.header import numbers, text, texts
+from dicomnode.dicom.images import SourceImage
+from dicomnode.dicom.stack import MINIMUM_SLICES, SAME_POSITION_MM
+from dicomnode.domain import RefusalCode
+
+# A separator counts where nearly all images end up in groups that cover most of the positions.
+_COVERED_POSITIONS = 0.5
+_COVERED_IMAGES = 0.9
+# A contrast counts where each of its images cover nearly all of the stack's length.
+_COVERED_LENGTH = 0.8
+
+_POSITION = "ImagePositionPatient"
+
+# What makes another image of the same place: no slice of one volume differs in these, wherever it
+# lies. Time points that were corrected for motion lie a little beside each other.
+_CONTRASTS = (
+    "EchoTime",
+    "EchoNumbers",
+    "InversionTime",
+    "FlipAngle",
+    "DiffusionBValue",
+    "TemporalPositionIdentifier",
+)
+# What tells images at one position apart, the most telling first.
+SEPARATORS = (
+    *_CONTRASTS,
+    "DiffusionGradientOrientation",
+    "ImageType",
+    "ComplexImageComponent",
+    "ConvolutionKernel",
+    "FilterType",
+    "KVP",
+    "NominalPercentageOfCardiacPhase",
+    "TriggerTime",
+    "SequenceName",
+    "ReceiveCoilName",
+    "SliceThickness",
+    "AcquisitionNumber",
+)
+
+
+def separate(group: Group) -> list[Group]:
+    """Split until no two images lie at one place, as far as anything tells them apart."""
+    places = _places(group.images)
+    repeats = len(set(places)) < len(places)
+    for name, keys in _separators(group.images):
+        pieces = by_key(group.images, keys)
+        if len(pieces) > 1 and (
+            (repeats and _tells_apart(pieces, len(set(places))))
+            or (name in _CONTRASTS and _is_a_contrast(pieces))
+        ):
+            return [
+                smaller
+                for key, images in pieces
+                for smaller in separate(_piece(group, images, f"{name} {key}"))
+            ]
+    return _by_repetition(group, places) if repeats else [group]
+
+
+def _separators(images: Sequence[SourceImage]) -> Iterator[tuple[str, list[Hashable]]]:
+    """What may tell images apart: its name, and its value in each image."""
+    for keyword in SEPARATORS:
+        yield keyword, values(keyword)(images)
+    # PS3.3 C.7.6.17: what a multi-frame object was made along.
+    indices = [texts(item.ds, "DimensionIndexValues") for item in images]
+    for dimension in range(min(map(len, indices))):
+        yield f"DimensionIndexValues[{dimension}]", [index[dimension] for index in indices]
+
+
+def _piece(group: Group, images: tuple[SourceImage, ...], what: str) -> Group:
+    return replace(group, images=images, label=joined(group.label, what))
+
+
+def _tells_apart(pieces: Pieces, places: int) -> bool:
+    """Whether the pieces repeat the place of the whole: a piece for each value that covers it."""
+    total = sum(len(images) for _, images in pieces)
+    covered = 0
+    for _, images in pieces:
+        of_piece = len(set(_places(images)))
+        if of_piece > _COVERED_POSITIONS * places:
+            covered += len(images)
+    return covered >= _COVERED_IMAGES * total
+
+
+def _is_a_contrast(pieces: Pieces) -> bool:
+    """Whether each piece is a stack of its own, as long as the whole."""
+    if any(len(images) < MINIMUM_SLICES for _, images in pieces):
+        return False
+    whole = _length_mm([item for _, images in pieces for item in images])
+    return all(_length_mm(images) > _COVERED_LENGTH * whole for _, images in pieces)
+
+
+def _length_mm(images: Sequence[SourceImage]) -> float:
+    return float(np.ptp(_distances_mm(images)))
+
+
+def _by_repetition(group: Group, places: Sequence[Hashable]) -> list[Group]:
+    """The first image at each place, the second ...: by their numbers, or else their times.
+
+    Where two images at one place have the same number and time, nothing tells them apart.
+    """
+    for of in _SEQUENCES:
+        ordered = sorted(zip(map(of, group.images), places, strict=True), key=lambda pair: pair[0])
+        if len(set(ordered)) == len(ordered):
+            break
+    else:
+        return [group]
+    seen: Counter[Hashable] = Counter()
+    repetitions: dict[tuple[object, Hashable], int] = {}
+    for moment, place in ordered:
+        seen[place] += 1
+        repetitions[moment, place] = seen[place]
+    keys = [repetitions[of(item), at] for item, at in zip(group.images, places, strict=True)]
+    pieces = [
+        _piece(group, images, f"repetition {key}") for key, images in by_key(group.images, keys)
+    ]
+    if all(piece.is_stray for piece in pieces):
+        return pieces
+    code = RefusalCode.DUPLICATE_POSITION
+    return [replace(piece, stray_code=code, stray_attribute=_POSITION) for piece in pieces]
+
+
+def _times(*keywords: str) -> Callable[[SourceImage], tuple[object, ...]]:
+    return lambda item: tuple(text(item.ds, keyword) or "" for keyword in keywords)
+
+
+# What numbers the repetitions of a place. Some scanners begin to count anew with each of them.
+_SEQUENCES: tuple[Callable[[SourceImage], tuple[Any, ...]], ...] = (
+    lambda item: item.order,
+    _times("AcquisitionDateTime"),
+    _times("AcquisitionDate", "AcquisitionTime"),
+    _times("ContentDate", "ContentTime"),
+)
+
+
+def _places(images: Sequence[SourceImage]) -> list[Hashable]:
+    """Equal for images that lie at the same place in the same plane."""
+    positions, distances = _positions(images), _distances_mm(images)
+    order = np.argsort(distances, kind="stable")
+    steps = np.diff(distances[order], prepend=distances[order[0]]) >= SAME_POSITION_MM
+    planes = np.empty(len(images), int)
+    planes[order] = np.cumsum(steps)
+    first = dict(zip(planes[::-1], positions[::-1], strict=True))
+    beside_mm = np.rint([p - first[plane] for plane, p in zip(planes, positions, strict=True)])
+    return [(int(plane), *map(float, mm)) for plane, mm in zip(planes, beside_mm, strict=True)]
+
+
+def _positions(images: Sequence[SourceImage]) -> Vector:
+    return np.array([numbers(item.ds, _POSITION, 3) for item in images], dtype=float)
+
+
+def _distances_mm(images: Sequence[SourceImage]) -> Vector:
+    """Along the normal of the first image."""
+    cosines = numbers(images[0].ds, "ImageOrientationPatient", 6) or ()
+    return np.asarray(_positions(images) @ np.cross(cosines[:3], cosines[3:]))
