@@ -100,9 +100,12 @@ class StudyPuller:
         )
 
     def _expect(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> None:
-        """Tell completeness how large each series is, so that it need not guess."""
+        """Tell completeness how large each series is, so that it need not guess.
+
+        In one order, so that two pulls of a study never wait for each other in a circle.
+        """
         with self._database.begin() as connection:
-            for series in content:
+            for series in sorted(content, key=lambda each: each.series_instance_uid):
                 expect_count(
                     connection,
                     study_instance_uid,
