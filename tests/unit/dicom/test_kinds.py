@@ -418,12 +418,23 @@ def _unnumbered(index: int, ds: FileDataset) -> None:
     ds.InstanceNumber = index + 1
 
 
-def test_phases_with_equal_slices_keep_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbered_alike", [False, True])
+def test_phases_with_equal_slices_keep_them(numbered_alike: bool, tmp_path: Path) -> None:
     """Slices of plain air look like copies of each other, and are none."""
     volume = _smooth(1500)
     volume[[0, -1]] = 0
+
+    def phase(number: int) -> Callable[[int, FileDataset], None]:
+        def change(index: int, ds: FileDataset) -> None:
+            ds.AcquisitionTime = f"10111{number}"
+            if numbered_alike:
+                _unnumbered(index, ds)
+
+        return change
+
     groups = [
-        make_group(tmp_path, number, volume=volume + (volume > 0) * number) for number in (0, 1)
+        make_group(tmp_path, number, phase(number), volume=volume + (volume > 0) * number)
+        for number in (0, 1)
     ]
     outcome = outcome_of(groups[0] + groups[1])
     assert outcome.codes == set()
