@@ -61,7 +61,10 @@ class Refusal:
 
 @dataclass(frozen=True)
 class SetAside:
-    """Some images of a series of which no volume is made, and why; `images` counts frames."""
+    """Some images of a series of which no volume is made, and why.
+
+    `images` counts the frames of an object where they can be told apart, else the object once.
+    """
 
     refusal: Refusal
     images: int

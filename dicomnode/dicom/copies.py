@@ -16,7 +16,18 @@ from dicomnode.dicom.separation import SEPARATORS
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
 
-_SAME = (*SEPARATORS, "InstanceNumber", "Rows", "Columns", "RescaleSlope", "RescaleIntercept")
+_SAME = (
+    *SEPARATORS,
+    "InstanceNumber",
+    "AcquisitionDateTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "ContentTime",
+    "Rows",
+    "Columns",
+    "RescaleSlope",
+    "RescaleIntercept",
+)
 
 
 def same_object(one: Path, other: Path) -> bool:

@@ -47,7 +47,9 @@ SEPARATORS = (
     "TriggerTime",
     "SequenceName",
     "ReceiveCoilName",
+    "ReconstructionDiameter",
     "SliceThickness",
+    "ContrastBolusAgent",
     "AcquisitionNumber",
 )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.datadict import dictionary_description
 from pydicom.uid import UID
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.ae import ApplicationEntity
@@ -17,6 +18,8 @@ from pynetdicom.presentation import PresentationContext
 from dicomnode.config import DestinationSettings, Settings, SourceSettings
 from dicomnode.delivery import store
 from dicomnode.delivery.store import echo, send
+from dicomnode.dicom.separation import SEPARATORS
+from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, RetrievalError
@@ -197,3 +200,14 @@ def test_every_refusal_code_is_documented_and_no_other() -> None:
     section = TEXT.split("## What is refused", 1)[1].split("\n## ", 1)[0]
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
     assert documented == {code.value for code in RefusalCode}
+
+
+def test_every_examined_sop_class_is_documented_and_no_other() -> None:
+    section = TEXT.split("## Which series are examined", 1)[1].split("\n- ", 1)[0]
+    documented = dict(re.findall(r"^\| ([\w ]+) \| ([\d.]+) \|$", section, re.MULTILINE))
+    assert documented == {f"{UID(uid).name}": uid for uid in EXAMINED_SOP_CLASSES}
+
+
+def test_what_tells_volumes_apart_is_documented_in_its_order() -> None:
+    names = [dictionary_description(keyword) for keyword in SEPARATORS]
+    assert f"nearly all of them apart: {', '.join(names)}, or one of" in TEXT
