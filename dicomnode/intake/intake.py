@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.encoded import Peek, claimed_header, peek
+from dicomnode.dicom.file_format import read_received
 from dicomnode.dicom.uid_syntax import is_uid, only_uid
 from dicomnode.domain import InstanceHeader, StoredInstance
-from dicomnode.errors import DatabaseError, UnreadableObjectError
+from dicomnode.errors import DatabaseError, SpoolError, UnreadableObjectError
 from dicomnode.intake.received import Peer, ReceivedObject, received_from_file
 from dicomnode.intake.refusals import (
     Reason,
@@ -140,6 +141,7 @@ class Intake:
         now = datetime.now(UTC)
         header = found.header
         if result.outcome is StoreOutcome.DUPLICATE:
+            self._indexer.put(self._on_disk(result.name))
             self._indexer.put(RepeatedInstance(header, peer.association_id, now))
             return
         self._indexer.put(
@@ -163,6 +165,13 @@ class Intake:
                 attributes=", ".join(malformed),
                 peer=peer.address,
             )
+
+    def _on_disk(self, name: str) -> StoredInstance:
+        """Whoever took it in first may have been killed before its row was written."""
+        try:
+            return read_received(name, self._spool.path(name))
+        except OSError as error:
+            raise SpoolError(f"{name} can't be read again: {error.strerror}") from error
 
     def _refuse(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Keep the bytes for a person, and record why; raises `SpoolError` where it can't."""

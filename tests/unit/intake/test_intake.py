@@ -1,0 +1,51 @@
+"""What the durable path makes of objects that it has seen before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from dicomnode.config import Settings
+from dicomnode.intake.running import running_intake
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.schema import instances, series
+from tests.factories import make_series
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.model_validate(
+        {"node": {"data_folder": tmp_path / "data"}, "scp": {"minimum_free_bytes": 0}}
+    )
+
+
+def take_in(settings: Settings, files: list[Path]) -> None:
+    with running_intake(settings) as intake:
+        peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
+        for file in files:
+            intake.store_file(peer, file.read_bytes())
+        intake.closed(peer, "released")
+
+
+def test_an_object_that_comes_again_gets_the_row_that_it_lacks(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Its first receiver may have been killed between the file and the row."""
+    files = make_series(tmp_path / "made", slices=3)
+    take_in(settings, files)
+    database = Database(settings.database_url)
+    with database.begin() as connection:
+        before = connection.execute(sa.select(instances).order_by(instances.c.name)).all()
+        connection.execute(instances.delete())
+        connection.execute(series.update().values(instance_count=0))
+    take_in(settings, files)
+    with database.read() as connection:
+        after = connection.execute(sa.select(instances).order_by(instances.c.name)).all()
+        assert connection.scalar(sa.select(series.c.instance_count)) == 3
+    kept = ("name", "sop_instance_uid", "size_bytes", "file_sha256", "pixel_sha256", "peer_address")
+    assert [[getattr(row, key) for key in kept] for row in after] == [
+        [getattr(row, key) for key in kept] for row in before
+    ]
+    database.close()
