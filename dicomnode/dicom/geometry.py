@@ -15,8 +15,9 @@ Vector = NDArray[np.float64]
 
 # A slice counts as being on the regular grid when it is off by less than this part of a voxel.
 ON_GRID_VOXELS = 0.1
-# Two slices this many times farther apart than their neighbours are: something is missing.
+# Two slices this many times farther apart than usual: something is missing between them.
 GAP = 1.5
+_USUAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class SliceGeometry:
 
     `positions_mm` (n, 3): centre of the first voxel of each slice. `row_cosines`: direction of a
     growing column index; `column_cosines`: of a growing row index. `pixel_spacing_mm`: between
-    rows, between columns. Each slice has its own position, so tilt and gaps are just values.
+    rows, between columns. `thicknesses_mm`: of each slice, 0 where the scanner doesn't say. Each
+    slice has its own position, so tilt and gaps are just values.
     """
 
     positions_mm: Vector
@@ -34,6 +36,7 @@ class SliceGeometry:
     pixel_spacing_mm: tuple[float, float]
     rows: int
     columns: int
+    thicknesses_mm: Vector | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,15 +65,37 @@ class SliceGeometry:
 
     @cached_property
     def is_gap(self) -> NDArray[np.bool_]:
-        """Which of `gaps_mm` are much wider than those beside them: slices are missing there."""
-        usual = np.concatenate([[0.0], self.gaps_mm, [0.0]])
-        beside = np.maximum(usual[:-2], usual[2:])
-        return np.asarray((self.gaps_mm > GAP * beside) & (beside > 0))
+        """Which of `gaps_mm` lack slices: longer than usual, by more than slices grow thicker.
+
+        Usual is what a quarter of the distances don't exceed, so that a stack of which a part is
+        thinned out still shows it.
+        """
+        usual = float(np.quantile(self.gaps_mm, _USUAL))
+        return np.asarray(self.gaps_mm > GAP * usual * self._growth)
 
     @property
     def missing_mm(self) -> Vector:
         """The distances of slices between which others are missing."""
         return np.asarray(self.gaps_mm[self.is_gap])
+
+    @property
+    def widest_gap_mm(self) -> float:
+        """The longest way between two slices that their thickness leaves open; 0.0: none."""
+        if self.thicknesses_mm is None or not self.thicknesses_mm.any():
+            return float(self.missing_mm.max(initial=0.0))
+        return float(self.gaps_mm[self.gaps_mm > GAP * self._thicker_mm].max(initial=0.0))
+
+    @property
+    def _thicker_mm(self) -> Vector:
+        """Of each two neighbours the thickness of the thicker one; 0 where it isn't known."""
+        known = np.zeros(self.shape[0]) if self.thicknesses_mm is None else self.thicknesses_mm
+        return np.asarray(np.maximum(known[:-1], known[1:]))
+
+    @property
+    def _growth(self) -> Vector:
+        """How many times thicker than usual the slices on either side are."""
+        usual = float(np.quantile(self._thicker_mm, _USUAL))
+        return np.maximum(self._thicker_mm / usual, 1.0) if usual > 0 else np.ones(1)
 
     @property
     def slice_spacing_mm(self) -> float:
@@ -98,20 +123,6 @@ class SliceGeometry:
         """Angle between the way from first to last slice and the normal; from positions only."""
         way = self.positions_mm[-1] - self.positions_mm[0]
         return float(np.degrees(np.arccos(np.clip(way @ self.normal / np.linalg.norm(way), -1, 1))))
-
-    @cached_property
-    def slice_thicknesses_mm(self) -> Vector:
-        """The part of the normal that each slice stands for: up to half the usual spacing
-        beyond the ends, half the way to each neighbour otherwise."""
-        half = self.gaps_mm / 2
-        end = self.slice_spacing_mm / 2
-        return np.asarray(np.concatenate([[end], half]) + np.concatenate([half, [end]]))
-
-    def volume_ml(self, mask: NDArray[np.uint8]) -> float:
-        """Millilitres of a mask (slice, row, column)."""
-        counts = np.count_nonzero(mask, axis=(1, 2))
-        area_mm2 = self.pixel_spacing_mm[0] * self.pixel_spacing_mm[1]
-        return float(counts @ self.slice_thicknesses_mm) * area_mm2 / 1000.0
 
     def centroid_lps_mm(self, mask: NDArray[np.uint8]) -> Vector | None:
         """Mean patient position of the voxels of a mask (slice, row, column); None if empty."""

@@ -20,8 +20,8 @@ class Group:
     """Images that may be one stack.
 
     `label` says what tells them from the other images of the series. `part` names what they were
-    parted by before: groups of one part are repetitions of the same place. `stray_code` is the
-    refusal that fits where they are too few to be a volume.
+    parted by before: groups of one part are repetitions of the same place. `stray_code`,
+    `stray_attribute` and `stray_value` say what is wrong where they are too few to be a volume.
     """
 
     images: tuple[SourceImage, ...]
@@ -29,6 +29,7 @@ class Group:
     part: str = ""
     stray_code: RefusalCode = RefusalCode.TOO_FEW_SLICES
     stray_attribute: str = "number of slices"
+    stray_value: str = ""
 
     @property
     def is_stray(self) -> bool:

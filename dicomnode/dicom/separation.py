@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from dicomnode.dicom.geometry import Vector
+from dicomnode.dicom.geometry import ON_GRID_VOXELS, Vector
 from dicomnode.dicom.groups import Group, Pieces, by_key, joined, values
-from dicomnode.dicom.header import numbers, text, texts
+from dicomnode.dicom.header import numbers, texts
 from dicomnode.dicom.images import SourceImage
+from dicomnode.dicom.repetitions import REPETITION, by_repetition
 from dicomnode.dicom.stack import MINIMUM_SLICES, SAME_POSITION_MM
-from dicomnode.domain import RefusalCode
 
 # A separator counts where nearly all images end up in groups that cover most of the positions.
 _COVERED_POSITIONS = 0.5
@@ -33,16 +31,16 @@ _CONTRASTS = (
     "FlipAngle",
     "DiffusionBValue",
     "TemporalPositionIdentifier",
-)
-# What tells images at one position apart, the most telling first.
-SEPARATORS = (
-    *_CONTRASTS,
     "DiffusionGradientOrientation",
     "ImageType",
     "ComplexImageComponent",
     "ConvolutionKernel",
     "FilterType",
     "KVP",
+)
+# What tells images at one position apart, the most telling first.
+SEPARATORS = (
+    *_CONTRASTS,
     "NominalPercentageOfCardiacPhase",
     "TriggerTime",
     "SequenceName",
@@ -52,24 +50,30 @@ SEPARATORS = (
     "ContrastBolusAgent",
     "AcquisitionNumber",
 )
+_TIMES = (
+    ("AcquisitionDateTime",),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("ContentDate", "ContentTime"),
+)
 
 
 def separate(group: Group) -> list[Group]:
     """Split until no two images lie at one place, as far as anything tells them apart."""
     places = _places(group.images)
     repeats = len(set(places)) < len(places)
+    is_even = _is_even(group.images)
     for name, keys in _separators(group.images):
         pieces = by_key(group.images, keys)
         if len(pieces) > 1 and (
             (repeats and _tells_apart(pieces, len(set(places))))
-            or (name in _CONTRASTS and _is_a_contrast(pieces))
+            or ((name in _CONTRASTS or not is_even) and _are_stacks(pieces, name in _CONTRASTS))
         ):
             return [
                 smaller
                 for key, images in pieces
                 for smaller in separate(_piece(group, images, f"{name} {key}"))
             ]
-    return _by_repetition(group, places) if repeats else [group]
+    return by_repetition(group, places) if repeats else [group]
 
 
 def _separators(images: Sequence[SourceImage]) -> Iterator[tuple[str, list[Hashable]]]:
@@ -80,6 +84,10 @@ def _separators(images: Sequence[SourceImage]) -> Iterator[tuple[str, list[Hasha
     indices = [texts(item.ds, "DimensionIndexValues") for item in images]
     for dimension in range(min(map(len, indices))):
         yield f"DimensionIndexValues[{dimension}]", [index[dimension] for index in indices]
+    for keywords in _TIMES:
+        times = values(*keywords)(images)
+        number = {time: index for index, time in enumerate(sorted(set(times), key=str), start=1)}
+        yield REPETITION, [number[time] for time in times]
 
 
 def _piece(group: Group, images: tuple[SourceImage, ...], what: str) -> Group:
@@ -97,55 +105,29 @@ def _tells_apart(pieces: Pieces, places: int) -> bool:
     return covered >= _COVERED_IMAGES * total
 
 
-def _is_a_contrast(pieces: Pieces) -> bool:
-    """Whether each piece is a stack of its own, as long as the whole."""
+def _are_stacks(pieces: Pieces, is_contrast: bool) -> bool:
+    """Whether each piece is a stack of its own, as long as the whole.
+
+    What is no contrast has to make even stacks of an uneven one.
+    """
     if any(len(images) < MINIMUM_SLICES for _, images in pieces):
         return False
     whole = _length_mm([item for _, images in pieces for item in images])
-    return all(_length_mm(images) > _COVERED_LENGTH * whole for _, images in pieces)
+    return all(
+        _length_mm(images) > _COVERED_LENGTH * whole and (is_contrast or _is_even(images))
+        for _, images in pieces
+    )
 
 
 def _length_mm(images: Sequence[SourceImage]) -> float:
     return float(np.ptp(_distances_mm(images)))
 
 
-def _by_repetition(group: Group, places: Sequence[Hashable]) -> list[Group]:
-    """The first image at each place, the second ...: by their numbers, or else their times.
-
-    Where two images at one place have the same number and time, nothing tells them apart.
-    """
-    for of in _SEQUENCES:
-        ordered = sorted(zip(map(of, group.images), places, strict=True), key=lambda pair: pair[0])
-        if len(set(ordered)) == len(ordered):
-            break
-    else:
-        return [group]
-    seen: Counter[Hashable] = Counter()
-    repetitions: dict[tuple[object, Hashable], int] = {}
-    for moment, place in ordered:
-        seen[place] += 1
-        repetitions[moment, place] = seen[place]
-    keys = [repetitions[of(item), at] for item, at in zip(group.images, places, strict=True)]
-    pieces = [
-        _piece(group, images, f"repetition {key}") for key, images in by_key(group.images, keys)
-    ]
-    if all(piece.is_stray for piece in pieces):
-        return pieces
-    code = RefusalCode.DUPLICATE_POSITION
-    return [replace(piece, stray_code=code, stray_attribute=_POSITION) for piece in pieces]
-
-
-def _times(*keywords: str) -> Callable[[SourceImage], tuple[object, ...]]:
-    return lambda item: tuple(text(item.ds, keyword) or "" for keyword in keywords)
-
-
-# What numbers the repetitions of a place. Some scanners begin to count anew with each of them.
-_SEQUENCES: tuple[Callable[[SourceImage], tuple[Any, ...]], ...] = (
-    lambda item: item.order,
-    _times("AcquisitionDateTime"),
-    _times("AcquisitionDate", "AcquisitionTime"),
-    _times("ContentDate", "ContentTime"),
-)
+def _is_even(images: Sequence[SourceImage]) -> bool:
+    distances = np.sort(_distances_mm(images))
+    even = np.linspace(distances[0], distances[-1], len(distances))
+    step = (distances[-1] - distances[0]) / max(1, len(distances) - 1)
+    return bool(np.abs(distances - even).max() <= ON_GRID_VOXELS * step)
 
 
 def _places(images: Sequence[SourceImage]) -> list[Hashable]:

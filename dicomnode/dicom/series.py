@@ -19,6 +19,7 @@ from dicomnode.dicom.groups import Group
 from dicomnode.dicom.header import text
 from dicomnode.dicom.images import SourceImage, read_images
 from dicomnode.dicom.refusals import merged
+from dicomnode.dicom.sop_classes import modality_of
 from dicomnode.dicom.stack import MINIMUM_SLICES, sorted_stack
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
@@ -148,12 +149,12 @@ def _stacks(
 def _stack(group: Group, settings: SeriesSettings) -> SourceStack:
     geometry, images = sorted_stack(group.images)
     ds = images[0].ds
-    frame_of_reference = text(ds, "FrameOfReferenceUID")
+    frame_of_reference = _frame_of_reference(images)
     if frame_of_reference is None and settings.missing_frame_of_reference == "refuse":
         raise SeriesRefusedError(
             Refusal(
                 RefusalCode.NO_FRAME_OF_REFERENCE,
-                "the images have no Frame of Reference UID, and "
+                "the images share no Frame of Reference UID, and "
                 "series.missing_frame_of_reference says to refuse them",
                 "FrameOfReferenceUID",
             )
@@ -163,11 +164,17 @@ def _stack(group: Group, settings: SeriesSettings) -> SourceStack:
         geometry=geometry,
         study_instance_uid=text(ds, "StudyInstanceUID") or "",
         series_instance_uid=text(ds, "SeriesInstanceUID") or "",
-        modality=text(ds, "Modality") or "",
+        modality=modality_of(ds),
         frame_of_reference_uid=frame_of_reference,
         label=group.label,
-        warnings=tuple(_unusual([item.ds for item in images], geometry)),
+        warnings=tuple(_unusual([item.ds for item in images], geometry, frame_of_reference)),
     )
+
+
+def _frame_of_reference(images: Sequence[SourceImage]) -> str | None:
+    """The one that is named; one for each image means nothing and counts as none."""
+    named = {uid for item in images if (uid := text(item.ds, "FrameOfReferenceUID"))}
+    return named.pop() if len(named) == 1 else None
 
 
 def _refuse_stray(group: Group) -> None:
@@ -178,7 +185,7 @@ def _refuse_stray(group: Group) -> None:
                 "images differ from the rest of the series, and fewer than "
                 f"{MINIMUM_SLICES} are of one kind",
                 group.stray_attribute,
-                (group.label.removeprefix(f"{group.stray_attribute} "),),
+                (group.stray_value,),
             )
         )
 
@@ -198,11 +205,13 @@ def _labelled(stacks: Sequence[SourceStack]) -> Iterable[SourceStack]:
     return stacks if len(stacks) > 1 else [replace(stack, label="") for stack in stacks]
 
 
-def _unusual(datasets: Sequence[Dataset], geometry: SliceGeometry) -> list[str]:
+def _unusual(
+    datasets: Sequence[Dataset], geometry: SliceGeometry, frame_of_reference: str | None
+) -> list[str]:
     """Sentences on what could be dealt with, for the record."""
     found: list[str] = []
-    if text(datasets[0], "FrameOfReferenceUID") is None:
-        found.append("the images have no Frame of Reference UID; the SEG has none either")
+    if frame_of_reference is None:
+        found.append("the images share no Frame of Reference UID; the SEG has none either")
     if geometry.is_sheared:
         found.append(
             f"the stack is sheared by {geometry.tilt_degrees:.1f} degrees (gantry tilt, or a "
@@ -212,6 +221,11 @@ def _unusual(datasets: Sequence[Dataset], geometry: SliceGeometry) -> list[str]:
         found.append(
             f"slices are missing: {len(geometry.missing_mm)} gap(s) of up to "
             f"{geometry.missing_mm.max():.1f} mm where {geometry.slice_spacing_mm:.1f} mm is usual"
+        )
+    elif geometry.widest_gap_mm:
+        found.append(
+            f"slices lie up to {geometry.widest_gap_mm:.1f} mm apart, more than they are thick: "
+            "what is between them was not imaged"
         )
     elif not geometry.is_evenly_spaced:
         found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
@@ -20,3 +21,8 @@ EXAMINED_SOP_CLASSES = {
     LegacyConvertedEnhancedMRImageStorage: "MR",
 }
 MULTI_FRAME_SOP_CLASSES = frozenset(EXAMINED_SOP_CLASSES) - {CTImageStorage, MRImageStorage}
+
+
+def modality_of(ds: Dataset) -> str:
+    """Of an examined image, by its SOP Class: Modality may be absent."""
+    return EXAMINED_SOP_CLASSES[ds.SOPClassUID]

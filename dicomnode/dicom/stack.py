@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dicomnode.dicom.geometry import SliceGeometry, Vector
-from dicomnode.dicom.header import numbers
+from dicomnode.dicom.header import number, numbers
 from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.refusals import refuse
 from dicomnode.domain import RefusalCode
@@ -16,6 +16,8 @@ MINIMUM_SLICES = 4
 MAXIMUM_SPACING_MM = 30.0
 SAME_VALUE = 1e-3  # largest difference of cosines, part of a spacing; 0.25 mm over 250 mm
 SAME_POSITION_MM = 0.01
+PAIR_DISTANCE = 0.1  # of the distance to the slice on the other side
+PAIRS = 0.2  # this part of all distances being as short is no chance
 
 
 def sorted_stack(
@@ -47,7 +49,10 @@ def sorted_stack(
         pixel_spacing_mm=(spacing[0], spacing[1]),
         rows=int(ds.Rows),
         columns=int(ds.Columns),
+        thicknesses_mm=np.array([number(images[i].ds, "SliceThickness") or 0.0 for i in order]),
     )
+    _no_pairs(geometry)
+    _above_each_other(geometry)
     _close_enough(geometry)
     return geometry, tuple(images[index] for index in order)
 
@@ -79,6 +84,35 @@ def _no_duplicates(distances: Vector, positions: Vector) -> None:
         f"{len(distances)} images share {planes} positions, and nothing tells them apart",
         "ImagePositionPatient",
         [_vector(positions[index]) for index in same],
+    )
+
+
+def _no_pairs(geometry: SliceGeometry) -> None:
+    """Images of one place that lie a hair beside each other: repetitions that nothing names."""
+    gaps_mm = geometry.gaps_mm
+    beside = np.maximum(np.append(gaps_mm[1:], 0.0), np.insert(gaps_mm[:-1], 0, 0.0))
+    pairs = gaps_mm < PAIR_DISTANCE * beside
+    if np.mean(pairs) < PAIRS:
+        return
+    refuse(
+        RefusalCode.DUPLICATE_POSITION,
+        f"{np.count_nonzero(pairs)} of {len(gaps_mm) + 1} images lie less than a tenth of the "
+        "usual distance beside another one, and nothing tells them apart",
+        "ImagePositionPatient",
+        [f"{gap:.3f}" for gap in np.unique(np.round(gaps_mm[pairs], 3))],
+    )
+
+
+def _above_each_other(geometry: SliceGeometry) -> None:
+    """A tilted gantry moves the slices, a table too, but never by all that they show."""
+    down, across = np.ptp(geometry.offsets_voxels, axis=0)
+    if down <= geometry.rows and across <= geometry.columns:
+        return
+    refuse(
+        RefusalCode.NOT_VOLUMETRIC,
+        "the slices lie beside each other by more than their own size, so they are not one stack",
+        "ImagePositionPatient",
+        [_vector(position) for position in geometry.positions_mm],
     )
 
 

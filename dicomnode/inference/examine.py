@@ -177,7 +177,7 @@ def assess(
         models=tuple(network.identity for network in networks),
         claims=claims,
         in_gap=canonical.in_gap,
-        widest_gap_mm=float(volume.geometry.missing_mm.max(initial=0.0)),
+        widest_gap_mm=volume.geometry.widest_gap_mm,
         warnings=volume.warnings,
     )
     return Assessment(canonical, masks, evidence, judge(evidence, settings.verdict))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from dicomnode.dicom.grouping import group_images
 from dicomnode.dicom.groups import Group
@@ -17,6 +18,7 @@ from tests.factories import AXIAL, CORONAL, SAGITTAL
 
 def image(number: int, place: int = 0, **attributes: object) -> SourceImage:
     ds = Dataset()
+    ds.SOPClassUID = MRImageStorage
     ds.SOPInstanceUID = f"1.2.{number}"
     ds.InstanceNumber = number
     ds.ImageOrientationPatient = list(AXIAL)
@@ -132,3 +134,81 @@ def test_repetitions_of_different_parts_do_not_mix() -> None:
     groups = group_images(images)
     assert len(groups) == 4
     assert {group.part for group in groups} == {"Rows, Columns 8 x 8", "Rows, Columns 16 x 8"}
+
+
+@pytest.mark.parametrize("lost", [{6}, {1}, {40}, {6, 7, 33}])
+@pytest.mark.parametrize("numbered", ["volume after volume", "place after place"])
+def test_a_lost_image_moves_no_other_into_another_repetition(lost: set[int], numbered: str) -> None:
+    places, volumes = 8, 5
+    by_volume = numbered == "volume after volume"
+    images, volume_of = [], {}
+    for volume in range(volumes):
+        for place in range(places):
+            number = 1 + (volume * places + place if by_volume else place * volumes + volume)
+            volume_of[number] = volume
+            if number not in lost:
+                images.append(image(number, place))
+    for group in group_images(images):
+        assert len({volume_of[number] for number in numbers(group)}) == 1
+
+
+def test_repetitions_that_lost_images_and_are_numbered_anew_stay_together_for_a_person() -> None:
+    images = [image(1 + place, place) for _ in range(3) for place in range(8)][:-1]
+    assert labels(group_images(images)) == [""]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+        ({"ConvolutionKernel": "H30s"}, {"ConvolutionKernel": "H70h"}),
+        ({"AcquisitionTime": "101500"}, {"AcquisitionTime": "101530"}),
+        ({"NominalPercentageOfCardiacPhase": 40}, {"NominalPercentageOfCardiacPhase": 75}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beside_mm", [0.0, 0.05, 0.3])
+def test_stacks_that_lie_a_little_beside_each_other_are_told_apart(
+    attributes: tuple[dict[str, object], ...], beside_mm: float
+) -> None:
+    images = [
+        image(
+            1 + 8 * index + place,
+            ImagePositionPatient=[0.0, 0.0, 3.0 * place + beside_mm * index],
+            **given,
+        )
+        for index, given in enumerate(attributes)
+        for place in range(8)
+    ]
+    assert [numbers(group) for group in group_images(images)] == [
+        list(range(1, 9)),
+        list(range(9, 17)),
+    ]
+
+
+def test_packages_of_one_stack_that_interleave_stay_one_volume() -> None:
+    images = [
+        image(number, (2 * number) % 16 + number // 8, AcquisitionNumber=number // 8)
+        for number in range(16)
+    ]
+    assert labels(group_images(images)) == [""]
+
+
+def test_a_value_that_each_image_has_for_itself_parts_nothing() -> None:
+    images = [image(n, n, FrameOfReferenceUID=f"1.3.{n}", StackID=str(n)) for n in range(1, 9)]
+    assert labels(group_images(images)) == [""]
+
+
+def test_an_image_without_a_frame_of_reference_lies_in_the_only_one() -> None:
+    images = [image(n, n) for n in range(1, 9)]
+    del images[3].ds.FrameOfReferenceUID
+    assert labels(group_images(images)) == [""]
+
+
+def test_labels_do_not_follow_the_rounding_of_a_scanner() -> None:
+    def label_of(noise: float) -> list[str]:
+        tilted = [1.0, noise, -0.0, -noise, 1.0, 0.0]
+        axial = [image(n, n, ImageOrientationPatient=tilted) for n in range(1, 9)]
+        return labels(group_images([*axial, image(9, ImageOrientationPatient=list(CORONAL))]))
+
+    assert label_of(0.0) == label_of(2e-4)

@@ -1,0 +1,96 @@
+"""Images that repeat a place and say nothing of why: by their numbers, or else counted.
+
+A series may have lost an image. Counting what lies at each place would then move every later image
+of that place into the repetition before its own, so images are only counted where all places have
+equally many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dicomnode.dicom.groups import Group, by_key, joined
+from dicomnode.dicom.header import text
+from dicomnode.dicom.images import SourceImage
+from dicomnode.domain import RefusalCode
+
+REPETITION = "repetition"
+
+
+def by_repetition(group: Group, places: Sequence[Hashable]) -> list[Group]:
+    """One group per repetition; the group as it is where nothing tells its images apart."""
+    keys = _numbered_through(group.images, places) or _counted(group.images, places)
+    if keys is None:
+        return [group]
+    pieces = [
+        replace(group, images=images, label=joined(group.label, f"{REPETITION} {key}"))
+        for key, images in by_key(group.images, keys)
+    ]
+    if all(piece.is_stray for piece in pieces):
+        return pieces
+    code, attribute = RefusalCode.DUPLICATE_POSITION, "ImagePositionPatient"
+    return [
+        replace(piece, stray_code=code, stray_attribute=attribute, stray_value=piece.label)
+        for piece in pieces
+    ]
+
+
+def _numbered_through(
+    images: Sequence[SourceImage], places: Sequence[Hashable]
+) -> list[int] | None:
+    """Where the images are numbered volume after volume, or place after place: from the number
+    alone, so that lost images leave gaps and move nothing."""
+    if len({item.path for item in images}) > 1 and any(item.frame is not None for item in images):
+        return None  # each object counts its own frames
+    numbers = [int(sum(item.order)) if item.frame is None else item.order[1] for item in images]
+    if len(set(numbers)) < len(numbers):
+        return None
+    repeats = Counter(places)
+    for first in (1, min(numbers)):
+        volumes = [divmod(number - first, len(repeats)) for number in numbers]
+        if _each_at_one_place([index for _, index in volumes], places):
+            return [volume + 1 for volume, _ in volumes]
+        stacks = [divmod(number - first, max(repeats.values())) for number in numbers]
+        if _each_at_one_place([index for index, _ in stacks], places):
+            return [volume + 1 for _, volume in stacks]
+    return None
+
+
+def _each_at_one_place(indices: Sequence[int], places: Sequence[Hashable]) -> bool:
+    pairs = len(set(zip(indices, places, strict=True)))
+    return pairs == len(set(indices)) == len(set(places))
+
+
+def _counted(images: Sequence[SourceImage], places: Sequence[Hashable]) -> list[int] | None:
+    """The first image at each place, the second ...: by number, or else by time."""
+    repeats = sorted(Counter(places).values())
+    if repeats[0] != repeats[-1] and repeats[len(repeats) // 2] > 1:
+        return None
+    for of in _SEQUENCES:
+        ordered = sorted(zip(map(of, images), places, strict=True), key=lambda pair: pair[0])
+        if len(set(ordered)) == len(ordered):
+            break
+    else:
+        return None
+    seen: Counter[Hashable] = Counter()
+    repetition: dict[tuple[object, Hashable], int] = {}
+    for moment, place in ordered:
+        seen[place] += 1
+        repetition[moment, place] = seen[place]
+    return [repetition[of(item), place] for item, place in zip(images, places, strict=True)]
+
+
+def _time(*keywords: str) -> Callable[[SourceImage], tuple[Any, ...]]:
+    return lambda item: tuple(text(item.ds, keyword) or "" for keyword in keywords)
+
+
+# What numbers the repetitions of a place. Some scanners begin to count anew with each of them.
+_SEQUENCES: tuple[Callable[[SourceImage], tuple[Any, ...]], ...] = (
+    lambda item: item.order,
+    _time("AcquisitionDateTime"),
+    _time("AcquisitionDate", "AcquisitionTime"),
+    _time("ContentDate", "ContentTime"),
+)
