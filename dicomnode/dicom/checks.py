@@ -11,8 +11,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from dicomnode.dicom.header import number, numbers, text, texts
-from dicomnode.dicom.images import SourceImage
+from dicomnode.dicom.header import code_strings, number, numbers, private_number, text, texts
+from dicomnode.dicom.images import TILES, SourceImage
+from dicomnode.dicom.pixels import check_length
 from dicomnode.dicom.refusals import distinct, refuse
 from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
 from dicomnode.domain import RefusalCode
@@ -21,10 +22,12 @@ _GEOMETRY = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("Pixe
 _SKEW = 0.01
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
+_TILED = "a mosaic or grid tiles all slices of a volume into one image"
+
 # Values of Image Type that say that an image is no slice of the patient (PS3.3 C.7.6.1.1.2).
 _TELLING_IMAGE_TYPES = {
     "LOCALIZER": (RefusalCode.LOCALIZER, "a localizer is no slice of a volume"),
-    "MOSAIC": (RefusalCode.MOSAIC, "a Siemens mosaic tiles all slices of a volume into one image"),
+    "MOSAIC": (RefusalCode.MOSAIC, _TILED),
     "SCREEN SAVE": (
         RefusalCode.SECONDARY_CAPTURE,
         "a screen save is a picture of images, not a slice of the patient",
@@ -50,6 +53,7 @@ def image(found: SourceImage) -> None:
     _identified(found.ds)
     _kind(found)
     _image_type(found.ds)
+    _tiles(found.ds)
     _pixels(found)
     _geometry(found.ds)
 
@@ -61,9 +65,12 @@ def _identified(ds: Dataset) -> None:
 
 
 def _kind(found: SourceImage) -> None:
-    """CT and MR images, single-frame or with functional groups (PS3.3 A.3, A.4, A.36, A.38)."""
+    """CT and MR images, single-frame or with functional groups (PS3.3 A.3, A.4, A.36, A.38).
+
+    A Modality that is absent is that of the SOP Class.
+    """
     sop_class = UID(text(found.ds, "SOPClassUID") or "")
-    modality = text(found.ds, "Modality") or ""
+    examined, modality = EXAMINED_SOP_CLASSES.get(sop_class), text(found.ds, "Modality")
     if sop_class == _SECONDARY_CAPTURE or sop_class.startswith(_SECONDARY_CAPTURE + "."):
         refuse(
             RefusalCode.SECONDARY_CAPTURE,
@@ -71,12 +78,14 @@ def _kind(found: SourceImage) -> None:
             "SOPClassUID",
             [sop_class],
         )
-    if EXAMINED_SOP_CLASSES.get(sop_class) != modality:
+    if examined is None or modality not in (None, examined):
+        shown = code_strings(found.ds, "Modality")
         refuse(
             RefusalCode.NOT_CT_OR_MR,
-            f"{sop_class.name} of modality {modality or '(none)'} is not a CT or MR image",
+            "only CT and MR images of gray values are examined, not "
+            f"{sop_class.name if sop_class.is_valid else '(invalid)'} of modality {shown}",
             "SOPClassUID, Modality",
-            [sop_class, modality],
+            [sop_class, shown],
         )
 
 
@@ -85,7 +94,15 @@ def _image_type(ds: Dataset) -> None:
     for word in map(str.upper, found):
         if word in _TELLING_IMAGE_TYPES:
             code, sentence = _TELLING_IMAGE_TYPES[word]
-            refuse(code, sentence, "ImageType", ["\\".join(found)])
+            refuse(code, sentence, "ImageType", [code_strings(ds, "ImageType")])
+
+
+def _tiles(ds: Dataset) -> None:
+    """Siemens and UIH say how many images they tiled, in words that Image Type may have lost."""
+    for group, element, creator in TILES:
+        tiles = private_number(ds, group, element, creator)
+        if tiles is not None and tiles > 1:
+            refuse(RefusalCode.MOSAIC, _TILED, f"({group:04X},10{element:02X})", [f"{tiles:g}"])
 
 
 def _pixels(found: SourceImage) -> None:
@@ -93,12 +110,12 @@ def _pixels(found: SourceImage) -> None:
     ds = found.ds
     if found.pixels is None:
         refuse(RefusalCode.NO_PIXEL_DATA, "an image has no pixel data", "PixelData")
-    photometric = text(ds, "PhotometricInterpretation")
+    photometric = code_strings(ds, "PhotometricInterpretation")
     samples = number(ds, "SamplesPerPixel") or 1
     if photometric not in ("MONOCHROME1", "MONOCHROME2") or samples != 1:
         refuse(
             RefusalCode.NOT_MONOCHROME,
-            f"an image holds {photometric or 'an unnamed kind of'} pixels with "
+            f"an image holds pixels of Photometric Interpretation {photometric} with "
             f"{samples:g} samples, not gray values",
             "PhotometricInterpretation, SamplesPerPixel",
             [photometric, f"{samples:g}"],
@@ -110,6 +127,7 @@ def _pixels(found: SourceImage) -> None:
                 f"{keyword} is absent or zero, so the pixel data can't be read",
                 keyword,
             )
+    check_length(found)
 
 
 def _geometry(ds: Dataset) -> None:

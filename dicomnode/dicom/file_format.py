@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ IMPLEMENTATION_CLASS_UID = "2.25.203919525239663350525960644678583126663"
 IMPLEMENTATION_VERSION_NAME = "DICOMNODE_0_1"
 
 _PREFIX = bytes(128) + b"DICM"
+_META_GROUP = b"\x02\0"
 _GROUP_LENGTH_END = len(_PREFIX) + 12
 _ADDRESS_SCHEME = "dicom://"
 _LARGEST_FILE_META_BYTES = 65536
@@ -112,13 +114,32 @@ def split_file(data: bytes) -> tuple[FileMeta, bytes]:
 
 def data_set_offset(data: bytes) -> int:
     """Where the data set begins; raises `UnreadableObjectError` where there is no file meta."""
-    head = data[:_GROUP_LENGTH_END]
-    if len(head) < _GROUP_LENGTH_END or head[128:140] != b"DICM" + b"\x02\0\0\0UL\x04\0":
+    start = len(_PREFIX)
+    if data[128:start] != b"DICM" or data[start : start + 2] != _META_GROUP:
         raise UnreadableObjectError("no DICOM file: it has no file meta information")
-    length: int = struct.unpack_from("<L", head, 140)[0]
+    if data[start : _GROUP_LENGTH_END - 4] != _META_GROUP + b"\0\0UL\x04\0":
+        return _end_of_meta(data)
+    if len(data) < _GROUP_LENGTH_END:
+        raise UnreadableObjectError("the file meta information is cut off")
+    length: int = struct.unpack_from("<L", data, 140)[0]
     if length > _LARGEST_FILE_META_BYTES or _GROUP_LENGTH_END + length > len(data):
         raise UnreadableObjectError("the file meta information is cut off")
     return _GROUP_LENGTH_END + length
+
+
+def _end_of_meta(data: bytes) -> int:
+    """Where group 0002 ends in a file that doesn't say how long it is, as some tools write it."""
+    end = start = len(_PREFIX)
+    with suppress(UnreadableObjectError):  # what follows may have another encoding
+        for element in elements(
+            data[start : start + _LARGEST_FILE_META_BYTES], EXPLICIT_VR_LITTLE_ENDIAN
+        ):
+            if element.tag >> 16 != 2:
+                break
+            end = start + element.start + element.length
+    if end == start or data[end : end + 2] in (b"", _META_GROUP):
+        raise UnreadableObjectError("the file meta information is cut off")
+    return end
 
 
 def _meta_values(group: bytes) -> Mapping[int, str]:

@@ -7,6 +7,7 @@ value, which may be a patient's name, into the log.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
@@ -24,6 +26,8 @@ from dicomnode.domain import HeaderClaims
 from dicomnode.errors import UnreadableObjectError
 
 MAXIMUM_INFLATED_BYTES = 1 << 30
+_CODE_STRING = re.compile(r"[A-Za-z0-9 _]{0,16}")
+_LONGEST_VALUE = 64
 
 # What pydicom raises on broken bytes; it has no exception of its own for most of them.
 PARSE_ERRORS = (
@@ -61,7 +65,7 @@ def reason(error: BaseException) -> str:
             return "it ends too early"
         case OSError(strerror=str() as text_of_system):
             return text_of_system
-    return type(error).__name__
+    return f"it is damaged ({type(error).__name__})"
 
 
 def read_data_set(path: Path) -> FileDataset:
@@ -117,17 +121,66 @@ def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in several)
 
 
+def printable(given: str) -> str:
+    """Without what could steer a terminal or break a line."""
+    return "".join(c if c.isprintable() else "?" for c in given.strip())
+
+
+def shown(found: object) -> str:
+    """A value, or several, as short text for people."""
+    if found is None:
+        return "(absent)"
+    if isinstance(found, str):
+        return printable(found)[:_LONGEST_VALUE]
+    if isinstance(found, Iterable):
+        return "\\".join(shown(item) for item in found)
+    return f"{found:.5g}" if isinstance(found, float) else printable(str(found))[:_LONGEST_VALUE]
+
+
+def code_strings(ds: Dataset, keyword: str) -> str:
+    """The values of a CS element for people; what is none (PS3.5 6.2) may be anybody's name."""
+    found = texts(ds, keyword)
+    several = (item if _CODE_STRING.fullmatch(item) else "(invalid)" for item in found)
+    return "\\".join(several) if any(found) else "(absent)"
+
+
 def numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, else None."""
     found = value(ds, keyword)
-    if found is None:
-        return None
     several = found if count > 1 and isinstance(found, Iterable) else [found]
+    return _finite(several, count) or _finite(_as_meant(ds, keyword), count)
+
+
+def _finite(several: Iterable[Any], count: int) -> tuple[float, ...] | None:
     try:
         result = tuple(float(item) for item in several)
     except (TypeError, ValueError):
         return None
     return result if len(result) == count and all(map(math.isfinite, result)) else None
+
+
+def _as_meant(ds: Dataset, keyword: str) -> Sequence[str]:
+    """The texts of a DS or IS element with decimal commas or backslashes at its end."""
+    if keyword not in ds or dictionary_VR(keyword) not in ("DS", "IS"):
+        return ()
+    given = ds.get_item(keyword).value
+    if isinstance(given, bytes):
+        given = given.decode("ascii", "replace")
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        given = "\\".join(map(str, given))
+    return str(given).strip("\0 ").rstrip("\\ ").replace(",", ".").split("\\")
+
+
+def private_number(ds: Dataset, group: int, element: int, creator: str) -> float | None:
+    """A number in a private block (PS3.5 7.8), whatever the VR that it came with."""
+    try:
+        found = ds.private_block(group, creator)[element].value
+    except PARSE_ERRORS:
+        return None
+    if isinstance(found, bytes):
+        found = int.from_bytes(found, "little") if len(found) == 2 else found.strip(b"\0 ")
+    result = _finite([found], 1)
+    return result[0] if result else None
 
 
 def number(ds: Dataset, keyword: str) -> float | None:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom.functional_groups import (
@@ -27,7 +28,7 @@ from dicomnode.dicom.header import (
 )
 from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
 from dicomnode.domain import Refusal, RefusalCode
-from dicomnode.errors import SeriesRefusedError
+from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
 # All that the volume, the SEG and the evidence need of each image; private groups stay on disk.
 KEYWORDS = (
@@ -73,6 +74,9 @@ KEYWORDS = (
     "TemporalPositionIdentifier",
     "NominalPercentageOfCardiacPhase",
     "StackID",
+    "ConcatenationUID",
+    "InConcatenationNumber",
+    "InConcatenationTotalNumber",
     "DimensionIndexValues",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -95,8 +99,11 @@ KEYWORDS = (
     "RescaleSlope",
     "ModalityLUTSequence",
 )
+# How many images one picture is tiled of, with the creator of the private block it is read from.
+TILES = ((0x0019, 0x0A, "SIEMENS MR HEADER"), (0x0065, 0x50, "Image Private Header"))
+_TILE_TAGS = (0x00190010, 0x0019100A, 0x00650010, 0x00651050)
 UNDEFINED_LENGTH = 0xFFFFFFFF
-_READ = (*KEYWORDS, *FRAME_KEYWORDS, *FUNCTIONAL_GROUPS)
+_READ = [*map(Tag, (*KEYWORDS, *FRAME_KEYWORDS, *FUNCTIONAL_GROUPS)), *map(Tag, _TILE_TAGS)]
 _KNOWN = frozenset(KEYWORDS)
 
 
@@ -138,8 +145,8 @@ def read_images(path: Path) -> tuple[SourceImage, ...]:
     try:
         with path.open("rb") as stream:
             guard_deflated(stream)
-            ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_READ))
-            syntax = UID(ds.file_meta.TransferSyntaxUID)
+            ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_READ)
+            syntax = _transfer_syntax(ds)
             pixels = _locate_pixels(stream, syntax)
             return _images(path, ds, pixels, syntax)
     except PARSE_ERRORS as error:
@@ -151,6 +158,13 @@ def read_images(path: Path) -> tuple[SourceImage, ...]:
                 f"a file can't be read as a DICOM object: {reason(error)}",
             )
         ) from error
+
+
+def _transfer_syntax(ds: FileDataset) -> UID:
+    syntax = text(ds.file_meta, "TransferSyntaxUID")
+    if syntax is None:
+        raise UnreadableObjectError("it names no transfer syntax")
+    return UID(syntax)
 
 
 def _images(

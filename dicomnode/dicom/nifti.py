@@ -24,6 +24,7 @@ from dicomnode.domain import RefusalCode
 _READ_ERRORS = (*PARSE_ERRORS, ImageFileError, HeaderDataError, MemoryError)
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RIGHT_ANGLE = 1e-3
+_SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 
 
 def read_nifti(path: Path) -> Volume:
@@ -72,6 +73,8 @@ def write_volume_nifti(canonical: CanonicalVolume, out: Path) -> None:
     to_ras = _RAS_TO_LPS @ canonical.affine_lps[:, [2, 1, 0, 3]]
     image = nib.Nifti1Image(canonical.array.transpose(2, 1, 0), to_ras)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
+    image.set_sform(to_ras, _SCANNER)  # type: ignore[no-untyped-call]
+    image.set_qform(to_ras, _SCANNER)  # type: ignore[no-untyped-call]
     out.parent.mkdir(parents=True, exist_ok=True)
     image.to_filename(out)
 

@@ -11,13 +11,20 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.encaps import encapsulate, generate_frames, get_frame
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom.codestream import announced_size
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import PARSE_ERRORS, guard_deflated, is_of_the_machine, number, reason
+from dicomnode.dicom.header import (
+    PARSE_ERRORS,
+    guard_deflated,
+    is_of_the_machine,
+    number,
+    reason,
+    shown,
+)
 from dicomnode.dicom.images import UNDEFINED_LENGTH, SourceImage
 from dicomnode.dicom.refusals import refuse
 from dicomnode.domain import Refusal, RefusalCode
@@ -25,6 +32,17 @@ from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
 MAXIMUM_SLICE_PIXELS = 4096 * 4096
 MAXIMUM_VOXELS = 1 << 30  # 4 GiB as float32
+_DECODED_BY = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +74,8 @@ def pixel_format(ds: Dataset) -> PixelFormat:
     allocated = int(number(ds, "BitsAllocated") or 0)
     stored = int(number(ds, "BitsStored") or allocated)
     high = number(ds, "HighBit")
-    high_bit = int(high) if high is not None else stored - 1
-    if allocated not in (8, 16, 32) or not stored - 1 <= high_bit < allocated or stored < 1:
+    high_bit = max(int(high or 0), stored - 1)  # none is lower: that would cut values off
+    if allocated not in (8, 16, 32) or high_bit >= allocated or stored < 1:
         refuse(
             RefusalCode.UNREADABLE_PIXELS,
             "the bits allocated, stored and the high bit don't describe whole gray values",
@@ -86,31 +104,39 @@ def check_limits(geometry: SliceGeometry, images: Sequence[SourceImage]) -> None
             [rows, columns, slices],
         )
     for image in images:
-        _check_length(image)
+        check_length(image)
 
 
-def _check_length(image: SourceImage) -> None:
-    """Native pixel data are as long as the header says; others are checked when decoded."""
+def check_length(image: SourceImage) -> None:
+    """Native pixel data, of this frame and all after it, are as long as the header says.
+
+    Others are checked when they are decoded.
+    """
     location, layout = image.pixels, pixel_format(image.ds)
     if location is None or location.offset is None:
         return
+    needed = layout.bytes_needed * (image.frames - (image.frame or 0))
     there = min(location.length, max(0, image.path.stat().st_size - location.offset))
-    if location.length == UNDEFINED_LENGTH or there < layout.bytes_needed:
+    if location.length == UNDEFINED_LENGTH or there < needed:
         refuse(
             RefusalCode.UNREADABLE_PIXELS,
-            f"the pixel data have {there} bytes where Rows and Columns need "
-            f"{layout.bytes_needed}: truncated or wrong",
+            "the pixel data are shorter than Rows and Columns need: truncated or wrong",
             "PixelData, Rows, Columns",
             [there, layout.rows, layout.columns],
         )
 
 
 class PixelReader:
-    """Reads stored values; of objects that have to be decoded it keeps the last one at hand."""
+    """Reads stored values; of objects that have to be decoded it keeps the last one at hand.
+
+    Their frames are parted once, unless an Extended Offset Table tells where each begins: to look
+    for one frame after the other takes a time that grows with the square of their number.
+    """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._ds = Dataset()
+        self._frames: list[bytes] = []
 
     def stored_values(self, image: SourceImage) -> NDArray[np.integer[Any]]:
         """Stored values (row, column) of one image, sign and unused bits sorted out.
@@ -119,7 +145,7 @@ class PixelReader:
         """
         layout = pixel_format(image.ds)
         if image.pixels is not None and image.pixels.offset is not None:
-            _check_length(image)
+            check_length(image)
             raw = _native(image.path, image.pixels.offset, layout, image.transfer_syntax)
         else:
             raw = self._decode(image, layout)
@@ -133,22 +159,24 @@ class PixelReader:
             if not _is_decoding_error(error):
                 raise
             syntax = image.transfer_syntax
+            name = syntax.name if syntax.is_valid else "an invalid transfer syntax"
             raise SeriesRefusedError(
                 Refusal(
                     RefusalCode.UNREADABLE_PIXELS,
-                    f"pixel data in {syntax.name} can't be decoded: {_why(error)}",
+                    f"pixel data in {name} can't be decoded: {_why(error)}",
                     "TransferSyntaxUID",
-                    (str(syntax),),
+                    (shown(syntax),),
                 )
             ) from error
 
     def _decoded_frame(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
-        ds, syntax, frame = self._whole(image.path), image.transfer_syntax, image.frame or 0
-        if syntax.is_encapsulated:
-            tables = _offset_tables(ds)
-            encoded = get_frame(ds.PixelData, frame, number_of_frames=image.frames, **tables)
+        syntax, frame = image.transfer_syntax, image.frame or 0
+        decoder = None if syntax == DeflatedExplicitVRLittleEndian else _decoder(syntax)
+        ds = self._whole(image.path)
+        if decoder is not None:
+            encoded = self._encoded_frame(ds, frame, image.frames)
             _check_announced_size(encoded, layout)
-            array, _ = get_decoder(syntax).as_array(ds, raw=True, index=frame)
+            array, _ = decoder.as_array(_single_frame(ds, encoded), raw=True)
             return array
         order = "<" if syntax.is_little_endian else ">"
         kind = f"{order}u{layout.bits_allocated // 8}"
@@ -159,15 +187,40 @@ class PixelReader:
         if self._path != path:
             with path.open("rb") as stream:
                 guard_deflated(stream)
-                self._ds, self._path = pydicom.dcmread(stream), path
+                self._ds, self._path, self._frames = pydicom.dcmread(stream), path, []
         return self._ds
 
+    def _encoded_frame(self, ds: Dataset, frame: int, frames: int) -> bytes:
+        if "ExtendedOffsetTable" in ds and "ExtendedOffsetTableLengths" in ds:
+            table = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)  # PS3.3 C.7.6.3.1.8
+            return get_frame(ds.PixelData, frame, extended_offsets=table)
+        if not self._frames:
+            self._frames = list(generate_frames(ds.PixelData, number_of_frames=frames))
+        if frame >= len(self._frames):
+            raise UnreadableObjectError(f"it holds {len(self._frames)} of {frames} frames")
+        return self._frames[frame]
 
-def _offset_tables(ds: Dataset) -> dict[str, Any]:
-    """The Extended Offset Table (PS3.3 C.7.6.3.1.8), where there is one."""
-    if "ExtendedOffsetTable" not in ds or "ExtendedOffsetTableLengths" not in ds:
-        return {}
-    return {"extended_offsets": (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)}
+
+def _decoder(syntax: UID) -> Decoder:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        decoder = None
+    if decoder is None or not decoder.is_available:
+        raise UnreadableObjectError("no decoder is installed for it")
+    return decoder
+
+
+def _single_frame(ds: Dataset, encoded: bytes) -> Dataset:
+    """The image that one frame would be alone, with what decoders look at."""
+    found = Dataset()
+    found.file_meta = ds.file_meta
+    for keyword in _DECODED_BY:
+        if keyword in ds:
+            found[keyword] = ds[keyword]
+    found.PixelData = encapsulate([encoded], has_bot=False)
+    found["PixelData"].VR = "OB"
+    return found
 
 
 def _native(path: Path, offset: int, layout: PixelFormat, syntax: UID) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pydicom.dataset import Dataset
 
-from dicomnode.dicom.header import value
+from dicomnode.dicom.header import printable, shown, value
 from dicomnode.domain import Refusal, RefusalCode, SetAside
 from dicomnode.errors import SeriesRefusedError
 
@@ -16,7 +16,7 @@ from dicomnode.errors import SeriesRefusedError
 def refuse(
     code: RefusalCode, sentence: str, attribute: str = "", values: Iterable[object] = ()
 ) -> NoReturn:
-    """At most eight values, each at most 64 characters, so that a record stays readable."""
+    """At most eight values, short and printable, so that a record stays readable."""
     raise SeriesRefusedError(Refusal(code, sentence, attribute, _few(values)))
 
 
@@ -37,18 +37,18 @@ def _all_values(alike: Sequence[SetAside]) -> tuple[str, ...]:
 
 
 def _few(values: Iterable[object]) -> tuple[str, ...]:
-    shown = tuple(str(item)[:64] for item in values)
-    return shown if len(shown) <= 8 else (*shown[:7], f"and {len(shown) - 7} more")
+    texts = tuple(map(shown, values))
+    return texts if len(texts) <= 8 else (*texts[:7], f"and {len(texts) - 7} more")
 
 
 def distinct(datasets: Sequence[Dataset], keyword: str) -> list[str]:
-    found = {_shown(value(ds, keyword)) for ds in datasets}
-    return sorted(found)
+    """Every value, in full: they are compared too."""
+    return sorted({_in_full(value(ds, keyword)) for ds in datasets})
 
 
-def _shown(found: object) -> str:
+def _in_full(found: object) -> str:
     if found is None:
         return "(absent)"
     if isinstance(found, Iterable) and not isinstance(found, str):
-        return "\\".join(map(str, found))
-    return str(found)
+        return "\\".join(printable(str(item)) for item in found)
+    return printable(str(found))

@@ -7,6 +7,7 @@ same in-plane axes; its masks come back onto every source slice at its own posit
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -15,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicomnode.dicom.geometry import ON_GRID_VOXELS, SliceGeometry, Vector
+from dicomnode.dicom.pixels import MAXIMUM_VOXELS
+from dicomnode.dicom.refusals import refuse
 from dicomnode.dicom.volume import Volume
+from dicomnode.domain import RefusalCode
 
 # LPS components of the directions in which the network's axes (z, y, x) grow: head, posterior,
 # left ("HPL").
 _TARGET_AXES = (2, 1, 0)
 _HAIR_VOXELS = 1e-3
+_MOST_PLANES_PER_SLICE = 4
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,10 @@ class StackGrid:
 
 
 def to_canonical(volume: Volume) -> CanonicalVolume:
-    """The volume on the network's grid; outside the slices it holds the volume's lowest value."""
+    """The volume on the network's grid; outside the slices it holds the volume's lowest value.
+
+    Raises `SeriesRefusedError` where no grid of a bearable size holds the slices.
+    """
     geometry = volume.geometry
     grid = stack_grid(geometry)
     array = volume.array if geometry.is_regular else _onto_grid(volume.array, grid)
@@ -92,7 +100,7 @@ def stack_grid(geometry: SliceGeometry) -> StackGrid:
     spacing, planes = _planes(geometry)
     offsets = geometry.offsets_voxels if geometry.is_sheared else np.zeros((len(planes), 2))
     lowest = offsets.min(axis=0)
-    extent = np.ceil(np.ptp(offsets, axis=0) - 1e-6).astype(int)
+    extent = np.ceil(np.ptp(offsets, axis=0) - 1e-6)
     origin = (
         geometry.positions_mm[0]
         + lowest[0] * geometry.pixel_spacing_mm[0] * geometry.column_cosines
@@ -103,6 +111,14 @@ def stack_grid(geometry: SliceGeometry) -> StackGrid:
         geometry.rows + int(extent[0]),
         geometry.columns + int(extent[1]),
     )
+    if math.prod(shape) > MAXIMUM_VOXELS:
+        refuse(
+            RefusalCode.IRREGULAR_SPACING,
+            "the slices lie so far apart that a regular grid of them has more voxels than the "
+            "node holds",
+            "ImagePositionPatient",
+            [" x ".join(map(str, shape))],
+        )
     return StackGrid(shape, spacing, origin, planes, _off_the_middle(offsets - lowest))
 
 
@@ -115,15 +131,20 @@ def _off_the_middle(shifts: Vector) -> Vector:
 
 def _planes(geometry: SliceGeometry) -> tuple[float, Vector]:
     """A slice spacing whose multiples meet the slices where there is one (missing slices,
-    mixed spacings), and the plane of each slice."""
+    mixed spacings), and the plane of each slice.
+
+    Never more than `_MOST_PLANES_PER_SLICE`: positions, which anybody may write into a header,
+    must not ask for all memory."""
     if geometry.is_evenly_spaced:
         count = len(geometry.positions_mm)
         return float(geometry.distances_mm[-1]) / (count - 1), np.arange(count, dtype=float)
+    whole = float(geometry.distances_mm[-1])
+    most = _MOST_PLANES_PER_SLICE * len(geometry.positions_mm) - 1
     # Overlapping slices may lie very close: the grid doesn't have to follow below a quarter.
-    smallest = max(float(geometry.gaps_mm.min()), geometry.slice_spacing_mm / 4)
+    smallest = max(float(geometry.gaps_mm.min()), geometry.slice_spacing_mm / 4, whole / most)
     for divisor in (1, 2, 3):
-        count = round(geometry.distances_mm[-1] / (smallest / divisor))
-        spacing = float(geometry.distances_mm[-1]) / count
+        count = min(round(whole / (smallest / divisor)), most)
+        spacing = whole / count
         planes = geometry.distances_mm / spacing
         nearest = np.rint(planes)
         if np.abs(planes - nearest).max() <= ON_GRID_VOXELS:
@@ -146,6 +167,9 @@ def _grid_affine(geometry: SliceGeometry, grid: StackGrid) -> NDArray[np.float64
     """(slice, row, column, 1) of the grid to patient millimetres."""
     affine = np.eye(4)
     affine[:3, 0] = geometry.normal * grid.slice_spacing_mm
+    if geometry.is_regular:
+        steps = len(geometry.positions_mm) - 1
+        affine[:3, 0] = (geometry.positions_mm[-1] - geometry.positions_mm[0]) / steps
     affine[:3, 1] = geometry.column_cosines * geometry.pixel_spacing_mm[0]
     affine[:3, 2] = geometry.row_cosines * geometry.pixel_spacing_mm[1]
     affine[:3, 3] = grid.origin_mm

@@ -16,7 +16,7 @@ from dicomnode.dicom.pixels import PixelFormat, PixelReader, check_limits, pixel
 from dicomnode.dicom.series import SourceStack
 
 LOWEST_HOUNSFIELD = -1024.0
-_AIR = {"CT": -1000.0, "MR": 0.0}
+_AIR = {"CT": LOWEST_HOUNSFIELD, "MR": 0.0}
 # A header can name a whole range as padding; only outside this one it is believed for CT, since a
 # wrong claim must not wipe out tissue.
 _TISSUE_HOUNSFIELD = (-950.0, 3000.0)
