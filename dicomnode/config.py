@@ -163,7 +163,7 @@ class SeriesSettings(_Section):
     """What becomes of series that hold several volumes, or lack what a volume needs."""
 
     volumes: Literal["every", "first"] = "every"
-    maximum_volumes: PositiveInt = 64
+    maximum_volumes: PositiveInt = 512
     missing_frame_of_reference: Literal["accept", "refuse"] = "accept"
 
 

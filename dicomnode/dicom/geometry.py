@@ -17,7 +17,6 @@ Vector = NDArray[np.float64]
 ON_GRID_VOXELS = 0.1
 # Two slices this many times farther apart than usual: something is missing between them.
 GAP = 1.5
-_USUAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -65,13 +64,8 @@ class SliceGeometry:
 
     @cached_property
     def is_gap(self) -> NDArray[np.bool_]:
-        """Which of `gaps_mm` lack slices: longer than usual, by more than slices grow thicker.
-
-        Usual is what a quarter of the distances don't exceed, so that a stack of which a part is
-        thinned out still shows it.
-        """
-        usual = float(np.quantile(self.gaps_mm, _USUAL))
-        return np.asarray(self.gaps_mm > GAP * usual * self._growth)
+        """Which of `gaps_mm` lack slices: longer than usual, by more than slices grow thicker."""
+        return np.asarray(self.gaps_mm > GAP * self.slice_spacing_mm * self._growth)
 
     @property
     def missing_mm(self) -> Vector:
@@ -94,7 +88,7 @@ class SliceGeometry:
     @property
     def _growth(self) -> Vector:
         """How many times thicker than usual the slices on either side are."""
-        usual = float(np.quantile(self._thicker_mm, _USUAL))
+        usual = float(np.quantile(self._thicker_mm, 0.25))
         return np.maximum(self._thicker_mm / usual, 1.0) if usual > 0 else np.ones(1)
 
     @property

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom import checks
+from dicomnode.dicom.concatenations import missing_parts
 from dicomnode.dicom.copies import same_object, without_pixel_copies
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.grouping import group_images
@@ -77,6 +78,7 @@ def sort_series(paths: Sequence[Path], settings: SeriesSettings | None = None) -
     except SeriesRefusedError as refused:
         return SortedSeries((), (SetAside(refused.refusal, len(images)),))
     usable = _passing(images, aside)
+    aside += missing_parts(usable)
     groups = group_images(without_pixel_copies(usable, aside)) if usable else []
     stacks = _stacks(groups, settings, aside)
     if not stacks and not aside:
@@ -221,11 +223,6 @@ def _unusual(
         found.append(
             f"slices are missing: {len(geometry.missing_mm)} gap(s) of up to "
             f"{geometry.missing_mm.max():.1f} mm where {geometry.slice_spacing_mm:.1f} mm is usual"
-        )
-    elif geometry.widest_gap_mm:
-        found.append(
-            f"slices lie up to {geometry.widest_gap_mm:.1f} mm apart, more than they are thick: "
-            "what is between them was not imaged"
         )
     elif not geometry.is_evenly_spaced:
         found.append(

@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from dicomnode.config import SeriesSettings
+from dicomnode.dicom.series import sort_series
 from dicomnode.domain import RefusalCode
 from tests.factories import CORONAL, SAGITTAL, make_series, oblique
 from tests.multiframe import Group, Multiframe, convert_to_legacy, make_multiframe
@@ -342,3 +343,13 @@ def test_the_converted_objects_are_valid(modality: str, tmp_path: Path) -> None:
 def _errors(path: Path) -> list[str]:
     done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
     return [line for line in (done.stdout + done.stderr).splitlines() if "Error" in line]
+
+
+def test_a_concatenation_that_lacks_an_object_says_so(tmp_path: Path) -> None:
+    made = make_multiframe(tmp_path, slices=12, objects=3)
+    found = sort_series(made.paths[:2])
+    (aside,) = found.set_aside
+    assert aside.refusal.code == RefusalCode.MULTIFRAME
+    assert aside.refusal.values == ("2 of 3",)
+    assert [stack.geometry.shape[0] for stack in found.stacks] == [8]
+    assert sort_series(made.paths).set_aside == ()
