@@ -82,7 +82,7 @@ def find(paths: Sequence[Path], advance: Callable[[int], None] = lambda files: N
         try:
             instance = read_received("", path)
         except Exception as error:  # noqa: BLE001 - the edge for one file: recorded, and on
-            unreadable.append((path, _sentence(error)))
+            unreadable.append((path, failure_sentence(error)))
             continue
         header = instance.header
         members = series.setdefault((header.study_instance_uid, header.series_instance_uid), {})
@@ -136,7 +136,7 @@ def _one(
         examination = run()
     except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
         tally.failed += 1
-        report([subject | {"error": _sentence(error)}])
+        report([subject | {"error": failure_sentence(error)}])
         return
     tally.examined += len(examination.volumes)
     tally.refused += len(examination.set_aside)
@@ -163,7 +163,7 @@ def _lines(examination: Examination) -> Iterator[Line]:
         yield line | as_json(set_aside)
 
 
-def _sentence(error: Exception) -> str:
+def failure_sentence(error: Exception) -> str:
     """What is told of an error: the messages of other libraries may quote a patient's data.
 
     The log at DEBUG says where it was raised, without its message.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicomnode.app.batch import Found, short_name
+from dicomnode.app.batch import Found, failure_sentence, short_name
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom.geometry import SliceGeometry, Vector
 from dicomnode.dicom.nifti import write_volume_nifti
@@ -72,7 +72,10 @@ class ExplainedVolume:
 
 @dataclass(frozen=True)
 class ExplainedSeries:
-    """One series: the volumes in it and what is none; `folder` holds all of its files."""
+    """One series: the volumes in it and what is none; `folder` holds all of its files.
+
+    `failure` says why the node could not read it, or is empty.
+    """
 
     folder: Path
     study_instance_uid: str
@@ -81,6 +84,7 @@ class ExplainedSeries:
     instances: int
     volumes: tuple[ExplainedVolume, ...]
     set_aside: tuple[SetAside, ...]
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class Explanation:
 
     series: tuple[ExplainedSeries, ...]
     unreadable: tuple[tuple[Path, str], ...]
+
+    @property
+    def has_failures(self) -> bool:
+        return any(item.failure for item in self.series)
 
 
 def explain(
@@ -99,7 +107,8 @@ def explain(
 ) -> Explanation:
     """Sort and read every series in `found`.
 
-    With `nifti_folder` each volume is also written there, as the networks see it.
+    With `nifti_folder` each volume is also written there, as the networks see it. A series that
+    fails doesn't stop the others.
     """
     series = []
     for revision in found.revisions:
@@ -111,15 +120,13 @@ def explain(
 def _series(
     revision: Revision, settings: SeriesSettings, nifti_folder: Path | None
 ) -> ExplainedSeries:
-    sorted_series = sort_series(revision.paths, settings)
-    volumes, aside = [], list(sorted_series.set_aside)
-    for number, stack in enumerate(sorted_series.stacks, start=1):
-        name = f"{short_name(revision.series_instance_uid)}-{number}.nii.gz"
-        nifti = None if nifti_folder is None else nifti_folder / name
-        try:
-            volumes.append(_volume(stack, nifti))
-        except SeriesRefusedError as refused:
-            aside.append(SetAside(refused.refusal, len(stack.images)))
+    volumes: list[ExplainedVolume] = []
+    aside: list[SetAside] = []
+    failure = ""
+    try:
+        _read(revision, settings, nifti_folder, volumes, aside)
+    except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
+        failure = failure_sentence(error)
     return ExplainedSeries(
         folder=Path(os.path.commonpath([path.parent for path in revision.paths])),
         study_instance_uid=revision.study_instance_uid,
@@ -128,7 +135,27 @@ def _series(
         instances=len(revision.paths),
         volumes=tuple(volumes),
         set_aside=merged(aside),
+        failure=failure,
     )
+
+
+def _read(
+    revision: Revision,
+    settings: SeriesSettings,
+    nifti_folder: Path | None,
+    volumes: list[ExplainedVolume],
+    aside: list[SetAside],
+) -> None:
+    """Fills `volumes` and `aside`: what was read before a failure is told too."""
+    sorted_series = sort_series(revision.paths, settings)
+    aside += sorted_series.set_aside
+    for number, stack in enumerate(sorted_series.stacks, start=1):
+        name = f"{short_name(revision.series_instance_uid)}-{number}.nii.gz"
+        nifti = None if nifti_folder is None else nifti_folder / name
+        try:
+            volumes.append(_volume(stack, nifti))
+        except SeriesRefusedError as refused:
+            aside.append(SetAside(refused.refusal, len(stack.images)))
 
 
 def _volume(stack: SourceStack, nifti: Path | None) -> ExplainedVolume:

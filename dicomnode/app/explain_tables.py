@@ -28,6 +28,9 @@ def _series(item: ExplainedSeries) -> Table:
         table.add_row(*_volume(volume))
     for aside in item.set_aside:
         table.add_row(*_set_aside(aside))
+    if item.failure:
+        failed = Text("failed", style="bold red")
+        table.add_row(Text(""), failed, Text(""), Text(""), Text(item.failure))
     return table
 
 

@@ -33,3 +33,5 @@ def explain(
         bar.reset(task, total=len(found.revisions), description="reading series")
         explanation = explain_found(found, settings.series, nifti, lambda: bar.advance(task))
     show(as_tables(explanation), explanation, json_)
+    if explanation.has_failures:
+        raise typer.Exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from dicomnode.dicom.file_format import (
     IMPLEMENTATION_CLASS_UID,
@@ -65,3 +66,25 @@ def test_titles_that_are_no_ascii_do_not_break_it() -> None:
 def test_what_has_no_whole_file_meta_is_refused(content: bytes) -> None:
     with pytest.raises(UnreadableObjectError):
         data_set_offset(content)
+
+
+def without_group_length(whole: bytes) -> bytes:
+    """(0002,0000) follows preamble and prefix, and has 12 bytes."""
+    return whole[:132] + whole[144:]
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+def test_a_file_without_a_group_length_is_read(syntax: str, tmp_path: Path) -> None:
+    (path,) = make_series(tmp_path, slices=1, transfer_syntax=syntax)
+    whole = path.read_bytes()
+    bare = without_group_length(whole)
+    assert bare[data_set_offset(bare) :] == whole[data_set_offset(whole) :]
+    expected = read_received("a", path).header
+    path.write_bytes(bare)
+    assert read_received("a", path).header == expected
+
+
+@pytest.mark.parametrize("size", [132, 140, 170, 200])
+def test_a_piece_of_a_file_without_a_group_length_is_refused(size: int) -> None:
+    with pytest.raises(UnreadableObjectError):
+        data_set_offset(without_group_length(encode())[:size])

@@ -1,11 +1,24 @@
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom import header
-from dicomnode.dicom.header import number, numbers, read_claims, read_data_set, text, texts
+from dicomnode.dicom.header import (
+    code_strings,
+    number,
+    numbers,
+    read_claims,
+    read_data_set,
+    reason,
+    text,
+    texts,
+)
 from dicomnode.errors import UnreadableObjectError
 from tests.factories import make_series
 
@@ -63,3 +76,61 @@ def test_method_codes_are_collected_with_their_scheme() -> None:
     )
     assert claims.deidentification_codes == ("113102/DCM",)
     assert claims.deidentification_method == ("tool 1",)
+
+
+def _raw(keyword: str, given: str) -> Dataset:
+    """As it is read from a file: the value is parsed when it is asked for."""
+    value = given.encode() + b" " * (len(given) % 2)
+    stream = BytesIO(struct.pack("<HHL", *divmod(Tag(keyword), 1 << 16), len(value)) + value)
+    ds = dcmread(stream, force=True)
+    assert keyword in ds
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("1\\2\\3", (1.0, 2.0, 3.0)),
+        ("1\\2\\3\\", (1.0, 2.0, 3.0)),
+        ("1\\2\\3\\ \\ ", (1.0, 2.0, 3.0)),
+        ("0,5\\-1,25\\3", (0.5, -1.25, 3.0)),
+        (" 1 \\ 2 \\+3e0", (1.0, 2.0, 3.0)),
+        ("1\\2\\", None),
+        ("1\\2", None),
+        ("1\\2\\3\\4", None),
+        ("1\\2\\x", None),
+        ("1\\2\\nan", None),
+        ("1\\\\3", None),
+        ("", None),
+        ("\\\\", None),
+    ],
+)
+def test_numbers_are_read_as_scanners_meant_them(
+    given: str, found: tuple[float, ...] | None
+) -> None:
+    assert numbers(_raw("ImagePositionPatient", given), "ImagePositionPatient", 3) == found
+
+
+@pytest.mark.parametrize(("given", "found"), [("0,5", 0.5), ("2\\", 2.0), ("1\\2", None)])
+def test_a_number_is_read_as_scanners_meant_it(given: str, found: float | None) -> None:
+    assert number(_raw("RescaleSlope", given), "RescaleSlope") == found
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (AttributeError("Doe^Jane"), "it is damaged (AttributeError)"),
+        (EOFError(), "it ends too early"),
+        (UnreadableObjectError("it is empty"), "it is empty"),
+    ],
+)
+def test_a_reason_is_a_sentence_and_quotes_nobody(error: Exception, sentence: str) -> None:
+    assert reason(error) == sentence
+
+
+def test_only_code_strings_are_told() -> None:
+    ds = Dataset()
+    ds.ImageType = ["LOCALIZER", "Screen Save", "DOE^JANE", "\x1b[2J", "A" * 17]
+    told = "LOCALIZER\\Screen Save\\(invalid)\\(invalid)\\(invalid)"
+    assert code_strings(ds, "ImageType") == told
+    assert code_strings(ds, "Modality") == "(absent)"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
+from dicomnode.dicom.nifti import read_nifti, write_mask_nifti, write_volume_nifti
 from dicomnode.dicom.resample import mask_to_source, to_canonical
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import SeriesRefusedError
@@ -117,3 +117,16 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(SeriesRefusedError):
         read_nifti(path)
+
+
+def test_a_written_volume_says_that_it_lies_as_scanned(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(7, 8, 9)).astype(np.float32)
+    affine = affine_of([[0, 0, -1], [1, 0, 0], [0, -1, 0]], (1.0, 2.0, 3.0))
+    canonical = to_canonical(read_nifti(save(tmp_path / "a.nii.gz", array, affine)))
+    write_volume_nifti(canonical, tmp_path / "b.nii.gz")
+    written = nib.load(tmp_path / "b.nii.gz")
+    assert (written.header["qform_code"], written.header["sform_code"]) == (1, 1)
+    np.testing.assert_allclose(written.get_qform(), written.get_sform(), atol=1e-4)
+    to_voxel = np.linalg.inv(affine) @ written.affine
+    at = np.rint(to_voxel @ (2, 3, 4, 1))[:3].astype(int)
+    assert written.get_fdata()[2, 3, 4] == pytest.approx(array[tuple(at)])

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dicomnode.dicom import resample
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.volume import Volume
+from dicomnode.domain import RefusalCode
+from dicomnode.errors import SeriesRefusedError
 from tests.factories import AXIAL, CORONAL, SAGITTAL, oblique, slice_positions
 
 RADII_MM = np.array([45.0, 50.0, 47.0])  # a small head
@@ -168,3 +171,43 @@ def test_thin_slices_far_apart_leave_a_gap_although_none_is_missing() -> None:
     assert not len(geometry.missing_mm)
     assert geometry.widest_gap_mm == pytest.approx(28.0)
     assert replace(geometry, thicknesses_mm=np.full(40, 25.0)).widest_gap_mm == 0.0
+
+
+def columns_of_slices(distances_mm: list[float], size: int = 8) -> SliceGeometry:
+    positions = np.array([[0.0, 0.0, distance] for distance in distances_mm])
+    return SliceGeometry(
+        positions, np.array(AXIAL[:3]), np.array(AXIAL[3:]), (1.0, 1.0), size, size
+    )
+
+
+@pytest.mark.parametrize("beside", [0.02, 0.5, 0.013])
+def test_gaps_beside_close_slices_do_not_blow_up_the_grid(beside: float) -> None:
+    close = [beside * index for index in range(20)]
+    distances = close + [close[-1] + 29.0 * (index + 1) for index in range(8)]
+    geometry = columns_of_slices(distances)
+    values = np.arange(28, dtype=np.float32)[:, None, None] * np.ones((1, 8, 8), np.float32)
+    canonical = to_canonical(Volume(values, geometry, "CT"))
+    assert canonical.array.shape[0] <= 4 * 28
+    ends = (canonical.affine_lps @ [[0, 27], [0, 0], [0, 0], [1, 1]])[2]
+    assert ends[0] == pytest.approx(0.0)
+    assert canonical.array[-1].max() == 27
+
+
+def test_a_grid_beyond_the_ceiling_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    distances = [*(0.5 * index for index in range(20)), 15.0, 25.3]
+    geometry = columns_of_slices(distances)
+    monkeypatch.setattr(resample, "MAXIMUM_VOXELS", 22 * 8 * 8)
+    with pytest.raises(SeriesRefusedError) as refused:
+        to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "CT"))
+    assert refused.value.refusal.code == RefusalCode.IRREGULAR_SPACING  # type: ignore[attr-defined]
+
+
+def test_the_last_slice_of_a_stack_that_leans_a_little_is_at_its_place() -> None:
+    positions = np.array([[0.019 * index, 0.0, 4.0 * index] for index in range(11)])
+    geometry = SliceGeometry(
+        positions, np.array(AXIAL[:3]), np.array(AXIAL[3:]), (2.0, 2.0), 16, 16
+    )
+    assert geometry.is_regular
+    canonical = to_canonical(Volume(np.zeros(geometry.shape, np.float32), geometry, "MR"))
+    last = canonical.affine_lps @ [10, 0, 0, 1]
+    np.testing.assert_allclose(last[:3], positions[-1], atol=1e-9)
