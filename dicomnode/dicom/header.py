@@ -178,7 +178,8 @@ def private_number(ds: Dataset, group: int, element: int, creator: str) -> float
     except PARSE_ERRORS:
         return None
     if isinstance(found, bytes):
-        found = int.from_bytes(found, "little") if len(found) == 2 else found.strip(b"\0 ")
+        text_of_it = found.strip(b" ")
+        found = text_of_it if text_of_it.isdigit() else int.from_bytes(found, "little")
     result = _finite([found], 1)
     return result[0] if result else None
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -21,6 +23,8 @@ from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
 from tests.factories import make_series
+from tests.multiframe import make_multiframe
+from tests.outcomes import outcome_of
 from tests.stacks import only_stack
 
 SMALL: dict[str, Any] = {"slices": 5, "rows": 36, "columns": 34}
@@ -95,6 +99,14 @@ def test_ct_ends_at_minus_1024_and_padding_is_air(tmp_path: Path) -> None:
     assert any("padding" in warning for warning in volume.warnings)
 
 
+def test_padding_of_ct_is_as_low_as_values_go(tmp_path: Path) -> None:
+    """So do other readers, with the same lower end."""
+    values = ramp(-200, 900)
+    volume = volume_of(tmp_path, modality="CT", volume=values, signed=True, padding=-2000)
+    assert (volume.array[:, :2] == -1024).all()
+    np.testing.assert_array_equal(volume.array[:, 2:], values[:, 2:])
+
+
 def test_padding_named_with_the_wrong_sign_is_found(tmp_path: Path) -> None:
     def wrong(_: int, ds: FileDataset) -> None:
         del ds.PixelPaddingValue
@@ -145,12 +157,63 @@ def test_monochrome1_with_true_hounsfield_units_stays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array, values)
 
 
-def test_truncated_pixel_data_are_refused(tmp_path: Path) -> None:
-    paths = make_series(tmp_path, **SMALL)
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_a_truncated_slice_alone_is_set_aside(syntax: str, tmp_path: Path) -> None:
+    values = ramp(0, 900)
+    paths = make_series(tmp_path, **SMALL, volume=values, transfer_syntax=syntax)
     paths[1].write_bytes(paths[1].read_bytes()[:-50])
-    refusal = refusal_of(paths)
+    outcome = outcome_of(paths)
+    (aside,) = outcome.set_aside
+    assert (aside.refusal.code, aside.images) == (RefusalCode.UNREADABLE_PIXELS, 1)
+    assert aside.refusal.values[0] == "2398"
+    (volume,) = outcome.volumes
+    np.testing.assert_array_equal(volume.array, np.delete(values, 1, axis=0))
+
+
+def test_a_high_bit_that_is_too_low_cuts_nothing_off(tmp_path: Path) -> None:
+    values = ramp(0, 4000)
+    volume = volume_of(tmp_path, volume=values, bits_stored=12, change={"HighBit": 10})
+    np.testing.assert_array_equal(volume.array, values)
+
+
+def test_frames_without_an_offset_table_are_parted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_multiframe(tmp_path, slices=24, transfer_syntax=RLELossless)
+    ds = dcmread(made.paths[0])
+    frames = list(generate_frames(ds.PixelData, number_of_frames=24))
+    ds.PixelData = encapsulate(frames, has_bot=False)
+    ds.save_as(made.paths[0])
+    walks = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        walks.append(1)
+        return generate_frames(*args, **options)
+
+    monkeypatch.setattr(pixels, "generate_frames", counted)
+    np.testing.assert_allclose(read_volume(only_stack(made.paths)).array, made.values[0])
+    assert len(walks) == 1
+
+
+def test_frames_are_found_by_an_extended_offset_table(tmp_path: Path) -> None:
+    made = make_multiframe(tmp_path, slices=9, transfer_syntax=JPEG2000Lossless)
+    ds = dcmread(made.paths[0])
+    frames = list(generate_frames(ds.PixelData, number_of_frames=9))
+    pixel_data, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(frames)
+    ds.PixelData = pixel_data
+    ds.save_as(made.paths[0])
+    np.testing.assert_allclose(read_volume(only_stack(made.paths)).array, made.values[0])
+
+
+def test_an_object_of_fewer_frames_than_it_says_is_refused(tmp_path: Path) -> None:
+    made = make_multiframe(tmp_path, slices=9, transfer_syntax=JPEG2000Lossless)
+    ds = dcmread(made.paths[0])
+    frames = list(generate_frames(ds.PixelData, number_of_frames=9))
+    ds.PixelData = encapsulate(frames[:-2])
+    ds.save_as(made.paths[0])
+    refusal = refusal_of(made.paths)
     assert refusal.code == RefusalCode.UNREADABLE_PIXELS
-    assert refusal.values[0] == "2398"
+    assert "7 of 9 frames" in refusal.sentence
 
 
 def test_rows_and_columns_beyond_the_data_are_refused(tmp_path: Path) -> None:
@@ -197,7 +260,9 @@ def test_an_unknown_transfer_syntax_is_refused(tmp_path: Path) -> None:
     for path in paths:
         known, unknown = b"1.2.840.10008.1.2.5\0", b"1.2.840.10008.1.2.9\0"
         path.write_bytes(path.read_bytes().replace(known, unknown))
-    assert refusal_of(paths).code == RefusalCode.UNREADABLE_PIXELS
+    refusal = refusal_of(paths)
+    assert refusal.code == RefusalCode.UNREADABLE_PIXELS
+    assert "no decoder is installed for it" in refusal.sentence
 
 
 @pytest.mark.parametrize(
