@@ -72,10 +72,12 @@ def _received(item: SeriesStatus) -> str:
     return f"{item.modality} {item.series_instance_uid}\n{item.instance_count} instances{held}"
 
 
-def _state(item: SeriesStatus) -> str:
-    """With the signal that found it complete."""
+def _state(item: SeriesStatus) -> Text:
+    """With the signal that found it complete, and what is known to be missing."""
     signal = item.completed_by.lower().replace("_", " ")
-    return f"{item.state_sentence}\nwhole by {signal}" if signal else item.state_sentence
+    # What somebody else counts says more than the signal.
+    below = item.missing or (f"whole by {signal}" if signal else "")
+    return Text("\n").join(Text(_printable(line)) for line in (item.state_sentence, below) if line)
 
 
 def _answer(item: SeriesStatus) -> Text:

@@ -1,8 +1,8 @@
 """May this study leave? One decision, from what the database knows of each of its series.
 
 It fails closed: a study leaves only if every series of it was examined as it stands now, the policy
-lets the verdict of each of its volumes pass, and the code of whatever was set aside. All that holds
-it is named.
+lets the verdict of each of its volumes pass, and the code of whatever was set aside. What others
+count in it and never came was not examined either. All that holds it is named.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dicomnode.domain import (
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 _NOT_EXAMINED = {
+    SeriesState.NOT_RECEIVED: "nothing of it was received",
     SeriesState.RECEIVING: "it is still arriving, or its quiet time is not over",
     SeriesState.WAITING: "it waits for its examination",
     SeriesState.EXAMINING: "it is being examined",
@@ -34,6 +35,7 @@ def decide(
 ) -> GateDecision:
     """The decision with its reasons; `findings` are all series of the study, examined or not.
 
+    Among them are those that others count in the study and that never came.
     `examiner_digest` names the networks, rules and thresholds that are installed now: what
     others said doesn't count.
     """
@@ -45,10 +47,19 @@ def decide(
     ]
     if not holding and not any(finding.volumes for finding in findings):
         holding = ["nothing of this study was examined, so nothing is proven"]
+    holding += _unfinished_pulls(findings)
     if holding:
         return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding))
     passing = tuple(reason for finding in findings for reason in _passes(finding))
     return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing)
+
+
+def _unfinished_pulls(findings: Sequence[SeriesFinding]) -> list[str]:
+    sources = sorted({finding.unfinished_pull for finding in findings} - {""})
+    return [
+        f"the study is on the list of pulls from {source} and not all of it came"
+        for source in sources
+    ]
 
 
 def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> tuple[str, ...]:
@@ -56,7 +67,13 @@ def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str)
     why = _not_whole(finding)
     if not why and finding.is_own_segmentation:
         return ()
-    why = why or _unexamined(finding) or _outdated(finding, examiner_digest) or _unproven(finding)
+    why = (
+        why
+        or finding.missing
+        or _unexamined(finding)
+        or _outdated(finding, examiner_digest)
+        or _unproven(finding)
+    )
     reasons = (why,) if why else _not_passing(finding, settings)
     return tuple(f"{_name(finding)}: {reason}" for reason in reasons)
 

@@ -91,7 +91,7 @@ class Questions:
         while (question := self._queue.get()) is not None:
             title, study_uid, series = question
             try:
-                self._ask_one(title, study_uid, series)
+                self._ask_one(title, study_uid)
             except Exception as error:  # noqa: BLE001  the edge of the thread: no answer
                 self._silent_until[title] = time.monotonic() + _PAUSE_SECONDS
                 log.warning(
@@ -102,17 +102,17 @@ class Questions:
                 with self._lock:
                     self._answered.update(_key(facts) for facts in series)
 
-    def _ask_one(self, title: str, study_uid: str, series: Sequence[SeriesFacts]) -> None:
+    def _ask_one(self, title: str, study_uid: str) -> None:
         """One that failed a moment ago is left alone."""
         if time.monotonic() < self._silent_until.get(title, 0.0):
             return
         counts = self._count_at_sender(title, study_uid)
         if not counts:
             return
+        # Also of series that never came: the gate holds their study.
         with self._database.begin() as connection:
-            for facts in sorted(series, key=lambda facts: facts.series_instance_uid):
-                uid = facts.series_instance_uid
-                expected.expect_count(connection, study_uid, uid, counts.get(uid, 0), Source.C_FIND)
+            for uid, count in sorted(counts.items()):
+                expected.expect_count(connection, study_uid, uid, count, Source.C_FIND)
 
 
 @contextmanager

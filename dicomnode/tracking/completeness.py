@@ -53,6 +53,18 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
+class NamedCount:
+    """Somebody says that a series has so many instances."""
+
+    source: Source
+    count: int
+
+    @property
+    def who(self) -> str:
+        return _WORDS[self.source]
+
+
+@dataclass(frozen=True)
 class Completion:
     """The decision that a series is complete: the signal, and a sentence for people."""
 

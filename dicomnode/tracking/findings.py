@@ -19,7 +19,8 @@ from dicomnode.domain import (
     Verdict,
     VerdictKind,
 )
-from dicomnode.tracking import holds
+from dicomnode.tracking import expected, holds
+from dicomnode.tracking.completeness import NamedCount, Source
 from dicomnode.tracking.deliveries import segmentation_file
 from dicomnode.tracking.examinations import EVIDENCE
 from dicomnode.tracking.schema import (
@@ -37,8 +38,10 @@ class SeriesState(StrEnum):
     """Where a series stands; only EXAMINED can have a verdict that counts.
 
     EXAMINED has at least one volume, REFUSED none; either may have images that were set aside.
+    Of one that is NOT_RECEIVED it is only known that others count it in its study.
     """
 
+    NOT_RECEIVED = "not received"
     RECEIVING = "receiving"
     WAITING = "waiting"
     EXAMINING = "examining"
@@ -59,7 +62,8 @@ class SeriesFinding:
     order, or its rows are not all written, so instances may be missing here. `quarantined` counts
     refused objects that belong to it and whose good copy did not come. `is_own_segmentation`: all
     it holds are SEGs that this node made. `completed_by` names the signal that found the newest
-    revision complete, `completion` is its sentence.
+    revision complete, `completion` is its sentence. `expected`: the largest count that anyone
+    named. `unfinished_pull`: a source that its study is still to be pulled from.
     """
 
     study_instance_uid: str
@@ -71,8 +75,8 @@ class SeriesFinding:
     is_being_sent: bool
     quarantined: int
     is_own_segmentation: bool
-    first_received_at: datetime
-    last_received_at: datetime
+    first_received_at: datetime | None
+    last_received_at: datetime | None
     revision_id: int | None
     revision_number: int | None
     revision_digest: str | None
@@ -86,11 +90,35 @@ class SeriesFinding:
     examiner_digest: str
     completed_by: str = ""
     completion: str = ""
+    expected: NamedCount | None = None
+    unfinished_pull: str = ""
+
+    @property
+    def missing(self) -> str:
+        """A sentence where somebody names more than are here; our own SEGs need not come back."""
+        named = self.expected
+        if named is None or self.is_own_segmentation or named.count <= self.instance_count:
+            return ""
+        return f"{self.instance_count} of {named.count} instances that {named.who} names are here"
 
 
 def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[SeriesFinding, ...]:
-    """Every series of the study that was ever received, examined or not; empty: never seen."""
-    return findings(c, series.c.study_instance_uid == study_instance_uid)
+    """Every series of the study, examined or not, also those that others count and never came.
+
+    Empty where nothing of the study was ever received.
+    """
+    # Asked first: what comes in between is among the findings.
+    absent = expected.never_received(c, study_instance_uid)
+    found = findings(c, series.c.study_instance_uid == study_instance_uid)
+    if not found:
+        return ()
+    received = {finding.series_instance_uid for finding in found}
+    never = (
+        _never_received(study_instance_uid, uid, named)
+        for uid, named in absent.items()
+        if uid not in received
+    )
+    return (*found, *never)
 
 
 def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[SeriesFinding, ...]:
@@ -128,6 +156,9 @@ def _select() -> sa.Select[Any]:
             holds.is_being_sent().label("is_being_sent"),
             holds.quarantined().label("quarantined"),
             holds.is_own_segmentation().label("is_own_segmentation"),
+            holds.expected_count().label("expected_count"),
+            holds.expected_by().label("expected_by"),
+            holds.unfinished_pull().label("unfinished_pull"),
         )
         .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
         .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
@@ -202,6 +233,42 @@ def _finding(
         examiner_digest=row.examiner_digest or "",
         completed_by=row.completed_by or "",
         completion=row.completion or "",
+        expected=_expected(row),
+        unfinished_pull=row.unfinished_pull or "",
+    )
+
+
+def _expected(row: sa.Row[Any]) -> NamedCount | None:
+    if row.expected_count is None:
+        return None
+    return NamedCount(Source(row.expected_by), row.expected_count)
+
+
+def _never_received(study_uid: str, series_uid: str, named: NamedCount) -> SeriesFinding:
+    return SeriesFinding(
+        study_instance_uid=study_uid,
+        series_instance_uid=series_uid,
+        modality="",
+        instance_count=0,
+        state=SeriesState.NOT_RECEIVED,
+        has_newer_instances=False,
+        is_being_sent=False,
+        quarantined=0,
+        is_own_segmentation=False,
+        first_received_at=None,
+        last_received_at=None,
+        revision_id=None,
+        revision_number=None,
+        revision_digest=None,
+        examination_id=None,
+        examined_at=None,
+        verdict=None,
+        volumes=(),
+        refusals=(),
+        failure="",
+        software_version="",
+        examiner_digest="",
+        expected=named,
     )
 
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dicomnode.tracking.pulls import PullState
 from dicomnode.tracking.quarantine import CONFLICT
 from dicomnode.tracking.schema import (
     association_series,
     associations,
+    expected_counts,
     instances,
+    pulls,
     quarantine,
     segmentations,
     series,
@@ -31,6 +34,29 @@ def is_being_sent() -> sa.ColumnElement[bool]:
         .where(association_series.c.series_id == series.c.id, ~associations.c.is_settled)
         .correlate(series)
         .exists()
+    )
+
+
+def expected_count() -> sa.ScalarSelect[int]:
+    """The largest number of instances that anyone named; NULL where nobody did."""
+    return _largest(expected_counts.c.instance_count)
+
+
+def expected_by() -> sa.ScalarSelect[str]:
+    """Who named it."""
+    return _largest(expected_counts.c.source)
+
+
+def unfinished_pull() -> sa.ScalarSelect[str]:
+    """A source that its study is still to be pulled from; NULL where there is none."""
+    return (
+        sa.select(sa.func.min(pulls.c.source))
+        .where(
+            pulls.c.study_instance_uid == series.c.study_instance_uid,
+            pulls.c.state != PullState.DONE.value,
+        )
+        .correlate(series)
+        .scalar_subquery()
     )
 
 
@@ -72,6 +98,21 @@ def is_own_segmentation() -> sa.ColumnElement[bool]:
         instances.c.sop_instance_uid.in_(sa.select(segmentations.c.sop_instance_uid)),
     )
     return sa.and_(series.c.instance_count > 0, ~_has_instance(~own))
+
+
+def _largest(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
+    e = expected_counts.c
+    return (
+        sa.select(column)
+        .where(
+            e.study_instance_uid == series.c.study_instance_uid,
+            e.series_instance_uid == series.c.series_instance_uid,
+        )
+        .order_by(e.instance_count.desc(), e.source)
+        .limit(1)
+        .correlate(series)
+        .scalar_subquery()
+    )
 
 
 def _has_instance(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

@@ -302,4 +302,5 @@ pulls = sa.Table(
     time("updated_at"),
     sa.UniqueConstraint("source", "study_instance_uid"),
     sa.Index("ix_pulls_source_state", "source", "state"),
+    sa.Index("ix_pulls_study_instance_uid", "study_instance_uid"),
 )

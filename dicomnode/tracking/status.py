@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from dicomnode.domain import ExaminedVolume, SetAside, Verdict, VerdictKind, worst_verdict
 from dicomnode.tracking import deliveries
-from dicomnode.tracking.findings import SeriesFinding, SeriesState, findings
+from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_study
 from dicomnode.tracking.schema import series, studies
 
 STATE_SENTENCES = {
+    SeriesState.NOT_RECEIVED: "nothing of it was received",
     SeriesState.RECEIVING: "instances are still arriving, or the quiet time is not over",
     SeriesState.WAITING: "complete, waiting for its examination",
     SeriesState.EXAMINING: "being examined",
@@ -70,7 +71,8 @@ class SeriesStatus:
 
     `verdict` to `warnings` are those of its worst volume; `volumes` has each. `refusal` is the
     first of `refusals` where there is no volume at all. `completed_by` and `completion` are the
-    signal that found its revision complete, and its sentence.
+    signal that found its revision complete, and its sentence. `missing` is a sentence where
+    somebody names more instances than are here, or its study is still to be pulled.
     """
 
     series_instance_uid: str
@@ -78,8 +80,8 @@ class SeriesStatus:
     instance_count: int
     state: str
     state_sentence: str
-    first_received_at: str
-    last_received_at: str
+    first_received_at: str | None
+    last_received_at: str | None
     revision: int | None
     examined_at: str | None
     verdict: str
@@ -97,13 +99,15 @@ class SeriesStatus:
     refusals: tuple[RefusalStatus, ...]
     completed_by: str = ""
     completion: str = ""
+    missing: str = ""
 
 
 @dataclass(frozen=True)
 class StudyStatus:
     """`verdict` is the worst of its series; empty until each of them has ended.
 
-    What can't be examined proves nothing: a set-aside counts as UNDETERMINED.
+    What can't be examined proves nothing: a set-aside counts as UNDETERMINED, and so do instances
+    that somebody names and that never came.
     """
 
     study_instance_uid: str
@@ -127,7 +131,7 @@ def count_studies(c: sa.Connection) -> int:
 
 def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
     """The study with this Study Instance UID, or that holds the series with this UID."""
-    found = findings(c, series.c.study_instance_uid == uid) or _by_series(c, uid)
+    found = verdicts_of_study(c, uid) or _by_series(c, uid)
     if not found:
         return None
     return StudyStatus(
@@ -140,7 +144,7 @@ def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
 def _by_series(c: sa.Connection, uid: str) -> tuple[SeriesFinding, ...]:
     query = sa.select(series.c.study_instance_uid).where(series.c.series_instance_uid == uid)
     study_uid = c.scalars(query).first()
-    return () if study_uid is None else findings(c, series.c.study_instance_uid == study_uid)
+    return () if study_uid is None else verdicts_of_study(c, study_uid)
 
 
 def _series(c: sa.Connection, found: Sequence[SeriesFinding]) -> tuple[SeriesStatus, ...]:
@@ -169,8 +173,8 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         instance_count=finding.instance_count,
         state=finding.state.value,
         state_sentence=STATE_SENTENCES[finding.state],
-        first_received_at=finding.first_received_at.isoformat(),
-        last_received_at=finding.last_received_at.isoformat(),
+        first_received_at=_iso(finding.first_received_at),
+        last_received_at=_iso(finding.last_received_at),
         revision=finding.revision_number,
         examined_at=_iso(finding.examined_at),
         verdict=verdict.kind.value if verdict else "",
@@ -188,7 +192,14 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         refusals=set_aside,
         completed_by=finding.completed_by,
         completion=finding.completion,
+        missing=_missing(finding),
     )
+
+
+def _missing(finding: SeriesFinding) -> str:
+    if finding.missing or not finding.unfinished_pull:
+        return finding.missing
+    return f"not all of its study was pulled from {finding.unfinished_pull}"
 
 
 def _volume(volume: ExaminedVolume, counts: bool) -> VolumeStatus:
@@ -223,12 +234,12 @@ def _rule(verdict: Verdict) -> str:
 
 
 def _study_verdict(found: Sequence[SeriesFinding]) -> str:
-    """Empty until every series has ended; what can't be examined proves nothing."""
-    ended = (SeriesState.EXAMINED, SeriesState.REFUSED)
+    """Empty until every series has ended; what can't be examined, or isn't here, proves nothing."""
+    ended = (SeriesState.EXAMINED, SeriesState.REFUSED, SeriesState.NOT_RECEIVED)
     if any(finding.state not in ended for finding in found):
         return ""
     kinds = [finding.verdict.kind for finding in found if finding.verdict is not None]
-    if any(finding.refusals or finding.verdict is None for finding in found):
+    if any(one.refusals or one.verdict is None or one.missing for one in found):
         kinds.append(VerdictKind.UNDETERMINED)
     return worst_verdict(kinds).value
 

@@ -120,6 +120,15 @@ def test_the_signal_that_found_a_series_complete_is_named(
     assert ("whole" in text) == bool(signal)
 
 
+@pytest.mark.usefixtures("_wide")
+def test_what_is_missing_is_said_and_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = shown(replace(SERIES, missing="384 of 424 are[b] here\x1b"), capsys)
+    assert "384 of 424 are[b] here" in text
+    assert "\x1b" not in text
+
+
 @pytest.fixture
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common.out, "_width", 400)

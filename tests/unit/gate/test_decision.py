@@ -20,6 +20,7 @@ from dicomnode.domain import (
     worst_verdict,
 )
 from dicomnode.gate.decision import decide as decide_by
+from dicomnode.tracking.completeness import NamedCount, Source
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 from tests.unit.tracking.rows import EVIDENCE
 
@@ -99,6 +100,13 @@ HOLDING = {
     "a series being examined": replace(OPEN, state=SeriesState.EXAMINING),
     "another examiner": replace(DEFACED, examiner_digest="of last year"),
     "a set-aside and another examiner": replace(REFUSED, examiner_digest="of last year"),
+    "instances that never came": replace(DEFACED, expected=NamedCount(Source.C_FIND, 11)),
+    "a series that never came": replace(
+        OPEN,
+        state=SeriesState.NOT_RECEIVED,
+        instance_count=0,
+        expected=NamedCount(Source.MPPS, 200),
+    ),
     "no verdict at all": replace(DEFACED, verdict=None),
     "a verdict of nothing": replace(DEFACED, volumes=()),
     "a verdict of nothing beside a set-aside": replace(DEFACED, volumes=(), refusals=(LOCALIZER,)),
@@ -133,6 +141,28 @@ def test_our_own_seg_does_not_hold_its_study() -> None:
     assert decision.outcome is GateOutcome.RELEASE
     assert "our own SEG" in decision.reasons[1]
     assert decide(STUDY, [OWN], SETTINGS).outcome is GateOutcome.HOLD
+
+
+def test_who_counts_more_than_is_here_is_named() -> None:
+    lacking = replace(DEFACED, expected=NamedCount(Source.IAN, 424), instance_count=384)
+    (reason,) = decide(STUDY, [lacking], SETTINGS).reasons
+    assert "384 of 424 instances that the Instance Availability Notification names" in reason
+
+
+@pytest.mark.parametrize("count", [10, 9])
+def test_a_count_of_what_is_here_or_less_holds_nothing(count: int) -> None:
+    whole = replace(DEFACED, expected=NamedCount(Source.PULL, count))
+    own = replace(OWN, expected=NamedCount(Source.C_FIND, 99))
+    assert decide(STUDY, [whole, own], SETTINGS).outcome is GateOutcome.RELEASE
+
+
+def test_a_pull_that_is_not_done_holds_its_study_once() -> None:
+    pulled = replace(DEFACED, unfinished_pull="archive")
+    decision = decide(STUDY, [pulled, pulled], SETTINGS)
+    assert decision.outcome is GateOutcome.HOLD
+    assert decision.reasons == (
+        "the study is on the list of pulls from archive and not all of it came",
+    )
 
 
 def test_an_unknown_study_is_not_released() -> None:

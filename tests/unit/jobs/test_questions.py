@@ -77,13 +77,13 @@ def counts(database: Database) -> dict[tuple[str, str], int]:
     return {(row.series_instance_uid, row.source): row.instance_count for row in rows}
 
 
-def test_the_answer_is_recorded_for_the_series_that_wait(
+def test_the_answer_is_recorded_also_for_series_that_never_came(
     asking: Questions, pacs: Pacs, database: Database
 ) -> None:
     asking.ask([FACTS], at(5))
     until(lambda: not asking.is_waiting(FACTS))
     assert pacs.asked == [("PACS", STUDY)]
-    assert counts(database) == {(SERIES, "C-FIND"): 140}
+    assert counts(database) == {(SERIES, "C-FIND"): 140, ("1.9", "C-FIND"): 7}
 
 
 def test_a_study_is_asked_for_once_until_more_comes(asking: Questions, pacs: Pacs) -> None:
