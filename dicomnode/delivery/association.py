@@ -14,9 +14,12 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
+from dicomnode.delivery.guard import Limits, guard
 from dicomnode.errors import AssociationRejectedError, DeliveryError, DeliveryRefusedError
 
 MAXIMUM_PDU_BYTES = 131_072
+# The data set of a response: one match of a C-FIND, at most.
+LONGEST_ANSWER_BYTES = 16_777_216
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,26 @@ def associated(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
     wait_on: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
+    object_bytes: int = LONGEST_ANSWER_BYTES,
 ) -> Iterator[Association]:
     """An established association, released at the end or aborted after an error.
 
+    `check` is called before each message is waited for; what it raises ends the association.
     `wait_on` is asked each time that no message came for `timeout_seconds`: True waits as long
-    again. Raises `DeliveryError`.
+    again. A data set that is longer than `object_bytes` ends it, too. Raises `DeliveryError`.
     """
     entity = AE(ae_title=remote.calling_ae_title)
     entity.connection_timeout = remote.timeout_seconds
     entity.acse_timeout = remote.timeout_seconds
     entity.dimse_timeout = remote.timeout_seconds
     entity.network_timeout = remote.timeout_seconds
+    limits = Limits(remote.timeout_seconds, object_bytes, may_wait=True)
     connected: list[bool] = []
 
     def on_open(event: evt.Event) -> None:
         connected.append(True)
+        guard(event.assoc, limits)
         _send_without_delay(event)
 
     try:
@@ -73,7 +81,7 @@ def associated(
         raise DeliveryError(f"{remote} can't be reached: {error}") from None
     if not association.is_established:
         raise _why_not(remote, association, bool(connected))
-    keep_messages_for_the_requestor(association, wait_on)
+    keep_messages_for_the_requestor(association, wait_on, check)
     try:
         yield association
     except BaseException:
@@ -83,7 +91,9 @@ def associated(
 
 
 def keep_messages_for_the_requestor(
-    association: Association, wait_on: Callable[[], bool] = lambda: False
+    association: Association,
+    wait_on: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """What the peer sends goes to the thread that waits for it.
 
@@ -100,6 +110,7 @@ def keep_messages_for_the_requestor(
         if not block:
             return None, None
         while True:
+            check()
             context_id, message = take(True)
             if message is not None or not _is_open(association) or not wait_on():
                 return context_id, message

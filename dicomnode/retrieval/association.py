@@ -12,7 +12,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config import Settings, SourceSettings
-from dicomnode.delivery.association import RemoteEntity, associated
+from dicomnode.delivery.association import LONGEST_ANSWER_BYTES, RemoteEntity, associated
 from dicomnode.errors import DeliveryError, RetrievalError, SourceUnavailableError
 
 
@@ -35,11 +35,19 @@ def associated_with(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
     wait_on: Callable[[], bool] = lambda: False,
+    check: Callable[[], None] = lambda: None,
+    object_bytes: int = LONGEST_ANSWER_BYTES,
 ) -> Iterator[Association]:
     """Raises `SourceUnavailableError` where no association comes about."""
     try:
         with associated(
-            remote, contexts, roles=roles, handlers=handlers, wait_on=wait_on
+            remote,
+            contexts,
+            roles=roles,
+            handlers=handlers,
+            wait_on=wait_on,
+            check=check,
+            object_bytes=object_bytes,
         ) as association:
             yield association
     except DeliveryError as error:

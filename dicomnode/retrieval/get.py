@@ -35,6 +35,7 @@ class Getter:
 
     def __init__(self, source: SourceSettings, settings: Settings, intake: Intake) -> None:
         self._remote = remote_of(source, settings)
+        self._object_bytes = settings.scp.maximum_object_bytes
         self._intake = intake
 
     def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
@@ -62,6 +63,7 @@ class Getter:
                 (evt.EVT_C_STORE, _on_store, [deposit]),
                 (evt.EVT_CONN_OPEN, _acknowledge_at_once),
             ],
+            object_bytes=self._object_bytes,
         ) as association:
             accepted = association.accepted_contexts
             if not any(c.abstract_syntax == STUDY_ROOT_GET for c in accepted):

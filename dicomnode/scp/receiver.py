@@ -13,12 +13,12 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 
 from dicomnode.config import SCPSettings
+from dicomnode.delivery.guard import Limits, guard
 from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError
 from dicomnode.intake.intake import Intake
 from dicomnode.intake.received import Peer
 from dicomnode.intake.refusals import REFUSALS, Reason, RefusedObjectError
 from dicomnode.scp.admission import decide
-from dicomnode.scp.guard import Limits, guard
 from dicomnode.scp.received import (
     association_request,
     peer_of,

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_ECHO_RQ
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from dicomnode.scp.guard import Limits, guard
+from dicomnode.delivery.guard import Limits, guard
 
 
 class Watched:
@@ -93,6 +94,8 @@ def test_the_guard_finds_what_it_bounds(peer: AE) -> None:
     association = Association(peer, "acceptor")
     assert association.dimse.message is None
     assert association.dimse.msg_queue.qsize() == 0
+    assert association.dul.to_provider_queue.empty()
+    assert C_ECHO_RQ().encoded_command_set.tell() == 0
     assert association.dul.socket is None
     guard(association, Limits(pdu_seconds=1, object_bytes=1))
 

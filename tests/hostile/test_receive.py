@@ -252,7 +252,7 @@ def test_an_object_beyond_the_limit_ends_the_association(
         with associated(node.settings.scp.port) as association:
             answer = send(association, bytes(20_000_000), sop_instance_uid="1.2.3")
         assert answer.status is None
-        assert "maximum_object_bytes" in node.log.read_text()
+        assert "data set is larger than 1000000 bytes" in node.log.read_text()
         assert is_alive(node, image)
 
 

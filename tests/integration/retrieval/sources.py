@@ -155,3 +155,27 @@ def web_source(pages: Callable[[str, Mapping[str, str]], Page]) -> Iterator[str]
 
 CUT = b"<cut off here>"
 STUDY = make_uid("study")
+
+
+def announces(pdu_bytes: int, got: list[int]) -> Handler:
+    """A handler that answers with the header of a PDU so long, and then with as much as it can.
+
+    `got` is told how many bytes were taken until the other side hung up.
+    """
+
+    def answer(event: evt.Event) -> Answers:
+        wire = event.assoc.dul.socket
+        assert wire is not None
+        assert wire.socket is not None
+        wire.socket.sendall(b"\x04\0" + pdu_bytes.to_bytes(4, "big"))
+        sent = 0
+        try:
+            while sent < pdu_bytes:
+                sent += wire.socket.send(bytes(1 << 20))
+        except OSError:
+            pass
+        got.append(sent)
+        event.assoc.abort()
+        yield 0x0000, None
+
+    return answer

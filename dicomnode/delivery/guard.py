@@ -1,7 +1,8 @@
-"""Bounds on what one connection can make the receiver hold, set before the first byte is read.
+"""Bounds on what one connection can make this node hold, set before the first byte is read.
 
 pynetdicom 3 reads as many bytes as a PDU header announces, for as long as that takes, in pieces of
-4 KiB. `guard` puts a bounded and faster `recv` on the connection's `AssociationSocket`. It leans on
+4 KiB, whoever asked for the association. `guard` puts a bounded and faster `recv` on the
+connection's `AssociationSocket`. It leans on
 these facts, which tests/contract/test_pynetdicom.py checks for each version: EVT_CONN_OPEN fires
 before anything is read; the DUL calls `recv(6)`, then `recv(announced length)`, and takes fewer
 bytes than asked for as a closed connection.
@@ -17,22 +18,30 @@ from dataclasses import dataclass
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
-LOGGER = logging.getLogger("dicomnode.scp")
+LOGGER = logging.getLogger("dicomnode.association")
 
 # PS3.8 limits only P-DATA by the negotiated maximum; a request with all 128 presentation contexts
 # and dozens of transfer syntaxes each stays well below this.
 LONGEST_PDU_BYTES = 1_048_576
 _HEADER_BYTES = 6
 # Asynchronous operations are never granted, so one request waits at a time; a little slack.
-MOST_WAITING_REQUESTS = 4
+MOST_WAITING_MESSAGES = 4
+# A command set holds a few UIDs, numbers and a comment (PS3.7 annex E).
+LONGEST_COMMAND_BYTES = 65_536
+_LOOK_AGAIN_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`pdu_seconds` is the time that one PDU may take from its first byte to its last."""
+    """`pdu_seconds` is the time that one PDU may take from its first byte to its last.
+
+    A requestor is sent responses without asking for each, so they have to wait for their reader
+    (`may_wait`); an acceptor is sent one request at a time.
+    """
 
     pdu_seconds: float
     object_bytes: int
+    may_wait: bool = False
     pdu_bytes: int = LONGEST_PDU_BYTES
 
 
@@ -73,6 +82,8 @@ class _BoundedReader:
             if count == 0:
                 break
             read += count
+        # What is sent to a peer that takes nothing is bounded too.
+        connection.settimeout(self._limits.pdu_seconds)
         view.release()
         del buffer[read:]
         if nr_bytes == _HEADER_BYTES and read and not 1 <= buffer[0] <= 7:
@@ -82,18 +93,33 @@ class _BoundedReader:
     def _excess(self, nr_bytes: int) -> str:
         if nr_bytes > self._limits.pdu_bytes:
             return f"it announced a PDU of {nr_bytes} bytes, at most {self._limits.pdu_bytes} pass"
-        dimse = self._association.dimse
-        if dimse.msg_queue.qsize() > MOST_WAITING_REQUESTS:
+        if self._are_too_many_waiting():
             return "it sent requests without waiting for the answers"
-        message = dimse.message
-        data_set = None if message is None else message.data_set
+        message = self._association.dimse.message
+        if message is None:
+            return ""
+        if message.encoded_command_set.tell() > LONGEST_COMMAND_BYTES:
+            return f"its command set is longer than {LONGEST_COMMAND_BYTES} bytes"
+        data_set = message.data_set
         if data_set is not None and data_set.tell() > self._limits.object_bytes:
-            return f"its object is larger than scp.maximum_object_bytes {self._limits.object_bytes}"
+            return f"its data set is larger than {self._limits.object_bytes} bytes"
         return ""
+
+    def _are_too_many_waiting(self) -> bool:
+        """Responses wait on the wire, until those before are read or something is to be sent."""
+        waiting = self._association.dimse.msg_queue
+        to_send = self._association.dul.to_provider_queue
+        while waiting.qsize() > MOST_WAITING_MESSAGES:
+            if not self._limits.may_wait:
+                return True
+            if not to_send.empty():
+                return False
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        return False
 
     def _hang_up(self, connection: socket.socket, why: str) -> bytearray:
         LOGGER.warning(
-            "connection closed: %s", why, extra={"peer": self._association.requestor.address}
+            "connection closed: %s", why, extra={"peer": self._association.remote["address"]}
         )
         # Nothing more is read; the short answer makes pynetdicom see a closed connection.
         self._wire.socket = None
