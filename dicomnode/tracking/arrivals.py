@@ -53,6 +53,7 @@ class Arrivals:
         try:
             with self._database.begin() as connection:
                 associations.open_(connection, [association])
+                associations.reopen(connection, [association_id])
                 instances.expect(connection, header, datetime.now(UTC), association_id)
         except SQLAlchemyError as error:
             raise DatabaseError(f"an arrival was not recorded: {type(error).__name__}") from error

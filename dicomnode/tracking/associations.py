@@ -1,7 +1,9 @@
 """Open associations, so that a series isn't called complete while its sender is still there.
 
 A receiver writes a heartbeat for its open associations; one that was killed stops doing so, and
-its associations count as closed `HEARTBEAT_STALE_SECONDS` later.
+its associations count as closed `HEARTBEAT_STALE_SECONDS` later. One that only stood still (a
+suspended machine, a locked database) may find them declared lost: its next heartbeat opens them
+again, and their true ends overwrite what was assumed.
 
 An association is settled once it has ended and every object confirmed to its sender has a row.
 Until then the gate holds each series that it sent to: rows follow the files, and what is on its
@@ -23,6 +25,8 @@ from dicomnode.tracking.schema import associations
 
 HEARTBEAT_SECONDS = 5.0
 HEARTBEAT_STALE_SECONDS = 20.0
+LOST = "lost"
+_CHUNK = 400  # SQLite takes a bounded number of parameters per statement
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,17 @@ def open_(c: sa.Connection, opened: Sequence[OpenedAssociation]) -> None:
 def close(
     c: sa.Connection, closed: Sequence[ClosedAssociation], incomplete: Container[str] = ()
 ) -> None:
-    """Those named `incomplete` may have objects without rows: they stay unsettled."""
+    """Those named `incomplete` may have objects without rows: they stay unsettled.
+
+    What their receiver says counts, also where they were given up for lost before.
+    """
     for association in closed:
         c.execute(
             associations.update()
-            .where(associations.c.id == association.id, associations.c.closed_at.is_(None))
+            .where(
+                associations.c.id == association.id,
+                sa.or_(associations.c.closed_at.is_(None), associations.c.outcome == LOST),
+            )
             .values(
                 closed_at=association.at,
                 outcome=association.outcome,
@@ -83,12 +93,28 @@ def close(
         )
 
 
-def heartbeat(c: sa.Connection, receiver_id: str, now: datetime) -> None:
+def heartbeat(
+    c: sa.Connection, receiver_id: str, now: datetime, living: Collection[str] = ()
+) -> None:
+    """`living` are the ids of those that the receiver has open."""
+    reopen(c, living)
     c.execute(
         associations.update()
         .where(associations.c.receiver_id == receiver_id, associations.c.closed_at.is_(None))
         .values(heartbeat_at=now)
     )
+
+
+def reopen(c: sa.Connection, living: Collection[str]) -> None:
+    """Those that were given up for lost, while their receiver still has them."""
+    ids = sorted(living)
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        c.execute(
+            associations.update()
+            .where(associations.c.id.in_(chunk), associations.c.outcome == LOST)
+            .values(closed_at=None, outcome="", is_settled=False)
+        )
 
 
 def is_open(now: datetime) -> sa.ColumnElement[bool]:
@@ -100,7 +126,7 @@ def is_open(now: datetime) -> sa.ColumnElement[bool]:
 def close_lost(c: sa.Connection, now: datetime, living: Collection[str] = ()) -> int:
     """Close those of receivers that were killed: no heartbeat, and none of the `living` ones."""
     result = c.execute(
-        associations.update().where(_is_lost(now, living)).values(closed_at=now, outcome="lost")
+        associations.update().where(_is_lost(now, living)).values(closed_at=now, outcome=LOST)
     )
     return result.rowcount
 

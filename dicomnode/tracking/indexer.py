@@ -129,6 +129,8 @@ class Indexer:
             return [event for event in batch if isinstance(event, kind)]
 
         closed = of(ClosedAssociation)
+        opened = {event.id for event in of(OpenedAssociation)}
+        still_open = (self._open | opened) - {event.id for event in closed}
         with self._database.begin() as connection:
             associations.open_(connection, of(OpenedAssociation))
             instances.add(connection, of(StoredInstance))
@@ -136,9 +138,8 @@ class Indexer:
             quarantine.add(connection, of(QuarantinedObject))
             audit.append_all(connection, of(AuditEvent))
             associations.close(connection, closed, self._unsettled(closed))
-            associations.heartbeat(connection, self._receiver_id, datetime.now(UTC))
-        self._open.update(event.id for event in of(OpenedAssociation))
-        self._open.difference_update(event.id for event in closed)
+            associations.heartbeat(connection, self._receiver_id, datetime.now(UTC), still_open)
+        self._open = still_open
         self._incomplete.difference_update(event.id for event in closed)
 
     def _unsettled(self, closed: Sequence[ClosedAssociation]) -> set[str]:

@@ -155,3 +155,22 @@ def test_heartbeats_keep_open_associations_alive(
     first = beats()
     wait_until(lambda: beats() != first)
     beating.stop()
+
+
+def test_what_was_given_up_for_lost_is_open_again_until_its_true_end(
+    database: Database, running: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver stood still for so long that another role declared it dead."""
+    monkeypatch.setattr("dicomnode.tracking.associations.HEARTBEAT_SECONDS", 0.05)
+    for event in (association("a"), instance(1, association="a"), association("b"), ended("b")):
+        running.put(event)
+    wait_until(lambda: settled(database) == {"b": True})
+    with database.begin() as connection:
+        lost = {"closed_at": at(30), "outcome": "lost", "is_settled": True}
+        connection.execute(associations.update().where(associations.c.id == "a").values(lost))
+    wait_until(lambda: settled(database) == {"b": True})
+    running.put(instance(2, association="a"))
+    running.put(ended("a"))
+    wait_until(lambda: settled(database) == {"a": True, "b": True})
+    with database.read() as connection:
+        assert set(connection.scalars(sa.select(associations.c.outcome))) == {"released"}
