@@ -16,6 +16,7 @@ from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.totals import Total, totals
 from dicomnode.web.access import HEALTH_PATH, BearerToken
+from dicomnode.web.connections import BoundedRequests, limits_of
 from dicomnode.web.metrics import MEDIA_TYPE, exposition
 from dicomnode.web.store import StoreService
 
@@ -32,7 +33,10 @@ def make_application(
             Route("/dicom-web/studies", service.store, methods=["POST"]),
             Route("/dicom-web/studies/{study}", service.store, methods=["POST"]),
         ],
-        middleware=[Middleware(BearerToken, token=token)],
+        middleware=[
+            Middleware(BoundedRequests, limits=limits_of(settings.scp)),
+            Middleware(BearerToken, token=token),
+        ],
     )
 
 

@@ -18,6 +18,7 @@ from dicomnode.intake.running import running_intake
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import read_token
 from dicomnode.web.application import make_application
+from dicomnode.web.connections import ONE_REQUEST, bounded_protocol, limits_of
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -62,7 +63,8 @@ def _answering(
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http="h11",
+            http=bounded_protocol(limits_of(settings.scp)),
+            headers=ONE_REQUEST,
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -71,7 +73,6 @@ def _answering(
             server_header=False,
             # The address in the records is that of the connection, whatever a header says.
             proxy_headers=False,
-            limit_concurrency=settings.scp.maximum_associations,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
