@@ -144,6 +144,7 @@ class PullSettings(_Section):
     """How studies are fetched from a source."""
 
     studies_per_minute: PositiveFloat = 10.0
+    study_timeout_seconds: PositiveFloat = 3600.0
     attempts: PositiveInt = 3
 
 
@@ -156,6 +157,7 @@ class CompletenessSettings(_Section):
     adaptive: bool = True
     ask_sender: bool = True
     wait_for_missing_seconds: PositiveFloat = 600.0
+    longest_open_seconds: PositiveFloat = 3600.0
     poll_seconds: PositiveFloat = 1.0
 
 

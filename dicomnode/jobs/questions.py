@@ -78,10 +78,11 @@ class Questions:
         return time.monotonic() - asked_at < ANSWER_SECONDS
 
     def _is_due(self, facts: SeriesFacts, now: datetime) -> bool:
-        quiet_seconds = (now - facts.quiet_since).total_seconds()
+        # An association that is kept open is quiet where nothing comes over it.
+        since = facts.received_at if facts.is_being_sent else facts.quiet_since
+        quiet_seconds = (now - since).total_seconds()
         return (
-            not facts.is_being_sent
-            and facts.calling_ae_title != ""
+            facts.calling_ae_title != ""
             and quiet_seconds >= shortest_wait_seconds(self._settings)
             and not _is_named_whole(facts)
             and _key(facts) not in self._asked

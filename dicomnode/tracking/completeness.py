@@ -84,7 +84,8 @@ class HintGroup:
 class SeriesFacts:
     """What is known of a series with instances that its newest revision doesn't hold.
 
-    `is_being_sent`: an association that sent to its study is open. `quiet_since`: the later of
+    `is_being_sent`: an association that sent to its study is open. `received_at`: its last
+    instance, also one that came again. `quiet_since`: the later of
     its last instance and the last end of an association that sent to the study. `was_released`:
     all of those ended in order, and there was at least one. `learned_quiet_seconds`: of its
     sender; None where nothing was learned yet.
@@ -97,6 +98,7 @@ class SeriesFacts:
     instance_count: int
     is_being_sent: bool
     was_released: bool
+    received_at: datetime
     quiet_since: datetime
     expected: tuple[tuple[Source, int], ...] = ()
     hint_groups: tuple[HintGroup, ...] = ()
@@ -114,12 +116,17 @@ class Hint:
 
 def decide(facts: SeriesFacts, settings: CompletenessSettings, now: datetime) -> Completion | None:
     """None: not yet. A pure function: the same facts always give the same decision."""
-    if facts.is_being_sent or facts.instance_count == 0:
+    if facts.instance_count == 0:
         return None
+    silent_seconds = (now - facts.received_at).total_seconds()
     missing = _missing(facts)
     if missing is None and (whole := _counted(facts)) is not None:
-        return whole
+        is_arriving = facts.is_being_sent and silent_seconds < shortest_wait_seconds(settings)
+        return None if is_arriving else whole
     wait_seconds, signal, why = _patience(facts, settings, missing)
+    if facts.is_being_sent:
+        wait_seconds = max(wait_seconds, settings.longest_open_seconds)
+        return _left_open(silent_seconds) if silent_seconds >= wait_seconds else None
     quiet_seconds = (now - facts.quiet_since).total_seconds()
     if quiet_seconds < wait_seconds:
         return None
@@ -146,6 +153,12 @@ def learned_wait_seconds(learned: float | None, settings: CompletenessSettings) 
 def hint_of(groups: Sequence[HintGroup]) -> Hint | None:
     """None where the headers say nothing that can be relied on, or contradict each other."""
     return _images_in_acquisition(groups) or _number_of_frames(groups)
+
+
+def _left_open(silent_seconds: float) -> Completion:
+    """An association that is kept open for hours says nothing of a series any more."""
+    why = "an association is still open, but nothing came over it for this series"
+    return Completion(Signal.QUIET_TIME, f"{why} for {silent_seconds:.0f} s")
 
 
 def _counted(facts: SeriesFacts) -> Completion | None:

@@ -169,6 +169,7 @@ def _facts(
         instance_count=row.instance_count,
         is_being_sent=bool(row.open),
         was_released=row.ended_at is not None and not row.unreleased,
+        received_at=row.last_received_at,
         quiet_since=max(ended, row.last_received_at),
         expected=expected,
         hint_groups=groups,

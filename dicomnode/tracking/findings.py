@@ -63,7 +63,8 @@ class SeriesFinding:
     refused objects that belong to it and whose good copy did not come. `is_own_segmentation`: all
     it holds are SEGs that this node made. `completed_by` names the signal that found the newest
     revision complete, `completion` is its sentence. `expected`: the largest count that anyone
-    named. `unfinished_pull`: a source that its study is still to be pulled from.
+    named. `unfinished_pull`: a source that its study is still to be pulled from. `open_from` and
+    `open_since`: who keeps an association open that sent to its study, and since when.
     """
 
     study_instance_uid: str
@@ -92,6 +93,8 @@ class SeriesFinding:
     completion: str = ""
     expected: NamedCount | None = None
     unfinished_pull: str = ""
+    open_from: str = ""
+    open_since: datetime | None = None
 
     @property
     def missing(self) -> str:
@@ -156,6 +159,8 @@ def _select() -> sa.Select[Any]:
             holds.is_being_sent().label("is_being_sent"),
             holds.quarantined().label("quarantined"),
             holds.is_own_segmentation().label("is_own_segmentation"),
+            holds.open_from().label("open_from"),
+            holds.open_since().label("open_since"),
             holds.expected_count().label("expected_count"),
             holds.expected_by().label("expected_by"),
             holds.unfinished_pull().label("unfinished_pull"),
@@ -235,6 +240,8 @@ def _finding(
         completion=row.completion or "",
         expected=_expected(row),
         unfinished_pull=row.unfinished_pull or "",
+        open_from=row.open_from or "",
+        open_since=row.open_since,
     )
 
 

@@ -37,6 +37,16 @@ def is_being_sent() -> sa.ColumnElement[bool]:
     )
 
 
+def open_from() -> sa.ScalarSelect[str]:
+    """The sender of the oldest open association that sent to its study; NULL: none is open."""
+    return _oldest_open(associations.c.calling_ae_title)
+
+
+def open_since() -> sa.ScalarSelect[Any]:
+    """When that one was opened."""
+    return _oldest_open(associations.c.opened_at)
+
+
 def expected_count() -> sa.ScalarSelect[int]:
     """The largest number of instances that anyone named; NULL where nobody did."""
     return _largest(expected_counts.c.instance_count)
@@ -98,6 +108,24 @@ def is_own_segmentation() -> sa.ColumnElement[bool]:
         instances.c.sop_instance_uid.in_(sa.select(segmentations.c.sop_instance_uid)),
     )
     return sa.and_(series.c.instance_count > 0, ~_has_instance(~own))
+
+
+def _oldest_open(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
+    sibling = series.alias("sibling")
+    return (
+        sa.select(column)
+        .join(association_series, association_series.c.association_id == associations.c.id)
+        .join(sibling, sibling.c.id == association_series.c.series_id)
+        .where(
+            sibling.c.study_instance_uid == series.c.study_instance_uid,
+            ~associations.c.is_settled,
+            associations.c.closed_at.is_(None),
+        )
+        .order_by(associations.c.opened_at, associations.c.id)
+        .limit(1)
+        .correlate(series)
+        .scalar_subquery()
+    )
 
 
 def _largest(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:

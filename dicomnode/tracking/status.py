@@ -172,7 +172,7 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         modality=finding.modality,
         instance_count=finding.instance_count,
         state=finding.state.value,
-        state_sentence=STATE_SENTENCES[finding.state],
+        state_sentence=_state_sentence(finding),
         first_received_at=_iso(finding.first_received_at),
         last_received_at=_iso(finding.last_received_at),
         revision=finding.revision_number,
@@ -194,6 +194,14 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         completion=finding.completion,
         missing=_missing(finding),
     )
+
+
+def _state_sentence(finding: SeriesFinding) -> str:
+    sentence = STATE_SENTENCES[finding.state]
+    if finding.open_since is None:
+        return sentence
+    since = finding.open_since.isoformat(timespec="seconds")
+    return f"{sentence}; an association from {finding.open_from} is open since {since}"
 
 
 def _missing(finding: SeriesFinding) -> str:

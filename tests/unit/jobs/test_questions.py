@@ -28,6 +28,7 @@ FACTS = SeriesFacts(
     instance_count=100,
     is_being_sent=False,
     was_released=True,
+    received_at=at(0),
     quiet_since=at(0),
 )
 
@@ -100,7 +101,7 @@ def test_a_study_is_asked_for_once_until_more_comes(asking: Questions, pacs: Pac
 
 NOT_DUE = {
     "it was quiet for too short a time": (FACTS, 4.9),
-    "its study is being sent": (replace(FACTS, is_being_sent=True), 60),
+    "its series is being sent": (replace(FACTS, is_being_sent=True, received_at=at(58)), 60),
     "its sender is unknown": (replace(FACTS, calling_ae_title=""), 60),
     "somebody says that it is whole": (replace(FACTS, expected=((Source.MPPS, 100),)), 60),
 }
@@ -111,6 +112,15 @@ def test_nobody_is_asked_while(asking: Questions, facts: SeriesFacts, seconds: f
     asking.ask([facts], at(seconds))
     assert not asking.is_waiting(facts)
     assert not asking._asked
+
+
+def test_a_sender_that_keeps_its_association_open_is_asked(
+    asking: Questions, database: Database
+) -> None:
+    kept_open = replace(FACTS, is_being_sent=True, quiet_since=at(5))
+    asking.ask([kept_open], at(5))
+    until(lambda: not asking.is_waiting(kept_open))
+    assert counts(database)[SERIES, "C-FIND"] == 140
 
 
 def test_a_sender_that_fails_is_no_answer_and_is_left_alone(

@@ -33,6 +33,7 @@ RELEASED = SeriesFacts(
     instance_count=100,
     is_being_sent=False,
     was_released=True,
+    received_at=at(0),
     quiet_since=at(0),
 )
 LOST = replace(RELEASED, was_released=False)
@@ -168,6 +169,31 @@ def test_a_signal_fires_at_its_time_and_is_named(
     assert words in completion.sentence
 
 
+@pytest.mark.parametrize("source", Source)
+def test_a_count_ends_the_wait_although_an_association_is_kept_open(source: Source) -> None:
+    kept_open = replace(RELEASED, is_being_sent=True, quiet_since=at(60), expected=((source, 100),))
+    assert decide(kept_open, SETTINGS, at(4.9)) is None
+    fired = decide(kept_open, SETTINGS, at(5))
+    assert fired is not None
+    assert "all 100 instances" in fired.sentence
+    more = replace(kept_open, expected=((source, 100), (Source.MPPS, 140)))
+    assert decide(more, SETTINGS, at(60)) is None
+
+
+@pytest.mark.parametrize("expected", [(), ((Source.C_FIND, 140),)])
+def test_an_association_that_is_kept_open_is_not_waited_for_for_ever(
+    expected: tuple[tuple[Source, int], ...],
+) -> None:
+    silent = replace(LOST, is_being_sent=True, quiet_since=at(3600), expected=expected)
+    assert decide(silent, SETTINGS, at(3599)) is None
+    fired = decide(silent, SETTINGS, at(3600))
+    assert fired is not None
+    assert fired.signal is Signal.QUIET_TIME
+    assert "still open" in fired.sentence
+    patient = SETTINGS.model_copy(update={"wait_for_missing_seconds": 9000.0})
+    assert (decide(silent, patient, at(3600)) is None) == bool(expected)
+
+
 def test_without_adapting_every_sender_gets_the_same_quiet_time() -> None:
     fixed = SETTINGS.model_copy(update={"adaptive": False})
     for learned in (None, 7.0, 200.0):
@@ -222,6 +248,7 @@ FACTS = st.builds(
     instance_count=st.integers(1, 4),
     is_being_sent=st.booleans(),
     was_released=st.booleans(),
+    received_at=st.just(at(0)),
     quiet_since=st.just(at(0)),
     expected=st.lists(st.tuples(st.sampled_from(Source), st.integers(1, 5)), max_size=3).map(tuple),
     hint_groups=st.lists(
@@ -244,14 +271,14 @@ FACTS = st.builds(
 
 
 @given(facts=FACTS, seconds=st.floats(0, 2000), later=st.floats(0, 2000))
-def test_it_fires_in_time_never_during_an_association_and_never_stops(
+def test_it_fires_in_time_during_an_association_only_by_a_count_and_never_stops(
     facts: SeriesFacts, seconds: float, later: float
 ) -> None:
     now = decide(facts, SETTINGS, at(seconds))
-    if facts.is_being_sent:
-        assert now is None
-        return
     named = [count for _, count in facts.expected]
+    if now is not None and facts.is_being_sent:
+        assert seconds >= SETTINGS.shortest_quiet_seconds
+        assert max(named, default=0) == facts.instance_count
     if now is not None and facts.instance_count not in named:
         assert seconds >= SETTINGS.shortest_quiet_seconds
     if now is not None and max(named, default=0) > facts.instance_count:
@@ -261,7 +288,10 @@ def test_it_fires_in_time_never_during_an_association_and_never_stops(
         assert again is not None
         assert again.signal is now.signal
     # Whatever is claimed, no series waits for ever.
-    assert decide(facts, SETTINGS, at(SETTINGS.wait_for_missing_seconds)) is not None
+    longest = SETTINGS.wait_for_missing_seconds
+    if facts.is_being_sent:
+        longest = SETTINGS.longest_open_seconds
+    assert decide(facts, SETTINGS, at(longest)) is not None
 
 
 def test_every_signal_is_documented_and_no_other() -> None:

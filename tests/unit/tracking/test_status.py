@@ -6,13 +6,22 @@ import json
 from dataclasses import asdict, replace
 
 from dicomnode.domain import VerdictKind
-from dicomnode.tracking import deliveries, examinations, instances, series, status
+from dicomnode.tracking import (
+    associations,
+    deliveries,
+    examinations,
+    instances,
+    series,
+    status,
+)
+from dicomnode.tracking.associations import ClosedAssociation
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
     LOCALIZER,
     SERIES,
     STUDY,
+    association,
     at,
     examined,
     instance,
@@ -143,3 +152,17 @@ def test_a_verdict_is_not_shown_for_a_series_that_has_grown(
     assert shown is not None
     assert (shown.series[0].state, shown.series[0].verdict) == ("receiving", "")
     assert [volume.verdict for volume in shown.series[0].volumes] == [""]
+
+
+def test_who_keeps_an_association_open_is_said(database: Database) -> None:
+    with database.begin() as connection:
+        associations.open_(connection, [association("a")])
+        instances.add(connection, [instance(1, association="a"), instance(1, series="1.9")])
+        study = status.study_status(connection, STUDY)
+        assert study is not None
+        for one in study.series:
+            assert "from SCANNER is open since 2026-03-01T12:00:00" in one.state_sentence
+        associations.close(connection, [ClosedAssociation("a", "released", at(5))])
+        study = status.study_status(connection, STUDY)
+        assert study is not None
+        assert not any("open since" in one.state_sentence for one in study.series)

@@ -266,3 +266,27 @@ def test_a_count_of_a_source_is_replaced_by_its_next_one(database: Database) -> 
 def test_an_unknown_source_is_an_error(database: Database) -> None:
     with database.begin() as c, pytest.raises(ValueError, match="rumour"):
         expected.expect_count(c, STUDY, SERIES, 5, "rumour", at(0))
+
+
+def test_an_association_that_is_kept_open_holds_the_gate_but_not_the_examination(
+    node: Node,
+) -> None:
+    node.begin("a")
+    node.send("a", range(10))
+    node.wait(100)
+    with node.database.begin() as c:
+        (facts,) = unrevised(c, at(node.now))
+        assert facts.is_being_sent
+        assert facts.received_at == at(0)
+        expected.expect_count(c, STUDY, SERIES, 10, "MPPS", at(0))
+    node.wait(1)
+    with node.database.read() as c:
+        (found,) = findings.verdicts_of_study(c, STUDY)
+    assert (found.state, found.completed_by) == ("examined", "MPPS_COMPLETED")
+    assert found.is_being_sent
+    assert (found.open_from, found.open_since) == ("SCANNER", at(0))
+    node.end("a")
+    with node.database.read() as c:
+        (found,) = findings.verdicts_of_study(c, STUDY)
+    assert not found.is_being_sent
+    assert (found.open_from, found.open_since) == ("", None)
