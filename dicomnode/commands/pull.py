@@ -23,7 +23,9 @@ from dicomnode.tracking.pulls import Pull, PullSummary
 if TYPE_CHECKING:
     from dicomnode.retrieval.backfill import Pace
 
-_STOPPING = b"\nstopping after this study; once more stops at once. --resume goes on later.\n"
+_STOPPING = b"\nstopping after this study, or in 30 s; once more stops at once. --resume goes on.\n"
+# What is in flight then stays pending; services are killed not much later.
+_LONGEST_STOP_SECONDS = 30.0
 
 
 def pull(
@@ -116,19 +118,22 @@ def _summary(
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """Set by Ctrl+C and SIGTERM; the second one raises `KeyboardInterrupt`."""
+    """Set by Ctrl+C and SIGTERM; the second one, and 30 s, raise `KeyboardInterrupt`."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        signal.setitimer(signal.ITIMER_REAL, _LONGEST_STOP_SECONDS)
         os.write(2, _STOPPING)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:
+        if stop.is_set():
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         for number, handler in before.items():
             signal.signal(number, handler)

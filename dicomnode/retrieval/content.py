@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from dicomnode.retrieval.deadline import Deadline
+
 
 @dataclass(frozen=True)
 class SeriesContent:
@@ -21,13 +23,16 @@ class SeriesContent:
 
 
 class Catalogue(Protocol):
-    """The questions that a source answers; each raises `RetrievalError` where it does not."""
+    """The questions that a source answers.
 
-    def matching_studies(self, keys: Mapping[str, str]) -> list[str]:
+    Each raises `RetrievalError` where it does not, or where the deadline has passed.
+    """
+
+    def matching_studies(self, keys: Mapping[str, str], deadline: Deadline) -> list[str]:
         """The Study Instance UIDs that match the keyword = value pairs of PS3.4 C.2.2.2."""
 
-    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
+    def series_counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int]:
         """NumberOfSeriesRelatedInstances by Series Instance UID; empty for an unknown study."""
 
-    def content(self, study_instance_uid: str) -> tuple[SeriesContent, ...]:
+    def content(self, study_instance_uid: str, deadline: Deadline) -> tuple[SeriesContent, ...]:
         """Every series of the study with its instances; empty for an unknown study."""

@@ -13,6 +13,7 @@ from dicomnode.dicom.uid_syntax import is_uid
 from dicomnode.errors import ConfigurationError, RetrievalError
 from dicomnode.retrieval import query, web
 from dicomnode.retrieval.content import Catalogue
+from dicomnode.retrieval.deadline import Deadline
 
 # Study level matching keys (PS3.4 Table C.6-5). Some identify a patient: they are sent to the
 # source and kept nowhere.
@@ -54,7 +55,8 @@ def series_counts(
 
     Raises `RetrievalError` where the source does not say.
     """
-    return catalogue_of(source, settings).series_counts(study_instance_uid)
+    deadline = Deadline(settings.pull.study_timeout_seconds)
+    return catalogue_of(source, settings).series_counts(study_instance_uid, deadline)
 
 
 def query_keys(pairs: Iterable[str]) -> dict[str, str]:
@@ -74,7 +76,8 @@ def matching_studies(
     source: SourceSettings, settings: Settings, keys: Mapping[str, str]
 ) -> list[str]:
     """Raises `RetrievalError` where the source has none, too."""
-    found = catalogue_of(source, settings).matching_studies(keys)
+    deadline = Deadline(settings.pull.study_timeout_seconds)
+    found = catalogue_of(source, settings).matching_studies(keys, deadline)
     if not found:
         raise RetrievalError(f"source {source.name} has no study that matches")
     return found

@@ -18,6 +18,7 @@ from dicomnode.intake.received import Peer, ReceivedObject
 from dicomnode.intake.refusals import REFUSALS, Reason, RefusedObjectError
 from dicomnode.retrieval.association import associated_with, remote_of
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.deposit import Deposit, depositing
 from dicomnode.retrieval.report import Report
 from dicomnode.retrieval.storage_contexts import (
@@ -38,7 +39,9 @@ class Getter:
         self._object_bytes = settings.scp.maximum_object_bytes
         self._intake = intake
 
-    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+    def retrieve(
+        self, study_instance_uid: str, content: Sequence[SeriesContent], deadline: Deadline
+    ) -> Report:
         remote = self._remote
         with depositing(
             self._intake,
@@ -47,13 +50,19 @@ class Getter:
             called=remote.calling_ae_title,
             address=remote.host,
         ) as deposit:
-            report = self._get(study_instance_uid, _sop_classes(content), deposit)
+            report = self._get(study_instance_uid, _sop_classes(content), deposit, deadline)
             if deposit.trouble is not None:
                 raise deposit.trouble
         parts = (report.sentence, deposit.sentence)
         return Report(report.succeeded, "; ".join(part for part in parts if part))
 
-    def _get(self, study_instance_uid: str, sop_classes: Sequence[str], deposit: Deposit) -> Report:
+    def _get(
+        self,
+        study_instance_uid: str,
+        sop_classes: Sequence[str],
+        deposit: Deposit,
+        deadline: Deadline,
+    ) -> Report:
         contexts = [build_context(STUDY_ROOT_GET), *storage_contexts(sop_classes)]
         with associated_with(
             self._remote,
@@ -63,6 +72,7 @@ class Getter:
                 (evt.EVT_C_STORE, _on_store, [deposit]),
                 (evt.EVT_CONN_OPEN, _acknowledge_at_once),
             ],
+            check=deadline.check,
             object_bytes=self._object_bytes,
         ) as association:
             accepted = association.accepted_contexts

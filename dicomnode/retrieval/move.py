@@ -16,6 +16,7 @@ from dicomnode.errors import (
 )
 from dicomnode.retrieval.association import associated_with, remote_of
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.report import Report
 from dicomnode.retrieval.suboperations import STUDY_ROOT_MOVE, follow, study_identifier
 
@@ -36,13 +37,16 @@ class Mover:
         self._settings = settings
         self._arrived = arrived
 
-    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+    def retrieve(
+        self, study_instance_uid: str, content: Sequence[SeriesContent], deadline: Deadline
+    ) -> Report:
         """The content is not needed: the source decides what its study is."""
         scp = self._settings.scp
         with associated_with(
             self._remote,
             [build_context(STUDY_ROOT_MOVE)],
             wait_on=self._still_sending(study_instance_uid),
+            check=deadline.check,
         ) as association:
             identifier = study_identifier(study_instance_uid)
             responses = association.send_c_move(identifier, scp.ae_title, STUDY_ROOT_MOVE)

@@ -16,10 +16,12 @@ from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError
 from dicomnode.retrieval.association import associated_with, remote_of, status_of
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
 _UNIQUE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID")
+_MOST_MATCHES = 100_000
 _PENDING = (0xFF00, 0xFF01)
 # PS3.4 Table C.4-1; whatever else is no success is a failure too.
 _FAILURES = {
@@ -37,21 +39,21 @@ class DicomCatalogue:
     def __init__(self, source: SourceSettings, settings: Settings) -> None:
         self._remote = remote_of(source, settings)
 
-    def matching_studies(self, keys: Mapping[str, str]) -> list[str]:
-        with self._finding() as finding:
+    def matching_studies(self, keys: Mapping[str, str], deadline: Deadline) -> list[str]:
+        with self._finding(deadline) as finding:
             asked = dict(keys) | {"StudyInstanceUID": keys.get("StudyInstanceUID", "")}
             matches = finding.matches("STUDY", asked)
             return list(dict.fromkeys(finding.uid(m, "StudyInstanceUID") for m in matches))
 
-    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
-        with self._finding() as finding:
+    def series_counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int]:
+        with self._finding(deadline) as finding:
             return {
                 uid: len(finding.instances(study_instance_uid, uid)) if count is None else count
                 for uid, count in finding.series(study_instance_uid).items()
             }
 
-    def content(self, study_instance_uid: str) -> tuple[SeriesContent, ...]:
-        with self._finding() as finding:
+    def content(self, study_instance_uid: str, deadline: Deadline) -> tuple[SeriesContent, ...]:
+        with self._finding(deadline) as finding:
             found = []
             for uid, count in finding.series(study_instance_uid).items():
                 instances = finding.instances(study_instance_uid, uid)
@@ -59,9 +61,9 @@ class DicomCatalogue:
             return tuple(found)
 
     @contextmanager
-    def _finding(self) -> Iterator[_Finding]:
+    def _finding(self, deadline: Deadline) -> Iterator[_Finding]:
         context = build_context(STUDY_ROOT_FIND, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-        with associated_with(self._remote, [context]) as association:
+        with associated_with(self._remote, [context], check=deadline.check) as association:
             yield _Finding(association, self._remote)
 
 
@@ -106,9 +108,7 @@ class _Finding:
         identifier.QueryRetrieveLevel = level
         for keyword, value in keys.items():
             setattr(identifier, keyword, value)
-        unique = [
-            k for k, v in keys.items() if k in ("StudyInstanceUID", "SeriesInstanceUID") and v
-        ]
+        unique = [k for k, v in keys.items() if k in _UNIQUE_KEYS and v]
         return [
             match
             for match in self._ask(identifier)
@@ -125,7 +125,9 @@ class _Finding:
             responses = self._association.send_c_find(identifier, STUDY_ROOT_FIND)
         except ValueError:
             raise RetrievalError("the matching keys can't be encoded as DICOM") from None
-        for response, match in responses:
+        for number, (response, match) in enumerate(responses):
+            if number > _MOST_MATCHES:
+                raise RetrievalError(f"{self._remote} found more than {_MOST_MATCHES} matches")
             status = status_of(response, self._remote, "C-FIND")
             if status in _PENDING:
                 if match is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Report:
 class Retriever(Protocol):
     """One way to get a study."""
 
-    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+    def retrieve(
+        self, study_instance_uid: str, content: Sequence[SeriesContent], deadline: Deadline
+    ) -> Report:
         """Returns when the source has ended. Raises `RetrievalError` where it broke off, and
         `SourceUnavailableError` where no other study would fare better."""

@@ -11,6 +11,7 @@ from dicomnode.config import Settings, SourceSettings
 from dicomnode.errors import RetrievalError, SourceUnavailableError
 from dicomnode.intake.running import running_intake
 from dicomnode.retrieval.content import Catalogue, SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.find import catalogue_of
 from dicomnode.retrieval.get import Getter
 from dicomnode.retrieval.move import Mover, require_receiver
@@ -42,33 +43,43 @@ class StudyPuller:
     """Pulls studies from one source, one at a time."""
 
     def __init__(
-        self, catalogue: Catalogue, retriever: Retriever, database: Database, patience: float
+        self,
+        catalogue: Catalogue,
+        retriever: Retriever,
+        database: Database,
+        *,
+        patience_seconds: float,
+        study_seconds: float,
     ) -> None:
         self._catalogue = catalogue
         self._retriever = retriever
         self._database = database
-        self._patience_seconds = patience
+        self._patience_seconds = patience_seconds
+        self._study_seconds = study_seconds
 
     def pull(self, study_instance_uid: str) -> Pulled:
         """Nothing is asked for when all of the study is here already.
 
         Raises `RetrievalError` where the source does not say what the study is, or has none.
         """
-        content = self._catalogue.content(study_instance_uid)
+        deadline = Deadline(self._study_seconds)
+        content = self._catalogue.content(study_instance_uid, deadline)
         expected = sum(series.count for series in content)
         if not expected:
             raise RetrievalError("the source has no such study")
         self._expect(study_instance_uid, content)
         if self._received(study_instance_uid, content) == expected:
             return Pulled(expected, expected, "it was here already")
-        report = self._retrieve(study_instance_uid, content)
+        report = self._retrieve(study_instance_uid, content, deadline)
         patience = self._patience_seconds if report.succeeded else _ROWS_SECONDS
-        received = self._await_rows(study_instance_uid, content, expected, patience)
+        received = self._await_rows(study_instance_uid, content, patience, deadline)
         return Pulled(expected, received, report.sentence)
 
-    def _retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+    def _retrieve(
+        self, study_instance_uid: str, content: Sequence[SeriesContent], deadline: Deadline
+    ) -> Report:
         try:
-            return self._retriever.retrieve(study_instance_uid, content)
+            return self._retriever.retrieve(study_instance_uid, content, deadline)
         except SourceUnavailableError:
             raise
         except RetrievalError as error:  # some of it may have come
@@ -78,16 +89,17 @@ class StudyPuller:
         self,
         study_instance_uid: str,
         content: Sequence[SeriesContent],
-        expected: int,
         patience_seconds: float,
+        deadline: Deadline,
     ) -> int:
         """Wait until all of it has rows, or until no new one came for `patience_seconds`."""
-        received, deadline = -1, 0.0
+        expected = sum(series.count for series in content)
+        received, patient_until = -1, 0.0
         while True:
             now = self._received(study_instance_uid, content)
             if now > received:
-                received, deadline = now, time.monotonic() + patience_seconds
-            if received >= expected or time.monotonic() > deadline:
+                received, patient_until = now, time.monotonic() + patience_seconds
+            if received >= expected or time.monotonic() > patient_until or deadline.is_over:
                 return received
             time.sleep(_POLL_SECONDS)
 
@@ -129,7 +141,13 @@ def study_puller(
     """Ready to pull; raises `RetrievalError` where this node is not ready to receive."""
     with _retriever(source, settings, database) as retriever:
         catalogue = catalogue_of(source, settings)
-        yield StudyPuller(catalogue, retriever, database, source.timeout_seconds)
+        yield StudyPuller(
+            catalogue,
+            retriever,
+            database,
+            patience_seconds=source.timeout_seconds,
+            study_seconds=settings.pull.study_timeout_seconds,
+        )
 
 
 @contextmanager

@@ -11,15 +11,16 @@ import httpx
 from dicomnode.config import Settings, SourceSettings
 from dicomnode.errors import RetrievalError, UnreadableObjectError
 from dicomnode.intake.intake import Intake
-from dicomnode.intake.multipart import MultipartReader, Part
+from dicomnode.intake.multipart import MultipartReader, Part, media_type
 from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.deposit import depositing
 from dicomnode.retrieval.report import Report
-from dicomnode.retrieval.web import client, plain_errors, require_success, who
+from dicomnode.retrieval.web import client, plain_errors, printable, require_success, who
 
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-_OBJECT = "application/dicom"
+_OBJECT, _RELATED = "application/dicom", "multipart/related"
 
 
 class WebRetriever:
@@ -30,7 +31,9 @@ class WebRetriever:
         self._scp = settings.scp
         self._intake = intake
 
-    def retrieve(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> Report:
+    def retrieve(
+        self, study_instance_uid: str, content: Sequence[SeriesContent], deadline: Deadline
+    ) -> Report:
         """The content is not needed: the source decides what its study is."""
         with depositing(
             self._intake,
@@ -40,14 +43,14 @@ class WebRetriever:
             address=urlsplit(self._source.url).hostname or "",
         ) as deposit:
             parts = 0
-            for part in self._parts(study_instance_uid):
+            for part in self._parts(study_instance_uid, deadline):
                 parts += 1
                 with suppress(RefusedObjectError):  # counted by the deposit
                     deposit.file(part.content)
         sentence = f"WADO-RS: {parts} objects"
         return Report(True, "; ".join(filter(None, (sentence, deposit.sentence))))
 
-    def _parts(self, study_instance_uid: str) -> Iterator[Part]:
+    def _parts(self, study_instance_uid: str, deadline: Deadline) -> Iterator[Part]:
         with (
             client(self._source) as http,
             plain_errors(self._source),
@@ -57,17 +60,24 @@ class WebRetriever:
         ):
             require_success(answer, self._source, "WADO-RS")
             try:
-                yield from self._read(answer)
+                yield from self._read(answer, deadline)
             except UnreadableObjectError as error:
                 raise RetrievalError(
                     f"{who(self._source)} answered WADO-RS with what can't be read: {error}"
                 ) from None
 
-    def _read(self, answer: httpx.Response) -> Iterator[Part]:
+    def _read(self, answer: httpx.Response, deadline: Deadline) -> Iterator[Part]:
         content_type = answer.headers.get("Content-Type", "")
+        named = media_type(content_type)
+        if named != _RELATED:
+            sentence = f"it is {printable(named) or 'of no media type'}, not {_RELATED}"
+            raise UnreadableObjectError(sentence)
         reader = MultipartReader(content_type, self._scp.maximum_object_bytes)
         for piece in answer.iter_bytes():
+            deadline.check()
             for part in reader.feed(piece):
-                if part.media_type in (_OBJECT, ""):
-                    yield part
+                if part.media_type not in (_OBJECT, ""):
+                    sentence = f"a part is {printable(part.media_type)}, not {_OBJECT}"
+                    raise UnreadableObjectError(sentence)
+                yield part
         reader.finish()

@@ -5,6 +5,8 @@ No address is logged or quoted with its query: matching keys may identify a pati
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +19,13 @@ from dicomnode.config import SourceSettings
 from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 
 _PAGE = 1000
+_MOST_PAGES = 1000
+_LONGEST_PAGE_BYTES = 134_217_728
+# PS3.18 8.3.4.4: there is more than this answer holds.
+_THERE_IS_MORE = re.compile(r"\b299\b")
 _JSON = "application/dicom+json"
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _COUNT = "00201209"
@@ -32,22 +39,23 @@ class WebCatalogue:
     def __init__(self, source: SourceSettings) -> None:
         self._source = source
 
-    def matching_studies(self, keys: Mapping[str, str]) -> list[str]:
+    def matching_studies(self, keys: Mapping[str, str], deadline: Deadline) -> list[str]:
         given = {keyword: value for keyword, value in keys.items() if value}
-        return [self._uid(row, _STUDY) for row in self._rows("/studies", given, _STUDY)]
+        rows = self._rows("/studies", given, _STUDY, deadline)
+        return [self._uid(row, _STUDY) for row in rows]
 
-    def series_counts(self, study_instance_uid: str) -> dict[str, int]:
-        counts = self._counts(study_instance_uid)
+    def series_counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int]:
+        counts = self._counts(study_instance_uid, deadline)
         said = {uid: count for uid, count in counts.items() if count is not None}
         if len(said) == len(counts):
             return said
-        return {s.series_instance_uid: s.count for s in self.content(study_instance_uid)}
+        return {s.series_instance_uid: s.count for s in self.content(study_instance_uid, deadline)}
 
-    def content(self, study_instance_uid: str) -> tuple[SeriesContent, ...]:
-        counts = self._counts(study_instance_uid)
+    def content(self, study_instance_uid: str, deadline: Deadline) -> tuple[SeriesContent, ...]:
+        counts = self._counts(study_instance_uid, deadline)
         instances: dict[str, dict[str, str]] = {uid: {} for uid in counts}
         path = f"/studies/{study_instance_uid}/instances"
-        for row in self._rows(path, {}, _INSTANCE) if counts else ():
+        for row in self._rows(path, {}, _INSTANCE, deadline) if counts else ():
             named = instances.setdefault(self._uid(row, _SERIES), {})
             named[self._uid(row, _INSTANCE)] = only_uid(_value(row, _CLASS))
         return tuple(
@@ -55,37 +63,69 @@ class WebCatalogue:
             for uid, named in instances.items()
         )
 
-    def _counts(self, study_instance_uid: str) -> dict[str, int | None]:
+    def _counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int | None]:
         """None where the source does not say NumberOfSeriesRelatedInstances."""
         path = f"/studies/{study_instance_uid}/series"
-        rows = self._rows(path, {"includefield": _COUNT}, _SERIES)
+        rows = self._rows(path, {"includefield": _COUNT}, _SERIES, deadline)
         return {self._uid(row, _SERIES): _number(row) for row in rows}
 
-    def _rows(self, path: str, keys: Mapping[str, str], unique: str) -> Iterator[Row]:
-        """Page after page, until one brings nothing new: servers limit how much they answer."""
-        seen: set[str] = set()
-        with client(self._source) as http:
-            while True:
-                page = {"limit": str(_PAGE), "offset": str(len(seen))}
-                rows = self._page(http, path, dict(keys) | page)
-                new = {_value(row, unique): row for row in rows}.items()
-                new_rows = [row for uid, row in new if uid not in seen]
-                if not new_rows:
-                    return
-                seen.update(uid for uid, _ in new)
-                yield from new_rows
+    def _rows(
+        self, path: str, keys: Mapping[str, str], unique: str, deadline: Deadline
+    ) -> Iterator[Row]:
+        """Page after page, until an empty one: servers limit how much they answer.
 
-    def _page(self, http: httpx.Client, path: str, keys: Mapping[str, str]) -> list[Row]:
-        with plain_errors(self._source):
-            answer = http.get(f"{path}?{_encoded(keys)}", headers={"Accept": _JSON})
-        if answer.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+        Raises `RetrievalError` where what came is not known to be all.
+        """
+        seen: set[str] = set()
+        there_is_more = False
+        with client(self._source) as http:
+            for _ in range(_MOST_PAGES):
+                page = {"limit": str(_PAGE), "offset": str(len(seen))}
+                rows, says_more = self._page(http, path, dict(keys) | page, deadline)
+                new = {_value(row, unique): row for row in rows if _value(row, unique) not in seen}
+                if rows and not new:
+                    raise self._incomplete("the same rows for every offset")
+                if not rows:
+                    if there_is_more:
+                        raise self._incomplete("a warning that there is more, and no more of it")
+                    return
+                there_is_more = says_more
+                seen |= new.keys()
+                yield from new.values()
+        raise self._incomplete(f"more than {_MOST_PAGES} pages")
+
+    def _incomplete(self, what: str) -> RetrievalError:
+        return RetrievalError(
+            f"{who(self._source)} answered QIDO-RS with {what}: nobody knows whether that is all"
+        )
+
+    def _page(
+        self, http: httpx.Client, path: str, keys: Mapping[str, str], deadline: Deadline
+    ) -> tuple[list[Row], bool]:
+        """The rows, and whether the server warns that there are more."""
+        address = f"{path}?{_encoded(keys)}"
+        with (
+            plain_errors(self._source),
+            http.stream("GET", address, headers={"Accept": _JSON}) as answer,
+        ):
             if answer.status_code == httpx.codes.NOT_FOUND and path == "/studies":
                 raise SourceUnavailableError(f"{who(self._source)} has no QIDO-RS there (404)")
-            return []
-        require_success(answer, self._source, "QIDO-RS")
+            if answer.status_code in (httpx.codes.NO_CONTENT, httpx.codes.NOT_FOUND):
+                return [], False
+            require_success(answer, self._source, "QIDO-RS")
+            says_more = _THERE_IS_MORE.search(answer.headers.get("Warning", "")) is not None
+            return self._read_rows(answer, deadline), says_more
+
+    def _read_rows(self, answer: httpx.Response, deadline: Deadline) -> list[Row]:
+        whole = bytearray()
+        for piece in answer.iter_bytes():
+            deadline.check()
+            whole += piece
+            if len(whole) > _LONGEST_PAGE_BYTES:
+                raise self._incomplete(f"more than {_LONGEST_PAGE_BYTES} bytes at once")
         try:
-            rows = answer.json()
-        except ValueError:
+            rows = json.loads(whole)
+        except (ValueError, RecursionError):
             rows = None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise RetrievalError(f"{who(self._source)} answered QIDO-RS with other than JSON rows")
@@ -115,6 +155,11 @@ def probe(source: SourceSettings) -> None:
     with client(source) as http, plain_errors(source):
         answer = http.get("/studies?limit=1", headers={"Accept": _JSON})
     require_success(answer, source, "QIDO-RS")
+
+
+def printable(text: str) -> str:
+    """What a server wrote, as a sentence may quote it."""
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text)[:64]
 
 
 def who(source: SourceSettings) -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +21,21 @@ from pynetdicom import evt
 
 from dicomnode.config import Settings
 from dicomnode.errors import RetrievalError
-from dicomnode.retrieval.find import series_counts
-from dicomnode.retrieval.study import study_puller
+from dicomnode.retrieval.find import matching_studies, series_counts
+from dicomnode.retrieval.study import Pulled, study_puller
+from dicomnode.tracking import pulls
 from dicomnode.tracking.database import Database
 from tests.factories import make_series, make_uid
-from tests.integration.retrieval.sources import STUDY, announces, dicom_source, says, sends
+from tests.integration.retrieval.sources import (
+    STUDY,
+    Page,
+    announces,
+    dicom_source,
+    says,
+    sends,
+    trickling_source,
+    web_source,
+)
 
 MakeSettings = Callable[..., Settings]
 SERIES = make_uid("study", "series")
@@ -67,3 +84,141 @@ def test_thousands_of_answers_at_once_are_all_read(make_settings: MakeSettings) 
     with dicom_source({evt.EVT_C_FIND: many}) as port:
         settings = settings_for(make_settings, port)
         assert len(series_counts(settings.sources[0], settings, STUDY)) == 3000
+
+
+def pull(settings: Settings) -> Pulled:
+    database = Database(settings.database_url)
+    database.migrate()
+    try:
+        with study_puller(settings.sources[0], settings, database) as puller:
+            return puller.pull(STUDY)
+    finally:
+        database.close()
+
+
+def test_a_source_that_never_ends_its_answer_is_left(make_settings: MakeSettings) -> None:
+    def never_done(_event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        match = Dataset()
+        match.SeriesInstanceUID = SERIES
+        while True:
+            time.sleep(0.01)
+            yield 0xFF00, match
+
+    with dicom_source({evt.EVT_C_FIND: never_done}) as port:
+        settings = settings_for(make_settings, port, pull={"study_timeout_seconds": 1.0})
+        with pytest.raises(RetrievalError, match=r"pull\.study_timeout_seconds"):
+            series_counts(settings.sources[0], settings, STUDY)
+
+
+def test_a_source_that_never_ends_its_study_is_left(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    (image,) = make_series(tmp_path / "files", slices=1)
+
+    def never_done(_event: evt.Event) -> Iterator[Any]:
+        yield 60_000
+        while True:
+            yield 0xFF00, dcmread(image)
+
+    handlers = {evt.EVT_C_FIND: says({SERIES: ["1.2.3"]}), evt.EVT_C_GET: never_done}
+    with dicom_source(handlers, storage=[MRImageStorage]) as port:
+        result = pull(settings_for(make_settings, port, pull={"study_timeout_seconds": 1.0}))
+    assert (result.expected, result.received) == (1, 0)
+    assert "pull.study_timeout_seconds" in result.sentence
+
+
+def test_an_answer_that_trickles_is_left(make_settings: MakeSettings) -> None:
+    with trickling_source(study_pages) as url:
+        result = pull(web_settings(make_settings, url, study_timeout_seconds=1.0))
+    assert not result.is_whole
+    assert "pull.study_timeout_seconds" in result.sentence
+
+
+def web_settings(make_settings: MakeSettings, url: str, **pull: Any) -> Settings:
+    source = {"name": "archive", "retrieve": "wado", "url": url, "timeout_seconds": 5.0}
+    return make_settings(sources=[source], pull=pull)
+
+
+def rows(tag: str, *uids: str) -> list[dict[str, Any]]:
+    return [{tag: {"vr": "UI", "Value": [uid]}} for uid in uids]
+
+
+def study_pages(path: str) -> list[dict[str, Any]]:
+    if "offset=0" not in path:
+        return []
+    (series,) = rows("0020000E", SERIES)
+    if "/instances" in path:
+        return [series | rows("00080018", "1.2.3")[0]]
+    return [series | {"00201209": {"vr": "IS", "Value": [1]}}]
+
+
+def test_the_same_page_again_and_again_is_no_complete_answer(make_settings: MakeSettings) -> None:
+    page = json.dumps(rows("0020000D", "1.2.1", "1.2.2")).encode()
+    with web_source(lambda *_: (200, "application/dicom+json", page)) as url:
+        settings = web_settings(make_settings, url)
+        with pytest.raises(RetrievalError, match="same rows for every offset"):
+            matching_studies(settings.sources[0], settings, {})
+
+
+def test_a_warning_that_there_is_more_is_believed(make_settings: MakeSettings) -> None:
+    warning = {"Warning": '299 pacs "There are additional results that can be requested"'}
+
+    def pages(path: str, _headers: Mapping[str, str]) -> Page:
+        found = rows("0020000D", "1.2.1") if "offset=0" in path else []
+        return 200, "application/dicom+json", json.dumps(found).encode()
+
+    with web_source(pages, warning) as url:
+        settings = web_settings(make_settings, url)
+        with pytest.raises(RetrievalError, match="a warning that there is more"):
+            matching_studies(settings.sources[0], settings, {})
+
+
+def test_pages_without_end_are_left(make_settings: MakeSettings) -> None:
+    numbers = itertools.count(1)
+
+    def pages(_path: str, _headers: Mapping[str, str]) -> Page:
+        found = rows("0020000D", f"1.2.{next(numbers)}")
+        return 200, "application/dicom+json", json.dumps(found).encode()
+
+    with web_source(pages) as url:
+        settings = web_settings(make_settings, url, study_timeout_seconds=1.0)
+        with pytest.raises(RetrievalError, match=r"more than|study_timeout_seconds"):
+            matching_studies(settings.sources[0], settings, {})
+
+
+IMPATIENT = """
+import sys
+from dicomnode.commands import pull
+pull._LONGEST_STOP_SECONDS = 0.5
+from dicomnode.cli import main
+main()
+"""
+
+
+def test_one_signal_ends_a_pull_that_gets_nowhere(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """It does not wait for the study in flight without end; the study stays pending."""
+    begun = tmp_path / "begun"
+    with trickling_source(study_pages, begun) as url:
+        config = tmp_path / "config.toml"
+        data = make_settings().node.data_folder
+        config.write_text(
+            f'[node]\ndata_folder = "{data}"\n[scp]\nminimum_free_bytes = 0\n'
+            f'[[sources]]\nname = "archive"\nretrieve = "wado"\nurl = "{url}"\n'
+        )
+        command = ["pull", "--from", "archive", "--study", STUDY, "-c", str(config)]
+        process = subprocess.Popen([sys.executable, "-c", IMPATIENT, *command])
+        try:
+            while not begun.exists():
+                assert process.poll() is None
+                time.sleep(0.05)
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(60) != 0
+        finally:
+            process.kill()
+    database = Database(make_settings().database_url)
+    with database.read() as connection:
+        (found,) = pulls.unfinished(connection, "archive", 1)
+    database.close()
+    assert (found.study_instance_uid, found.state) == (STUDY, pulls.PullState.PENDING)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
@@ -124,14 +126,21 @@ Page = tuple[int, str, bytes]
 
 
 @contextmanager
-def web_source(pages: Callable[[str, Mapping[str, str]], Page]) -> Iterator[str]:
-    """`pages(path, headers)` gives status, content type and body; yields the address."""
+def web_source(
+    pages: Callable[[str, Mapping[str, str]], Page], also: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """`pages(path, headers)` gives status, content type and body; yields the address.
+
+    `also` are more header fields of every answer.
+    """
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, content_type, body = pages(self.path, dict(self.headers))
             self.send_response(status)
             self.send_header("Content-Type", content_type)
+            for name, value in (also or {}).items():
+                self.send_header(name, value)
             # A body that is cut off ends before the length that was announced.
             cut = body.endswith(CUT)
             self.send_header("Content-Length", str(len(body) + (1000 if cut else 0)))
@@ -142,15 +151,61 @@ def web_source(pages: Callable[[str, Mapping[str, str]], Page]) -> Iterator[str]
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    with _serving(Answer) as port:
+        yield f"http://127.0.0.1:{port}/dicom-web"
+
+
+@contextmanager
+def _serving(answer: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answer)
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
+        yield int(server.server_address[1])
     finally:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@contextmanager
+def trickling_source(
+    rows: Callable[[str], list[dict[str, Any]]], begun: Path | None = None
+) -> Iterator[str]:
+    """QIDO-RS answers with `rows(path)`, WADO-RS with one byte after the other; yields the address.
+
+    The file `begun` is made when the first of these was sent.
+    """
+    ended = threading.Event()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.close_connection = True
+            self.send_response(200)
+            if "?" in self.path:
+                body = json.dumps(rows(self.path)).encode()
+                self.send_header("Content-Type", "application/dicom+json")
+                self.end_headers()
+                self.wfile.write(body)
+                return
+            self.send_header("Content-Type", "multipart/related; boundary=edge")
+            self.end_headers()
+            self.wfile.write(b"--edge\r\nContent-Type: application/dicom\r\n\r\n")
+            with suppress(OSError):
+                while not ended.wait(0.05):
+                    self.wfile.write(b"a")
+                    if begun is not None:
+                        begun.touch()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with _serving(Answer) as port:
+        try:
+            yield f"http://127.0.0.1:{port}/dicom-web"
+        finally:
+            ended.set()
 
 
 CUT = b"<cut off here>"

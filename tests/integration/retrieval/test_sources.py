@@ -20,6 +20,7 @@ from dicomnode.errors import (
     RetrievalError,
     SourceUnavailableError,
 )
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.find import series_counts
 from dicomnode.retrieval.move import Mover
 from dicomnode.retrieval.study import Pulled, study_puller
@@ -169,7 +170,7 @@ def test_an_unknown_move_destination_is_explained(
         settings = settings_for(make_settings, port=port, retrieve="move")
         mover = Mover(settings.sources[0], settings, lambda _uid: 0)
         with pytest.raises(SourceUnavailableError, match="doesn't know AE title DICOMNODE"):
-            mover.retrieve(STUDY, ())
+            mover.retrieve(STUDY, (), Deadline(60))
 
 
 def test_a_move_that_the_source_can_not_do_asks_whether_it_knows_this_node(
@@ -181,7 +182,7 @@ def test_a_move_that_the_source_can_not_do_asks_whether_it_knows_this_node(
     with dicom_source({evt.EVT_C_MOVE: fails}) as port:
         settings = settings_for(make_settings, port=port, retrieve="move")
         mover = Mover(settings.sources[0], settings, lambda _uid: 0)
-        report = mover.retrieve(STUDY, ())
+        report = mover.retrieve(STUDY, (), Deadline(60))
     assert not report.succeeded
     assert "does it know AE title DICOMNODE" in report.sentence
 
