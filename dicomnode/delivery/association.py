@@ -15,6 +15,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from dicomnode.delivery.guard import Limits, guard
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnode.errors import AssociationRejectedError, DeliveryError, DeliveryRefusedError
 
 MAXIMUM_PDU_BYTES = 131_072
@@ -55,6 +56,8 @@ def associated(
     again. A data set that is longer than `object_bytes` ends it, too. Raises `DeliveryError`.
     """
     entity = AE(ae_title=remote.calling_ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = remote.timeout_seconds
     entity.acse_timeout = remote.timeout_seconds
     entity.dimse_timeout = remote.timeout_seconds

@@ -16,11 +16,9 @@ from pathlib import Path
 
 from dicomnode.dicom.encoded import EXPLICIT_VR_LITTLE_ENDIAN, claimed_header, elements, peek
 from dicomnode.dicom.uid_syntax import only_uid
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnode.domain import InstanceHeader, StoredInstance
 from dicomnode.errors import UnreadableObjectError
-
-IMPLEMENTATION_CLASS_UID = "2.25.203919525239663350525960644678583126663"
-IMPLEMENTATION_VERSION_NAME = "DICOMNODE_0_1"
 
 _PREFIX = bytes(128) + b"DICM"
 _META_GROUP = b"\x02\0"

@@ -29,7 +29,7 @@ from dicomnode.dicom.source_images import (
     slice_thickness_mm,
     valid_date_and_time,
 )
-from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, result_uid
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, result_uid
 from dicomnode.dicom.verification import verify_segmentation
 from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
 from dicomnode.errors import SegmentationError
@@ -228,7 +228,7 @@ def _make_reproducible(seg: Dataset, source: SourceStack) -> None:
         for item in sequence:
             item.DimensionOrganizationUID = organization
     seg.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    seg.file_meta.ImplementationVersionName = f"DICOMNODE_{__version__}"[:16]
+    seg.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
 
 
 def _save(seg: Dataset, out: Path) -> str:

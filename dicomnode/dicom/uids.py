@@ -1,4 +1,7 @@
-"""UIDs of results: the same input gives the same UID, so a re-run is idempotent in the PACS."""
+"""UIDs: of this implementation, and of results, which are the same for the same input.
+
+So a re-run is idempotent in the PACS.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import uuid
 
 _NAMESPACE = uuid.UUID("0f2f8a26-3a5b-5c35-9b0e-6d69636f6d6e")
 
-IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(_NAMESPACE, 'implementation').int}"
+# In every association and every file meta (PS3.7 D.3.3.2, PS3.10 7.1).
+IMPLEMENTATION_CLASS_UID = "2.25.203919525239663350525960644678583126663"
+IMPLEMENTATION_VERSION_NAME = "DICOMNODE_0_1"
 
 
 def result_uid(*parts: str) -> str:

@@ -14,7 +14,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
-from dicomnode.dicom.file_format import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
 from dicomnode.scp.listener import ReceivingServer

@@ -19,6 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
 from dicomnode.dicom.series import SourceStack
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID
 from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
 from dicomnode.errors import SegmentationError
 from tests.factories import CORONAL, SAGITTAL, make_series, make_uid, oblique
@@ -181,6 +182,7 @@ def test_each_kind_is_one_coded_and_coloured_segment(plain: SourceStack, tmp_pat
     file = write(plain, tmp_path)
     seg = pydicom.dcmread(file.path)
     assert seg.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert seg.file_meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
     assert (seg.SegmentationType, seg.SegmentsOverlap, seg.InstanceNumber) == ("BINARY", "YES", 1)
     assert file.segments == tuple(SegmentKind)
     assert [segment.SegmentNumber for segment in seg.SegmentSequence] == [1, 2, 3]

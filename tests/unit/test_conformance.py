@@ -12,6 +12,7 @@ import pytest
 from pydicom.datadict import dictionary_description
 from pydicom.uid import UID
 from pynetdicom import _config as pynetdicom_config
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 
@@ -20,13 +21,18 @@ from dicomnode.delivery import store
 from dicomnode.delivery.store import echo, send
 from dicomnode.dicom.separation import SEPARATORS
 from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
-from dicomnode.dicom.uids import result_uid
+from dicomnode.dicom.uids import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    result_uid,
+)
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, RetrievalError
 from dicomnode.intake.refusals import REFUSALS
 from dicomnode.intake.running import running_intake
 from dicomnode.retrieval import query, suboperations, wado
 from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.get import Getter
 from dicomnode.retrieval.move import Mover
 from dicomnode.retrieval.probe import probe
@@ -110,11 +116,15 @@ def test_what_is_accepted_and_proposed_is_documented_and_nothing_else(
     ask(lambda: send(destination, [seg], "NODE"))
     for source in (move, get):
         ask(lambda source=source: probe(source, settings))
-        ask(lambda source=source: DicomCatalogue(source, settings).series_counts(STUDY))
-    ask(lambda: Mover(move, settings, lambda _study: 0).retrieve(STUDY, []))
+        ask(
+            lambda source=source: DicomCatalogue(source, settings).series_counts(
+                STUDY, Deadline(60)
+            )
+        )
+    ask(lambda: Mover(move, settings, lambda _study: 0).retrieve(STUDY, [], Deadline(60)))
     dimse = len(proposed)
     with running_intake(settings) as intake:
-        ask(lambda: Getter(get, settings, intake).retrieve(STUDY, [UNNAMED]))
+        ask(lambda: Getter(get, settings, intake).retrieve(STUDY, [UNNAMED], Deadline(60)))
     get_itself, *storage = proposed[dimse:]
     accepted = services("SCP", _entity(settings).supported_contexts)
     asked = services("SCU", [*proposed[:dimse], get_itself])
@@ -211,3 +221,32 @@ def test_every_examined_sop_class_is_documented_and_no_other() -> None:
 def test_what_tells_volumes_apart_is_documented_in_its_order() -> None:
     names = [dictionary_description(keyword) for keyword in SEPARATORS]
     assert f"nearly all of them apart: {', '.join(names)}, or one of" in TEXT
+
+
+def test_the_implementation_is_the_same_everywhere() -> None:
+    uid, name = IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+    assert f"Implementation Class UID is {uid} and the Implementation Version Name {name}" in TEXT
+    accepting = _entity(Settings())
+    assert (accepting.implementation_class_uid, accepting.implementation_version_name) == (
+        uid,
+        name,
+    )
+    asked: list[tuple[str | None, str | None]] = []
+
+    def note(event: evt.Event) -> None:
+        peer = event.assoc.requestor
+        asked.append((peer.implementation_class_uid, peer.implementation_version_name))
+
+    entity = ApplicationEntity("PACS")
+    entity.add_supported_context("1.2.840.10008.1.1")
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_REQUESTED, note)]
+    )
+    assert server is not None
+    echo(
+        DestinationSettings(
+            name="pacs", ae_title="PACS", host="127.0.0.1", port=server.server_address[1]
+        )
+    )
+    server.shutdown()
+    assert asked == [(uid, name)]

@@ -11,11 +11,11 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from dicomnode.dicom.file_format import (
-    IMPLEMENTATION_CLASS_UID,
     data_set_offset,
     encode_file_meta,
     read_received,
 )
+from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID
 from dicomnode.errors import UnreadableObjectError
 from tests.factories import make_series
 
