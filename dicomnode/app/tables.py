@@ -177,17 +177,19 @@ def quarantine(found: Sequence[QuarantinedObject]) -> Text:
     return Text("\n").join(blocks) if found else Text("nothing is in quarantine")
 
 
-def pulls(summary: PullSummary) -> Text:
-    """The studies that are not here with what is wrong, then the counts."""
+def pulls(summary: PullSummary, again: str) -> Text:
+    """The studies that are not here with what is wrong, the counts, and the command to go on."""
     text = Text()
     for pull in summary.studies:
         if pull.state is not PullState.DONE:
             head = f"{pull.study_instance_uid}: {pull.state}"
             text.append_text(_block(head, pull.last_error)).append("\n")
     counts = ", ".join(f"{count} {state}" for state, count in summary.counts.items())
+    instances = sum(pull.received_instances for pull in summary.studies)
+    counts += f"; {instances} instance{'s' * (instances != 1)} here"
     text.append(counts if summary.studies else f"nothing is left to pull from {summary.source}")
-    if not summary.is_complete:
-        text.append(f"\ngo on: dicomnode pull --from {summary.source} --resume")
+    if summary.unfinished:
+        text.append(f"\ngo on: {again}")
     if summary.given_up:
         text.append(f"\n{summary.given_up} failed too often; name them with --study to try again")
     return text

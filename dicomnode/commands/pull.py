@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.app import tables
-from dicomnode.commands.common import AsJson, Config, progress_bar, quiet_settings, show
+from dicomnode.commands.common import (
+    AsJson,
+    Config,
+    progress_bar,
+    quiet_settings,
+    show,
+    this_program,
+)
 from dicomnode.config import Settings, SourceSettings
 from dicomnode.errors import ConfigurationError
 from dicomnode.tracking import pulls
@@ -41,6 +49,10 @@ def pull(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Studies that match: StudyDate=20240101-20240131"),
     ] = None,
+    query_file: Annotated[
+        typer.FileText | None,
+        typer.Option(encoding="utf-8", help="KEY=VALUE lines, such as PatientID=...; - for stdin."),
+    ] = None,
     more_keys: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="More keys of --query.")
     ] = None,
@@ -62,10 +74,15 @@ def pull(
     uids = find.checked_uids(study or [])
     if studies is not None:
         uids += find.listed_uids(studies)
-    if keys := find.query_keys([*(query or []), *(more_keys or [])]):
+    keys = find.visible_query_keys([*(query or []), *(more_keys or [])])
+    if query_file is not None:
+        keys |= find.listed_query_keys(query_file)
+    if keys:
         uids += find.matching_studies(source, settings, keys)
     if not uids and not resume:
-        raise ConfigurationError("say which studies: --study, --studies, --query or --resume")
+        raise ConfigurationError(
+            "say which studies: --study, --studies, --query, --query-file or --resume"
+        )
     database = Database(settings.database_url)
     database.migrate()
     waiting = _on_the_list(database, settings, source, uids, resume)
@@ -73,7 +90,7 @@ def pull(
         pace = Pace(per_minute or settings.pull.studies_per_minute, stop)
         _run(waiting, source, settings, database, pace)
     summary = _summary(database, settings, source, waiting)
-    show(tables.pulls(summary), summary, as_json)
+    show(tables.pulls(summary, _again(source, config)), summary, as_json)
     if not summary.is_complete:
         raise typer.Exit(1)
 
@@ -113,7 +130,14 @@ def _summary(
     with database.read() as connection:
         ended = pulls.named(connection, source.name, uids)
         given_up = pulls.given_up(connection, source.name, settings.pull.attempts)
-    return PullSummary(source.name, tuple(ended), given_up)
+        unfinished = len(pulls.unfinished(connection, source.name, settings.pull.attempts))
+    return PullSummary(source.name, tuple(ended), given_up, unfinished)
+
+
+def _again(source: SourceSettings, config: Path | None) -> str:
+    """The command that goes on, with the configuration of this one."""
+    options = "" if config is None else f" --config {shlex.quote(str(config))}"
+    return f"{this_program()} pull --from {source.name} --resume{options}"
 
 
 @contextmanager

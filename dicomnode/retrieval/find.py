@@ -15,22 +15,25 @@ from dicomnode.retrieval import query, web
 from dicomnode.retrieval.content import Catalogue
 from dicomnode.retrieval.deadline import Deadline
 
-# Study level matching keys (PS3.4 Table C.6-5). Some identify a patient: they are sent to the
-# source and kept nowhere.
-QUERY_KEYS = (
+# Study level matching keys (PS3.4 Table C.6-5).
+_PLAIN_KEYS = (
     "StudyDate",
     "StudyTime",
-    "AccessionNumber",
     "ModalitiesInStudy",
-    "ReferringPhysicianName",
     "StudyDescription",
+    "PatientSex",
+    "StudyInstanceUID",
+)
+# They are sent to the source and kept nowhere. A command line is seen by every user of a machine.
+IDENTIFYING_KEYS = (
     "PatientName",
     "PatientID",
     "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
+    "AccessionNumber",
     "StudyID",
+    "ReferringPhysicianName",
 )
+QUERY_KEYS = _PLAIN_KEYS + IDENTIFYING_KEYS
 
 
 def source_named(settings: Settings, name: str) -> SourceSettings:
@@ -65,11 +68,27 @@ def query_keys(pairs: Iterable[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or key not in QUERY_KEYS:
-            raise RetrievalError(
-                f"--query takes KEY=VALUE, with KEY one of {', '.join(QUERY_KEYS)}"
-            )
+            raise RetrievalError(f"a query is KEY=VALUE, with KEY one of {', '.join(QUERY_KEYS)}")
         keys[key] = value
     return keys
+
+
+def visible_query_keys(pairs: Iterable[str]) -> dict[str, str]:
+    """`query_keys` of a command line: none that identifies a patient."""
+    keys = query_keys(pairs)
+    if identifying := [key for key in keys if key in IDENTIFYING_KEYS]:
+        raise RetrievalError(
+            f"{', '.join(identifying)} can identify a patient, and every user of this machine sees "
+            "command lines: write it into a file, KEY=VALUE, and name that with --query-file "
+            "(- is standard input)"
+        )
+    return keys
+
+
+def listed_query_keys(lines: Iterable[str]) -> dict[str, str]:
+    """The keys in a file: one KEY=VALUE a line, empty lines and those with a # in front aside."""
+    stripped = (line.strip() for line in lines)
+    return query_keys(line for line in stripped if line and not line.startswith("#"))
 
 
 def matching_studies(

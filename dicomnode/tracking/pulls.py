@@ -45,11 +45,16 @@ class Pull:
 
 @dataclass(frozen=True)
 class PullSummary:
-    """How the studies of one run stand; `given_up` counts all that a person has to look at."""
+    """How the studies of one run stand.
+
+    Of all from this source, `given_up` counts those that a person has to look at, and `unfinished`
+    those that `--resume` would go on with.
+    """
 
     source: str
     studies: tuple[Pull, ...]
     given_up: int
+    unfinished: int
 
     @property
     def counts(self) -> Mapping[PullState, int]:
@@ -106,8 +111,8 @@ def begin(c: sa.Connection, pull_id: int, now: datetime | None = None) -> None:
 
 
 def postpone(c: sa.Connection, pull_id: int, error: str, now: datetime | None = None) -> None:
-    """It stays pending, through no fault of the study's."""
-    _set(c, pull_id, now, last_error=error)
+    """It stays pending, through no fault of the study's: the attempt is given back."""
+    _set(c, pull_id, now, attempts=pulls.c.attempts - 1, last_error=error)
 
 
 def mark_done(

@@ -222,3 +222,33 @@ def test_one_signal_ends_a_pull_that_gets_nowhere(
         (found,) = pulls.unfinished(connection, "archive", 1)
     database.close()
     assert (found.study_instance_uid, found.state) == (STUDY, pulls.PullState.PENDING)
+
+
+def test_a_query_from_standard_input_reaches_the_source_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    asked: list[str] = []
+
+    def pages(path: str, _headers: Mapping[str, str]) -> Page:
+        asked.append(path)
+        return 200, "application/dicom+json", b"[]"
+
+    config = tmp_path / "config.toml"
+    with web_source(pages) as url:
+        config.write_text(
+            f'[node]\ndata_folder = "{tmp_path / "data"}"\n'
+            f'[[sources]]\nname = "archive"\nretrieve = "wado"\nurl = "{url}"\n'
+        )
+        command = [sys.executable, "-m", "dicomnode.cli", "pull", "--from", "archive"]
+        ran = subprocess.run(
+            [*command, "--query-file", "-", "-c", str(config)],
+            input="PatientID=SECRET-7\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert (ran.returncode, "no study that matches" in ran.stderr) == (1, True)
+    assert len(asked) == 1
+    assert "PatientID=SECRET-7" in asked[0]
+    assert "SECRET" not in ran.stderr + ran.stdout

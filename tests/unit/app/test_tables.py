@@ -12,6 +12,7 @@ from dicomnode.commands import common
 from dicomnode.commands.common import show
 from dicomnode.jobs.engine import Job, JobState
 from dicomnode.jobs.lanes import Stage
+from dicomnode.tracking.pulls import Pull, PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
 from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
@@ -164,3 +165,16 @@ def test_the_counters_of_refusals_stand_below_the_studies(
     show(tables.status([StudyStatus("1.2.3", "DEFACED", (SERIES,))], counts), (), False)
     last = capsys.readouterr().out.replace("│", " ").splitlines()[-2]
     assert last.split() == ["LOCALIZER", "12", "7"]
+
+
+@pytest.mark.parametrize(("unfinished", "hint"), [(1, True), (0, False)])
+def test_going_on_is_offered_where_something_can_be_gone_on_with(
+    capsys: pytest.CaptureFixture[str], unfinished: int, hint: bool
+) -> None:
+    done = Pull(1, "archive", "1.2.1", PullState.DONE, 1, 14, 14, "", AT, AT)
+    failed = Pull(2, "archive", "1.2.2", PullState.FAILED, 3, 14, 12, "it broke off", AT, AT)
+    summary = PullSummary("archive", (done, failed), 1 - unfinished, unfinished)
+    show(tables.pulls(summary, "dicomnode pull --resume --config here.toml"), (), False)
+    told = capsys.readouterr().out
+    assert "26 instances here" in told
+    assert ("go on: dicomnode pull --resume --config here.toml\n" in told) == hint

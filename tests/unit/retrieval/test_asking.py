@@ -13,9 +13,11 @@ from dicomnode.errors import ConfigurationError, RetrievalError
 from dicomnode.retrieval.find import (
     QUERY_KEYS,
     checked_uids,
+    listed_query_keys,
     listed_uids,
     query_keys,
     source_named,
+    visible_query_keys,
 )
 from dicomnode.retrieval.storage_contexts import (
     MOST_CONTEXTS,
@@ -42,6 +44,15 @@ def test_only_known_keys_are_matched_and_no_value_is_quoted() -> None:
             query_keys([wrong])
         assert "Secret" not in str(caught.value)
         assert all(key in str(caught.value) for key in QUERY_KEYS)
+
+
+@pytest.mark.parametrize("key", ["PatientName", "PatientID", "PatientBirthDate"])
+def test_what_identifies_a_patient_does_not_stand_on_a_command_line(key: str) -> None:
+    with pytest.raises(RetrievalError, match="--query-file") as caught:
+        visible_query_keys(["StudyDate=20240101", f"{key}=Secret"])
+    assert key in str(caught.value)
+    assert "Secret" not in str(caught.value)
+    assert listed_query_keys([f"{key}=x\n", "\n", "# StudyDate=1\n"]) == {key: "x"}
 
 
 def test_a_list_has_one_uid_a_line_and_comments(tmp_path: Path) -> None:

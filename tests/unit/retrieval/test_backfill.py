@@ -70,6 +70,7 @@ def test_a_source_that_is_away_ends_the_run_and_costs_no_study(database: Databas
     assert source.asked == uids[:4]
     assert [pull.state for pull in ended.values()] == [PullState.DONE] + [PullState.PENDING] * 6
     assert "does not accept connections" in ended["1.2"].last_error
+    assert [pull.attempts for pull in ended.values()] == [1] + [0] * 6
 
 
 def test_a_source_that_comes_back_goes_on(database: Database) -> None:
