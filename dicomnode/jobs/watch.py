@@ -10,7 +10,7 @@ from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
 from dicomnode.jobs.lanes import JobQueue, Priority
 from dicomnode.jobs.questions import Questions
-from dicomnode.tracking import examinations, series
+from dicomnode.tracking import clock, examinations, series
 from dicomnode.tracking.completeness import SeriesFacts, decide
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
@@ -56,6 +56,11 @@ class Watch:
         settings = self.settings.completeness
         with self.database.read() as connection:
             waiting = unrevised(connection, now)
+            was_set_back = clock.was_set_back(connection, now)
+        if was_set_back:
+            with self.database.begin() as connection:
+                clock.mend(connection, now)
+            log.warning("the clock was set back: times in the future are taken for now")
         if self.questions is not None:
             self.questions.ask(waiting, now)
         return [

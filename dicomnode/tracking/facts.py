@@ -37,11 +37,11 @@ def unrevised(
     c: sa.Connection, now: datetime, series_id: int | None = None
 ) -> tuple[SeriesFacts, ...]:
     """The facts of every series that waits for a revision, or of that one; longest quiet first."""
-    waits = _is_unrevised(now, series_id)
+    waits = is_unrevised(series_id)
     rows = c.execute(_series(waits, now)).all()
     expected = _expected(c, waits)
     groups = _hint_groups(c, waits) if rows else {}
-    found = [_facts(row, expected.get(row.id, ()), groups.get(row.id, ())) for row in rows]
+    found = [_facts(row, now, expected.get(row.id, ()), groups.get(row.id, ())) for row in rows]
     return tuple(sorted(found, key=lambda facts: (facts.quiet_since, facts.series_id)))
 
 
@@ -50,11 +50,10 @@ def ended_at() -> sa.ColumnElement[datetime]:
     return sa.func.coalesce(associations.c.closed_at, associations.c.heartbeat_at)
 
 
-def _is_unrevised(now: datetime, series_id: int | None) -> sa.ColumnElement[bool]:
-    """Written as in the partial index, with its column, so that both databases use it."""
+def is_unrevised(series_id: int | None = None) -> sa.ColumnElement[bool]:
+    """Written as in the partial index, so that both databases use it."""
     differs = sa.text("series.instance_count <> series.revised_count")
-    one = [] if series_id is None else [series.c.id == series_id]
-    return sa.and_(differs, series.c.last_received_at <= now, *one)
+    return differs if series_id is None else sa.and_(differs, series.c.id == series_id)
 
 
 def _series(waits: sa.ColumnElement[bool], now: datetime) -> sa.Select[Any]:
@@ -157,9 +156,11 @@ def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 def _facts(
     row: sa.Row[Any],
+    now: datetime,
     expected: tuple[tuple[Source, int], ...],
     groups: tuple[HintGroup, ...],
 ) -> SeriesFacts:
+    """A time in the future counts as now: the clock was set back, or is that of another host."""
     ended: datetime = row.ended_at or row.last_received_at
     return SeriesFacts(
         series_id=row.id,
@@ -169,8 +170,8 @@ def _facts(
         instance_count=row.instance_count,
         is_being_sent=bool(row.open),
         was_released=row.ended_at is not None and not row.unreleased,
-        received_at=row.last_received_at,
-        quiet_since=max(ended, row.last_received_at),
+        received_at=min(row.last_received_at, now),
+        quiet_since=min(max(ended, row.last_received_at), now),
         expected=expected,
         hint_groups=groups,
         learned_quiet_seconds=row.quiet_seconds,
