@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicomnode.dicom.groups import Group, by_key, joined, shown, values
-from dicomnode.dicom.header import numbers, text
+from dicomnode.dicom.groups import Group, by_key, joined, values
+from dicomnode.dicom.header import numbers, shown, text
 from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.separation import separate
 from dicomnode.dicom.sop_classes import modality_of

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from dicomnode.dicom.header import value
+from dicomnode.dicom.header import shown, value
 from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.stack import MINIMUM_SLICES
 from dicomnode.domain import RefusalCode
-
-_LONGEST_VALUE = 64
 
 Pieces = list[tuple[Hashable, tuple[SourceImage, ...]]]
 
@@ -67,16 +65,6 @@ def _as_number(key: Hashable) -> float | None:
         return float(str(key))
     except ValueError:
         return None
-
-
-def shown(found: object) -> str:
-    if found is None:
-        return "(absent)"
-    if isinstance(found, str):
-        return "".join(c if c.isprintable() else "?" for c in found.strip())[:_LONGEST_VALUE]
-    if isinstance(found, Sequence) or hasattr(found, "__iter__"):
-        return "\\".join(shown(item) for item in found)
-    return f"{found:.5g}" if isinstance(found, float) else str(found)
 
 
 def joined(label: str, more: str) -> str:

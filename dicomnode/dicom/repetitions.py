@@ -45,18 +45,24 @@ def _numbered_through(
     alone, so that lost images leave gaps and move nothing."""
     if len({item.path for item in images}) > 1 and any(item.frame is not None for item in images):
         return None  # each object counts its own frames
-    numbers = [int(sum(item.order)) if item.frame is None else item.order[1] for item in images]
+    numbers = [int(item.order[0]) if item.frame is None else item.frame + 1 for item in images]
     if len(set(numbers)) < len(numbers):
         return None
-    repeats = Counter(places)
-    for first in (1, min(numbers)):
-        volumes = [divmod(number - first, len(repeats)) for number in numbers]
-        if _each_at_one_place([index for _, index in volumes], places):
-            return [volume + 1 for volume, _ in volumes]
-        stacks = [divmod(number - first, max(repeats.values())) for number in numbers]
-        if _each_at_one_place([index for index, _ in stacks], places):
-            return [volume + 1 for _, volume in stacks]
-    return None
+    length, volumes = len(set(places)), max(Counter(places).values())
+    found = []
+    for first in dict.fromkeys((1, min(numbers))):
+        by_volume = [divmod(number - first, length) for number in numbers]
+        if _each_at_one_place([index for _, index in by_volume], places):
+            found.append([volume + 1 for volume, _ in by_volume])
+        by_place = [divmod(number - first, volumes) for number in numbers]
+        if _each_at_one_place([index for index, _ in by_place], places):
+            found.append([volume + 1 for _, volume in by_place])
+
+    def whole(keys: list[int]) -> int:
+        return sum(count == length for count in Counter(keys).values())
+
+    # Numbers may begin with any; where the first image was lost, with the one after it.
+    return max(found, key=whole, default=None)
 
 
 def _each_at_one_place(indices: Sequence[int], places: Sequence[Hashable]) -> bool:

@@ -136,18 +136,22 @@ def test_repetitions_of_different_parts_do_not_mix() -> None:
     assert {group.part for group in groups} == {"Rows, Columns 8 x 8", "Rows, Columns 16 x 8"}
 
 
-@pytest.mark.parametrize("lost", [{6}, {1}, {40}, {6, 7, 33}])
+@pytest.mark.parametrize(
+    ("lost", "first"), [({6}, 1), ({1}, 1), ({40}, 1), ({6, 7, 33}, 1), (set(), 7), ({20}, 1001)]
+)
 @pytest.mark.parametrize("numbered", ["volume after volume", "place after place"])
-def test_a_lost_image_moves_no_other_into_another_repetition(lost: set[int], numbered: str) -> None:
+def test_a_lost_image_moves_no_other_into_another_repetition(
+    lost: set[int], first: int, numbered: str
+) -> None:
     places, volumes = 8, 5
     by_volume = numbered == "volume after volume"
     images, volume_of = [], {}
     for volume in range(volumes):
         for place in range(places):
             number = 1 + (volume * places + place if by_volume else place * volumes + volume)
-            volume_of[number] = volume
+            volume_of[number + first - 1] = volume
             if number not in lost:
-                images.append(image(number, place))
+                images.append(image(number + first - 1, place))
     for group in group_images(images):
         assert len({volume_of[number] for number in numbers(group)}) == 1
 
