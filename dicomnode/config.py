@@ -12,6 +12,7 @@ import tomllib
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -61,6 +62,17 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_http_url(text: str) -> bool:
+    """With a host and, where there is one, a port; without spaces, queries and passwords."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and not set(' "<>\\^`{|}?#@') & set(text)
+    return plain and url.scheme in ("http", "https") and bool(url.hostname) and port != 0
 
 
 class _Section(BaseModel):
@@ -133,7 +145,7 @@ class SourceSettings(_Section):
 
     @model_validator(mode="after")
     def _has_an_address(self) -> SourceSettings:
-        if self.retrieve == "wado" and not self.url.startswith(("http://", "https://")):
+        if self.retrieve == "wado" and not _is_http_url(self.url):
             raise ValueError("url has to be the http(s) address of the DICOMweb service")
         if self.retrieve != "wado" and self.ae_title is None:
             raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
@@ -348,6 +360,18 @@ def _read_text(path: Path, key: str = "") -> str:
         raise ConfigurationError(f"{key}{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key}{path}: not a text file in UTF-8") from None
+
+
+def token_in(file: Path, key: str) -> str:
+    """The bearer token (RFC 6750) in a file; raises `ConfigurationError` without quoting it."""
+    token = _read_text(file, f"{key}: ").strip()
+    if not token:
+        raise ConfigurationError(f"{key}: {file} is empty: write a long random text there")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(
+            f"{key}: {file}: a token is one word of printable ASCII characters, without a space"
+        )
+    return token
 
 
 def _is_database_url(url: str) -> bool:

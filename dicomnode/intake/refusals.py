@@ -7,6 +7,7 @@ from typing import Literal
 
 from dicomnode.dicom.uid_syntax import is_uid, is_well_formed
 from dicomnode.domain import InstanceHeader
+from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError
 
 
 class Reason(StrEnum):
@@ -48,6 +49,18 @@ class RefusedObjectError(Exception):
         super().__init__(sentence or REFUSALS[reason][1])
         self.reason = reason
         self.header = header
+
+
+def reason_of(error: DatabaseError | SpoolError | RefusedObjectError) -> Reason:
+    """Why `Intake.store` raised it: what every sender is told, whatever it sends by."""
+    match error:
+        case RefusedObjectError():
+            return error.reason
+        case OutOfSpaceError():
+            return Reason.OUT_OF_SPACE
+        case DatabaseError():
+            return Reason.NOT_RECORDED
+    return Reason.NOT_STORED
 
 
 def require_uids(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydicom.dataset import Dataset
-from pynetdicom import evt
-from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
-from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config import Settings, SourceSettings
-from dicomnode.delivery.association import LONGEST_ANSWER_BYTES, RemoteEntity, associated
+from dicomnode.delivery.association import RemoteEntity
 from dicomnode.errors import DeliveryError, RetrievalError, SourceUnavailableError
 
 
@@ -28,28 +24,10 @@ def remote_of(source: SourceSettings, settings: Settings) -> RemoteEntity:
 
 
 @contextmanager
-def associated_with(
-    remote: RemoteEntity,
-    contexts: Sequence[PresentationContext],
-    *,
-    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
-    handlers: Sequence[evt.EventHandlerType] = (),
-    wait_on: Callable[[], bool] = lambda: False,
-    check: Callable[[], None] = lambda: None,
-    object_bytes: int = LONGEST_ANSWER_BYTES,
-) -> Iterator[Association]:
-    """Raises `SourceUnavailableError` where no association comes about."""
+def retrieval_errors(remote: RemoteEntity) -> Iterator[None]:
+    """Around an association: `SourceUnavailableError` where none comes about."""
     try:
-        with associated(
-            remote,
-            contexts,
-            roles=roles,
-            handlers=handlers,
-            wait_on=wait_on,
-            check=check,
-            object_bytes=object_bytes,
-        ) as association:
-            yield association
+        yield
     except DeliveryError as error:
         raise SourceUnavailableError(str(error)) from None
     except RuntimeError as error:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from io import BytesIO
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import build_context
 
 from dicomnode.config import Settings, SourceSettings
-from dicomnode.errors import DatabaseError, SourceUnavailableError, SpoolError
+from dicomnode.delivery.association import associated
+from dicomnode.dimse.store import answer_store
+from dicomnode.errors import SourceUnavailableError
 from dicomnode.intake.intake import Intake
-from dicomnode.intake.received import Peer, ReceivedObject
-from dicomnode.intake.refusals import REFUSALS, Reason, RefusedObjectError
-from dicomnode.retrieval.association import associated_with, remote_of
+from dicomnode.retrieval.association import remote_of, retrieval_errors
 from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.deposit import Deposit, depositing
@@ -27,8 +25,6 @@ from dicomnode.retrieval.storage_contexts import (
     storage_roles,
 )
 from dicomnode.retrieval.suboperations import STUDY_ROOT_GET, follow, study_identifier
-
-_STORED = 0x0000
 
 
 class Getter:
@@ -64,17 +60,20 @@ class Getter:
         deadline: Deadline,
     ) -> Report:
         contexts = [build_context(STUDY_ROOT_GET), *storage_contexts(sop_classes)]
-        with associated_with(
-            self._remote,
-            contexts,
-            roles=storage_roles(sop_classes),
-            handlers=[
-                (evt.EVT_C_STORE, _on_store, [deposit]),
-                (evt.EVT_CONN_OPEN, _acknowledge_at_once),
-            ],
-            check=deadline.check,
-            object_bytes=self._object_bytes,
-        ) as association:
+        with (
+            retrieval_errors(self._remote),
+            associated(
+                self._remote,
+                contexts,
+                roles=storage_roles(sop_classes),
+                handlers=[
+                    (evt.EVT_C_STORE, _on_store, [deposit]),
+                    (evt.EVT_CONN_OPEN, _acknowledge_at_once),
+                ],
+                check=deadline.check,
+                object_bytes=self._object_bytes,
+            ) as association,
+        ):
             accepted = association.accepted_contexts
             if not any(c.abstract_syntax == STUDY_ROOT_GET for c in accepted):
                 self._unavailable("it does not accept C-GET")
@@ -114,33 +113,4 @@ def _acknowledge_at_once(event: evt.Event) -> None:
 
 
 def _on_store(event: evt.Event, deposit: Deposit) -> Dataset | int:
-    """The C-STORE response status of a sub-operation, 0x0000 when the object is durable."""
-    try:
-        deposit.object(_received_object(event, deposit.peer))
-    except RefusedObjectError as refused:
-        return _status(refused.reason)
-    except DatabaseError:
-        return _status(Reason.NOT_RECORDED)
-    except SpoolError:
-        return _status(Reason.OUT_OF_SPACE)
-    return _STORED
-
-
-def _status(reason: Reason) -> Dataset:
-    response = Dataset()
-    response.Status, response.ErrorComment = REFUSALS[reason]
-    return response
-
-
-def _received_object(event: evt.Event, peer: Peer) -> ReceivedObject:
-    request, context = event.request, event.context
-    if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):
-        raise TypeError("not the event of a C-STORE request")
-    return ReceivedObject(
-        peer=peer,
-        sop_class_uid=str(request.AffectedSOPClassUID).strip(" \0"),
-        sop_instance_uid=str(request.AffectedSOPInstanceUID).strip(" \0"),
-        context_sop_class_uid=str(context.abstract_syntax),
-        transfer_syntax_uid=str(context.transfer_syntax),
-        data_set=request.DataSet.getvalue(),
-    )
+    return answer_store(event, deposit.peer, deposit.object)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pynetdicom.presentation import build_context
 
 from dicomnode.config import DestinationSettings, Settings, SourceSettings
+from dicomnode.delivery.association import associated
 from dicomnode.delivery.store import echo
 from dicomnode.errors import (
     AssociationRejectedError,
@@ -14,7 +15,7 @@ from dicomnode.errors import (
     RetrievalError,
     SourceUnavailableError,
 )
-from dicomnode.retrieval.association import associated_with, remote_of
+from dicomnode.retrieval.association import remote_of, retrieval_errors
 from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.report import Report
@@ -42,12 +43,15 @@ class Mover:
     ) -> Report:
         """The content is not needed: the source decides what its study is."""
         scp = self._settings.scp
-        with associated_with(
-            self._remote,
-            [build_context(STUDY_ROOT_MOVE)],
-            wait_on=self._still_sending(study_instance_uid),
-            check=deadline.check,
-        ) as association:
+        with (
+            retrieval_errors(self._remote),
+            associated(
+                self._remote,
+                [build_context(STUDY_ROOT_MOVE)],
+                wait_on=self._still_sending(study_instance_uid),
+                check=deadline.check,
+            ) as association,
+        ):
             identifier = study_identifier(study_instance_uid)
             responses = association.send_c_move(identifier, scp.ae_title, STUDY_ROOT_MOVE)
             status, report = follow(responses, self._remote, "C-MOVE")

@@ -11,10 +11,10 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
 from dicomnode.config import Settings, SourceSettings
-from dicomnode.delivery.association import RemoteEntity
+from dicomnode.delivery.association import RemoteEntity, associated
 from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError
-from dicomnode.retrieval.association import associated_with, remote_of, status_of
+from dicomnode.retrieval.association import remote_of, retrieval_errors, status_of
 from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.deadline import Deadline
 
@@ -63,7 +63,10 @@ class DicomCatalogue:
     @contextmanager
     def _finding(self, deadline: Deadline) -> Iterator[_Finding]:
         context = build_context(STUDY_ROOT_FIND, [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-        with associated_with(self._remote, [context], check=deadline.check) as association:
+        with (
+            retrieval_errors(self._remote),
+            associated(self._remote, [context], check=deadline.check) as association,
+        ):
             yield _Finding(association, self._remote)
 
 

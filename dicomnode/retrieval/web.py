@@ -9,15 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from dicomnode.config import SourceSettings
+from dicomnode.config import SourceSettings, token_in
 from dicomnode.dicom.uid_syntax import only_uid
-from dicomnode.errors import ConfigurationError, RetrievalError, SourceUnavailableError
+from dicomnode.errors import RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.deadline import Deadline
 
@@ -143,7 +142,8 @@ def client(source: SourceSettings) -> Iterator[httpx.Client]:
     """Raises `ConfigurationError` where the file with the token can't be read."""
     headers = {}
     if source.token_file is not None:
-        headers["Authorization"] = f"Bearer {_token(source.name, source.token_file)}"
+        key = f"sources: {source.name}: token_file"
+        headers["Authorization"] = f"Bearer {token_in(source.token_file, key)}"
     with httpx.Client(
         base_url=source.url.rstrip("/"), headers=headers, timeout=source.timeout_seconds
     ) as http:
@@ -196,14 +196,6 @@ def require_success(answer: httpx.Response, source: SourceSettings, service: str
 def _encoded(keys: Mapping[str, str]) -> str:
     """Wildcards and carets stay as they are: Orthanc's plug-in 1.7 does not decode them."""
     return urlencode(keys, quote_via=quote, safe="*?^,:")
-
-
-def _token(name: str, file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        sentence = f"sources: {name}: token_file: {file} can't be read"
-        raise ConfigurationError(sentence) from None
 
 
 def _value(row: Row, tag: str) -> str:

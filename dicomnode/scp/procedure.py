@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicomnode.dicom.uid_syntax import is_uid
+from dicomnode.dimse.store import status_response
 from dicomnode.errors import DatabaseError
 from dicomnode.scp.announced import (
     INVALID_VALUE,
@@ -29,7 +30,6 @@ from dicomnode.scp.announced import (
     status_of_step,
     studies_of_step,
 )
-from dicomnode.scp.received import status_response
 from dicomnode.tracking import expected, procedure_steps
 from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database

@@ -14,20 +14,16 @@ from pynetdicom.association import Association
 
 from dicomnode.config import SCPSettings
 from dicomnode.delivery.guard import Limits, guard
-from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError
+from dicomnode.dimse.store import SUCCESS, answer_store
 from dicomnode.intake.intake import Intake
 from dicomnode.intake.received import Peer
-from dicomnode.intake.refusals import REFUSALS, Reason, RefusedObjectError
 from dicomnode.scp.admission import decide
 from dicomnode.scp.received import (
     association_request,
     peer_of,
-    received_object,
-    status_response,
 )
 
 LOGGER = logging.getLogger("dicomnode.scp")
-SUCCESS = 0x0000
 
 
 class Receiver:
@@ -119,22 +115,7 @@ class Receiver:
             self.close(association, "lost")
 
     def on_store(self, event: evt.Event) -> Dataset | int:
-        """PS3.4 B.2.3 and PS3.7 9.1.1: the C-STORE response status, 0x0000 when durable."""
-        received = received_object(event, self._peer(event.assoc))
-        try:
-            self._intake.store(received)
-        except RefusedObjectError as refused:
-            return status_response(*REFUSALS[refused.reason])
-        except OutOfSpaceError as error:
-            LOGGER.error("no space for an object", extra={"error": str(error)})
-            return status_response(*REFUSALS[Reason.OUT_OF_SPACE])
-        except DatabaseError as error:
-            LOGGER.error("an object could not be recorded", extra={"error": str(error)})
-            return status_response(*REFUSALS[Reason.NOT_RECORDED])
-        except SpoolError as error:
-            LOGGER.error("an object could not be stored", extra={"error": str(error)})
-            return status_response(*REFUSALS[Reason.NOT_STORED])
-        return SUCCESS
+        return answer_store(event, self._peer(event.assoc), self._intake.store)
 
     def _peer(self, association: Association) -> Peer:
         with self._lock:

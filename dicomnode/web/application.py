@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -35,9 +38,13 @@ def make_application(
         ],
         middleware=[
             Middleware(BoundedRequests, limits=limits_of(settings.scp)),
-            Middleware(BearerToken, token=token),
+            Middleware(BearerToken, token=token, audit=intake.audit),
         ],
     )
+
+
+# Prometheus scrapes this often; counting looks at whole tables.
+_COUNTED_AGAIN_SECONDS = 30.0
 
 
 class _Monitor:
@@ -46,6 +53,9 @@ class _Monitor:
     def __init__(self, intake: Intake, database: Database) -> None:
         self._intake = intake
         self._database = database
+        self._counting = threading.Lock()
+        self._counted: tuple[Total, ...] = ()
+        self._count_again_at = 0.0
 
     async def health(self, _request: Request) -> Response:
         """200 where an object would be taken in now, else 503."""
@@ -61,8 +71,13 @@ class _Monitor:
         return PlainTextResponse(exposition(found), media_type=MEDIA_TYPE)
 
     def _totals(self) -> tuple[Total, ...]:
-        with self._database.read() as connection:
-            return totals(connection)
+        """As they were half a minute ago at most; one scrape counts, others wait for it."""
+        with self._counting:
+            if time.monotonic() >= self._count_again_at:
+                with self._database.read() as connection:
+                    self._counted = totals(connection)
+                self._count_again_at = time.monotonic() + _COUNTED_AGAIN_SECONDS
+            return self._counted
 
     def _database_answers(self) -> bool:
         try:

@@ -21,17 +21,19 @@ from dicomnode.dicom.encoded import claimed_header
 from dicomnode.dicom.file_format import split_file
 from dicomnode.dicom.uid_syntax import is_uid, only_uid
 from dicomnode.domain import InstanceHeader
-from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError, UnreadableObjectError
+from dicomnode.errors import DatabaseError, SpoolError, UnreadableObjectError
 from dicomnode.intake.intake import Intake
 from dicomnode.intake.multipart import MultipartReader, PartTooLongError, parse_media_type
 from dicomnode.intake.received import Peer
-from dicomnode.intake.refusals import Reason, RefusedObjectError
+from dicomnode.intake.refusals import RefusedObjectError, reason_of
 from dicomnode.web.store_report import RefusedRequestError, StoreReport, StoreStatus
 
 LOGGER = logging.getLogger("dicomnode.web")
 
 _DICOM, _RELATED = "application/dicom", "multipart/related"
 _RETRY_AFTER_SECONDS = 60
+# Each is kept aside on disk; who sends so many sends something else than DICOM.
+_MOST_UNREADABLE = 100
 
 
 class StoreService:
@@ -70,6 +72,9 @@ class StoreService:
         async with aclosing(self._objects(request)) as objects:
             async for data in objects:
                 await run_in_threadpool(self._store_one, peer, data, study, report)
+                if report.unreadable() >= _MOST_UNREADABLE:
+                    sentence = f"{_MOST_UNREADABLE} parts of the request can't be read"
+                    raise RefusedRequestError(StoreStatus.BAD_REQUEST, sentence)
         if report.is_empty():
             raise RefusedRequestError(StoreStatus.BAD_REQUEST, "the request brings no object")
 
@@ -80,10 +85,15 @@ class StoreService:
             report.failed.append((refused.header, refused.reason))
         except (DatabaseError, SpoolError) as error:
             LOGGER.error("an object could not be taken in", extra={"error": str(error)})
-            report.failed.append((_claims(data), _reason(error)))
+            report.failed.append((_claims(data), reason_of(error)))
 
     def _objects(self, request: Request) -> AsyncGenerator[bytes]:
         """The bytes of each object as soon as it is whole."""
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            raise RefusedRequestError(
+                StoreStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding has to be identity, or absent"
+            )
         content_type = request.headers.get("content-type", "")
         kind, options = parse_media_type(content_type)
         if kind == _DICOM:
@@ -159,12 +169,6 @@ def _answer(report: StoreReport, status: StoreStatus) -> Response:
         headers={"Retry-After": str(_RETRY_AFTER_SECONDS)} if later else None,
         media_type="application/dicom+json",
     )
-
-
-def _reason(error: DatabaseError | SpoolError) -> Reason:
-    if isinstance(error, OutOfSpaceError):
-        return Reason.OUT_OF_SPACE
-    return Reason.NOT_RECORDED if isinstance(error, DatabaseError) else Reason.NOT_STORED
 
 
 def _claims(data: bytes) -> InstanceHeader:

@@ -50,6 +50,9 @@ class StoreReport:
     def is_empty(self) -> bool:
         return not self.stored and not self.failed
 
+    def unreadable(self) -> int:
+        return sum(reason is Reason.UNREADABLE for _, reason in self.failed)
+
     def status(self) -> StoreStatus:
         """503 only where every object may be sent again as it is."""
         if not self.failed:

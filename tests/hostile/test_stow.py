@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydicom import dcmread
 from dicomnode.tracking.schema import associations
 from tests.factories import make_series
 from tests.integration.scp.receiving import Node, data_set_bytes, wait_until
+from tests.integration.web.shared_node import *  # noqa: F403
 from tests.integration.web.stow import (
     BOUNDARY,
     FAILED,
@@ -29,25 +31,6 @@ from tests.integration.web.stow import (
     url,
     web_settings,
 )
-
-
-@pytest.fixture(scope="module")
-def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    folder = tmp_path_factory.mktemp("web")
-    settings = web_settings(folder, scp={"network_timeout_seconds": 2.0})
-    with running_web(settings, folder / "node") as started:
-        yield started
-
-
-@pytest.fixture
-def node(shared_node: Node) -> Node:
-    return shared_node.mark()
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
-    """A series of its own for each test."""
-    return make_series(tmp_path / "made", slices=3, study=tmp_path.name, series=tmp_path.name)
 
 
 @pytest.mark.parametrize("study", ["..", "1.2%2F3", "1.a", "%2e%2e%2fetc", "1" * 65])
@@ -237,3 +220,22 @@ def test_a_long_request_is_never_in_memory_as_a_whole(node: Node, tmp_path: Path
     assert post(node, multipart([part] * 100)).status_code == 200
     assert memory_mib(node) - before < 30
     assert len(node.objects()) == 1
+
+
+def test_a_request_of_junk_is_ended_and_what_was_stored_is_named(
+    node: Node, images: list[Path]
+) -> None:
+    junk = [b"junk %d" % number for number in range(150)]
+    answer = post(node, multipart([images[0].read_bytes(), *junk, images[1].read_bytes()]))
+    assert answer.status_code == 400
+    assert instances(answer, STORED) == [sop_uid(images[0])]
+    assert len(reasons(answer, OTHER)) == 100
+    assert len(node.objects()) == 1
+
+
+def test_a_compressed_request_is_not_taken(node: Node, images: list[Path]) -> None:
+    body = gzip.compress(multipart(contents(images)))
+    answer = post(node, body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+    assert "Content-Encoding" in answer.text
+    assert node.objects() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, Settings, load
 from dicomnode.errors import ConfigurationError
@@ -183,3 +183,32 @@ def test_a_list_that_is_no_json_is_refused_with_advice(monkeypatch: pytest.Monke
 def test_the_variables_of_the_tests_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DICOMNODE_TEST_DATA", "elsewhere")
     load(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[bad",
+        "http://",
+        "https://:8042/x",
+        "http://pacs:99999",
+        "http://pacs:x",
+        "pacs:8042",
+        "ftp://pacs",
+        "http://a b",
+        "http://user:password@pacs",
+        "http://pacs/?x=1",
+    ],
+)
+def test_a_source_that_has_no_address_is_refused(url: str) -> None:
+    source = {"name": "archive", "retrieve": "wado", "url": url}
+    with pytest.raises(ValidationError, match="url has to be"):
+        Settings(sources=[source])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://pacs", "https://[::1]:8042/dicom-web", "http://10.0.0.1/a"]
+)
+def test_an_address_of_a_source_is_taken(url: str) -> None:
+    source = {"name": "archive", "retrieve": "wado", "url": url}
+    assert Settings(sources=[source]).sources[0].url == url  # type: ignore[list-item]

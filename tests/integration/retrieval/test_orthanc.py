@@ -208,9 +208,11 @@ def test_a_study_that_is_not_there_does_not_stop_the_rest(site: Site, tmp_path: 
 
 
 def test_a_query_selects_by_keys_that_are_kept_nowhere(site: Site) -> None:
+    asked = site.config.with_name("query.txt")
+    asked.write_text(f"PatientName={PATIENT}\n")
     done = site.pull(
-        "--query",
-        f"PatientName={PATIENT}",
+        "--query-file",
+        str(asked),
         "StudyDate=20260101-20260131",
         "--json",
         "--per-minute",

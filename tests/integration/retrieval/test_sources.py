@@ -295,6 +295,7 @@ def multipart(files: list[Path]) -> bytes:
     return b"".join(parts) + b"--edge--"
 
 
+JPEG = b"image/jpeg"
 RELATED = 'multipart/related; type="application/dicom"; boundary=edge'
 
 
@@ -304,12 +305,26 @@ RELATED = 'multipart/related; type="application/dicom"; boundary=edge'
         (lambda files: (200, RELATED, multipart(files)), 5, "5 objects"),
         (lambda files: (200, RELATED, multipart(files)[:-100] + CUT), 4, "broke off"),
         (lambda files: (200, RELATED, multipart(files)[:-100]), 4, "closing boundary"),
-        (lambda files: (200, "text/html", b"<p>hello"), 0, "multipart"),
+        (lambda files: (200, "text/html", b"<p>hello"), 0, "it is text/html"),
+        (
+            lambda files: (200, RELATED, multipart(files).replace(b"application/dicom", JPEG)),
+            0,
+            "a part is image/jpeg",
+        ),
         (lambda files: (200, RELATED, b"garbage"), 0, "rules of multipart"),
         (lambda files: (404, "text/plain", b""), 0, "404"),
         (lambda files: (500, "text/plain", b""), 0, "500"),
     ],
-    ids=["whole", "cut off", "no end", "another type", "garbage", "not found", "error"],
+    ids=[
+        "whole",
+        "cut off",
+        "no end",
+        "another type",
+        "other parts",
+        "garbage",
+        "not found",
+        "error",
+    ],
 )
 def test_what_came_by_wado_is_counted_and_what_went_wrong_is_said(
     pulled: Callable[..., Pulled],

@@ -9,8 +9,11 @@ import httpx
 import pytest
 
 from dicomnode.app.checkup import web as check_web
+from dicomnode.config import SourceSettings
 from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.intake.listening import listen
+from dicomnode.retrieval.deadline import Deadline
+from dicomnode.retrieval.web import WebCatalogue
 from dicomnode.web.access import read_token
 from dicomnode.web.server import serve
 from tests.factories import make_series
@@ -42,6 +45,10 @@ def test_without_the_token_nothing_is_stored_or_told(
     assert [stored.status_code, told.status_code] == [401, 401]
     assert stored.headers["www-authenticate"] == told.headers["www-authenticate"] == "Bearer"
     assert node.objects() == []
+    wait_until(lambda: len(node.events("request refused")) == 2)
+    log = node.log.read_text()
+    assert "request refused: " in log
+    assert "Bearer wrong" not in log
 
 
 def test_with_the_token_everything_is(guarded: Node, tmp_path: Path) -> None:
@@ -81,6 +88,20 @@ def test_an_empty_or_missing_token_file_refuses_to_start(tmp_path: Path) -> None
     (tmp_path / "token").write_text(" \n")
     with pytest.raises(ConfigurationError, match="is empty"):
         read_token(settings.web)
+
+
+@pytest.mark.parametrize("token", ["Löwe", "two words", "two\nlines"])
+def test_a_token_that_no_client_can_send_refuses_to_start(tmp_path: Path, token: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(token)
+    source = SourceSettings(name="archive", retrieve="wado", url="http://pacs", token_file=file)
+    for read in (
+        lambda: read_token(web_settings(tmp_path, token_file=file).web),
+        lambda: WebCatalogue(source).matching_studies({}, Deadline(1)),
+    ):
+        with pytest.raises(ConfigurationError, match="one word of printable ASCII") as caught:
+            read()
+        assert token not in str(caught.value)
 
 
 def test_a_busy_port_refuses_to_start_and_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dicomnode.tracking.schema import associations
 from tests.factories import make_series
 from tests.hostile.raw_sender import associated, send
 from tests.integration.scp.receiving import Node, data_set_bytes, running, wait_until
+from tests.integration.web.shared_node import *  # noqa: F403
 from tests.integration.web.stow import (
     BOUNDARY,
     FAILED,
@@ -29,25 +30,6 @@ from tests.integration.web.stow import (
     url,
     web_settings,
 )
-
-
-@pytest.fixture(scope="module")
-def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    folder = tmp_path_factory.mktemp("web")
-    settings = web_settings(folder, scp={"network_timeout_seconds": 2.0})
-    with running_web(settings, folder / "node") as started:
-        yield started
-
-
-@pytest.fixture
-def node(shared_node: Node) -> Node:
-    return shared_node.mark()
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
-    """A series of its own for each test."""
-    return make_series(tmp_path / "made", slices=3, study=tmp_path.name, series=tmp_path.name)
 
 
 @pytest.mark.parametrize(

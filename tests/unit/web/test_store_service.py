@@ -15,6 +15,7 @@ from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
+from dicomnode.web import application as web
 from dicomnode.web.application import make_application
 from tests.factories import make_series
 
@@ -28,6 +29,27 @@ class BrokenIntake(Intake):
 
     def store_file(self, *_: Any, **__: Any) -> Any:
         raise self._error
+
+
+def test_a_scrape_does_not_count_what_was_just_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(web, "totals", lambda _connection: counted.append(1) or ())
+    settings = Settings(node={"data_folder": tmp_path / "data"})  # type: ignore[arg-type]
+    database = Database(settings.database_url)
+    database.migrate()
+    intake = Intake(settings.scp, database, Spool(settings.spool_folder), "metrics")
+    application = make_application(settings, intake, database, b"")
+
+    async def scrape_often() -> list[int]:
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            return [(await client.get("/metrics")).status_code for _ in range(5)]
+
+    assert asyncio.run(scrape_often()) == [200] * 5
+    assert len(counted) == 1
+    database.close()
 
 
 @pytest.mark.parametrize(

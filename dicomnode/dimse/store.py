@@ -1,0 +1,62 @@
+"""C-STORE requests that this node is sent, over an association that it accepted or asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from io import BytesIO
+
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+from pynetdicom.dimse_primitives import C_STORE
+
+from dicomnode.errors import DatabaseError, SpoolError
+from dicomnode.intake.received import Peer, ReceivedObject
+from dicomnode.intake.refusals import REFUSALS, RefusedObjectError, reason_of
+
+LOGGER = logging.getLogger("dicomnode.association")
+
+SUCCESS = 0x0000
+
+
+def answer_store(
+    event: evt.Event, peer: Peer, store: Callable[[ReceivedObject], object]
+) -> Dataset | int:
+    """PS3.4 B.2.3 and PS3.7 9.1.1: the C-STORE response status, 0x0000 when `store` returned.
+
+    `store` makes the object durable, or raises as `Intake.store` does.
+    """
+    try:
+        store(_received_object(event, peer))
+    except RefusedObjectError as refused:  # logged by the intake
+        return status_response(*REFUSALS[reason_of(refused)])
+    except (DatabaseError, SpoolError) as error:
+        reason = reason_of(error)
+        LOGGER.error(
+            "an object could not be taken in", extra={"reason": reason.value, "error": str(error)}
+        )
+        return status_response(*REFUSALS[reason])
+    return SUCCESS
+
+
+def status_response(status: int, comment: str) -> Dataset:
+    """A response with an Error Comment (0000,0902)."""
+    response = Dataset()
+    response.Status = status
+    response.ErrorComment = comment
+    return response
+
+
+def _received_object(event: evt.Event, peer: Peer) -> ReceivedObject:
+    """The request of an EVT_C_STORE; raises `TypeError` for any other event."""
+    request, context = event.request, event.context
+    if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):
+        raise TypeError("not the event of a C-STORE request")
+    return ReceivedObject(
+        peer=peer,
+        sop_class_uid=str(request.AffectedSOPClassUID).strip(" \0"),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID).strip(" \0"),
+        context_sop_class_uid=str(context.abstract_syntax),
+        transfer_syntax_uid=str(context.transfer_syntax),
+        data_set=request.DataSet.getvalue(),
+    )
