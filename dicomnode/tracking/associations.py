@@ -25,7 +25,7 @@ from dicomnode.tracking.schema import associations
 
 HEARTBEAT_SECONDS = 5.0
 HEARTBEAT_STALE_SECONDS = 20.0
-LOST = "lost"
+RELEASED, LOST = "released", "lost"
 _CHUNK = 400  # SQLite takes a bounded number of parameters per statement
 
 

@@ -87,8 +87,8 @@ class SeriesFacts:
     `is_being_sent`: an association that sent to its study is open. `received_at`: its last
     instance, also one that came again. `quiet_since`: the later of
     its last instance and the last end of an association that sent to the study. `was_released`:
-    all of those ended in order, and there was at least one. `learned_quiet_seconds`: of its
-    sender; None where nothing was learned yet.
+    all of those that count ended in order, and there was at least one (`facts`).
+    `learned_quiet_seconds`: of its sender; None where nothing was learned yet.
     """
 
     series_id: int
@@ -186,13 +186,13 @@ def _patience(
         why = f"{facts.instance_count} of {missing[1]} instances {_named_by(missing[0])} here"
         return max(full, settings.wait_for_missing_seconds), Signal.QUIET_TIME, why
     if not facts.was_released:
-        why = "an association was aborted or lost, or isn't known"
+        why = "an association was aborted or lost and not made good, or isn't known"
         return full, Signal.QUIET_TIME, why
     if hint is not None and hint.whole:
         return shortest_wait_seconds(settings), hint.signal, hint.sentence
     if hint is not None:
         return full, Signal.QUIET_TIME, hint.sentence
-    return learned, Signal.ASSOCIATION_RELEASED, "every association was released"
+    return learned, Signal.ASSOCIATION_RELEASED, "every association that counts was released"
 
 
 def _named_by(source: Source) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import SizeHints
-from dicomnode.tracking.associations import is_open
+from dicomnode.tracking.associations import LOST, RELEASED, is_open
 from dicomnode.tracking.completeness import HintGroup, SeriesFacts, Source
 from dicomnode.tracking.schema import (
     association_series,
@@ -53,7 +53,8 @@ def ended_at() -> sa.ColumnElement[datetime]:
 def is_unrevised(series_id: int | None = None) -> sa.ColumnElement[bool]:
     """Written as in the partial index, so that both databases use it."""
     differs = sa.text("series.instance_count <> series.revised_count")
-    return differs if series_id is None else sa.and_(differs, series.c.id == series_id)
+    one = [] if series_id is None else [series.c.id == series_id]
+    return sa.and_(differs, *one)
 
 
 def _series(waits: sa.ColumnElement[bool], now: datetime) -> sa.Select[Any]:
@@ -86,14 +87,14 @@ def _series(waits: sa.ColumnElement[bool], now: datetime) -> sa.Select[Any]:
 
 
 def _associations_of_studies(waits: sa.ColumnElement[bool], now: datetime) -> sa.Subquery:
-    """How many that sent to the study are open, or ended otherwise than by release."""
+    """How many that sent to the study are open, or ended badly and were not made good."""
     sibling = series.alias("sibling")
     studies = sa.select(series.c.study_instance_uid).where(waits)
     return (
         sa.select(
             sibling.c.study_instance_uid,
             _count(is_open(now)).label("open"),
-            _count(associations.c.outcome != "released").label("unreleased"),
+            _count(_ended_badly(sibling)).label("unreleased"),
             sa.func.max(ended_at()).label("ended_at"),
         )
         .join(association_series, association_series.c.series_id == sibling.c.id)
@@ -102,6 +103,31 @@ def _associations_of_studies(waits: sa.ColumnElement[bool], now: datetime) -> sa
         .group_by(sibling.c.study_instance_uid)
         .subquery()
     )
+
+
+def _ended_badly(sibling: sa.FromClause) -> sa.ColumnElement[bool]:
+    """It sent to a series that waits, was not released, and the sender did not come back.
+
+    It came back where a later association, opened after that end, sent to the same series and was
+    released. What a revision holds already is not waited for, however it came.
+    """
+    later, link = associations.alias("later"), association_series.alias("later_series")
+    # The row of a lost one is closed when somebody notices.
+    lost = associations.c.outcome.in_([LOST, ""])
+    end = sa.case((lost, associations.c.heartbeat_at), else_=associations.c.closed_at)
+    came_back = (
+        sa.select(sa.literal(1))
+        .select_from(link.join(later, later.c.id == link.c.association_id))
+        .where(
+            link.c.series_id == association_series.c.series_id,
+            later.c.outcome == RELEASED,
+            later.c.opened_at >= end,
+        )
+        .correlate(associations, association_series)
+        .exists()
+    )
+    waits = sibling.c.instance_count != sibling.c.revised_count
+    return sa.and_(waits, associations.c.outcome != RELEASED, ~came_back)
 
 
 def _expected(
