@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -19,7 +20,7 @@ from rich.text import Text
 from dicomnode.app import logs
 from dicomnode.config import Settings, load
 from dicomnode.domain import as_json
-from dicomnode.errors import DatabaseError
+from dicomnode.errors import ConfigurationError, DatabaseError
 from dicomnode.tracking.database import Database
 
 DEFAULT_CONFIG = Path("config.toml")
@@ -60,6 +61,21 @@ def existing_database(settings: Settings) -> Database:
     if not database.check().is_current:
         raise DatabaseError("the database has another schema version: dicomnode db migrate")
     return database
+
+
+def require_own_data_folder(settings: Settings) -> None:
+    """Raises `ConfigurationError` where the service could not read what this user would write."""
+    folder = settings.node.data_folder
+    if not folder.exists() or folder.stat().st_uid == os.geteuid():
+        return
+    try:
+        owner = folder.owner()
+    except KeyError:  # an account of another machine, or of a container
+        owner = f"#{folder.stat().st_uid}"
+    raise ConfigurationError(
+        f"node.data_folder: {folder} belongs to {owner}: run this as that account, "
+        f"sudo -u {owner} {this_program()} ..."
+    )
 
 
 def show(table: object, value: object, as_document: bool) -> None:

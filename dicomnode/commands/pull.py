@@ -19,6 +19,7 @@ from dicomnode.commands.common import (
     Config,
     progress_bar,
     quiet_settings,
+    require_own_data_folder,
     show,
     this_program,
 )
@@ -70,6 +71,7 @@ def pull(
     from dicomnode.retrieval.backfill import Pace
 
     settings = quiet_settings(config)
+    require_own_data_folder(settings)
     source = find.source_named(settings, source_name)
     uids = find.checked_uids(study or [])
     if studies is not None:
