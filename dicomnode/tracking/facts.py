@@ -7,7 +7,7 @@ query begins with the partial index of series that hold instances beyond their n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +24,7 @@ from dicomnode.tracking.schema import (
     series,
 )
 
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _HINTS = (
     instances.c.acquisition_number,
     instances.c.images_in_acquisition,
@@ -51,10 +52,10 @@ def ended_at() -> sa.ColumnElement[datetime]:
 
 
 def is_unrevised(series_id: int | None = None) -> sa.ColumnElement[bool]:
-    """Written as in the partial index, so that both databases use it."""
+    """Written as in the partial index, with its column, so that both databases use it."""
     differs = sa.text("series.instance_count <> series.revised_count")
     one = [] if series_id is None else [series.c.id == series_id]
-    return sa.and_(differs, *one)
+    return sa.and_(differs, series.c.last_received_at >= _EVER, *one)
 
 
 def _series(waits: sa.ColumnElement[bool], now: datetime) -> sa.Select[Any]:
