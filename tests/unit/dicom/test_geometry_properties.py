@@ -272,6 +272,7 @@ def test_a_table_that_moved_along_keeps_the_body(
 
 @examples(10)
 @given(orientations, st.floats(0.2, 3.8), st.integers(5, 50))
+@example(oblique(-106.6773603917401, 117.43228185181152, 114.77084872716358), 3.45264515545, 25)
 def test_one_slice_close_to_another_keeps_the_body(
     orientation: Any, nearer_mm: float, at: int
 ) -> None:
