@@ -120,9 +120,9 @@ def _close_enough(geometry: SliceGeometry) -> None:
     """What lies between two slices is known only where they are near each other."""
     widest = float(geometry.gaps_mm.max())
     if geometry.slice_spacing_mm > MAXIMUM_SPACING_MM:
-        why = f"the slices are {geometry.slice_spacing_mm:.1f} mm apart"
+        why = f"the slices are {geometry.slice_spacing_mm:.4g} mm apart"
     elif widest > MAXIMUM_SPACING_MM and widest > geometry.distances_mm[-1] / 2:
-        why = f"a gap of {widest:.1f} mm is longer than all that was imaged"
+        why = f"a gap of {widest:.4g} mm is longer than all that was imaged"
     else:
         return
     refuse(
