@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -68,7 +67,6 @@ class Getter:
                 roles=storage_roles(sop_classes),
                 handlers=[
                     (evt.EVT_C_STORE, _on_store, [deposit]),
-                    (evt.EVT_CONN_OPEN, _acknowledge_at_once),
                 ],
                 check=deadline.check,
                 object_bytes=self._object_bytes,
@@ -91,25 +89,6 @@ def _sop_classes(content: Sequence[SeriesContent]) -> Sequence[str]:
     named = {sop_class for series in content for sop_class in series.instances.values()}
     counted = all(len(series.instances) == series.count for series in content)
     return sorted(named) if counted and "" not in named else USUAL_SOP_CLASSES
-
-
-def _acknowledge_at_once(event: evt.Event) -> None:
-    """A source that writes a message in pieces, with Nagle's algorithm on (dcmtk, so Orthanc),
-    waits for each acknowledgement; Linux would delay it, and every object take 48 ms longer.
-
-    The option holds for the next acknowledgement only, so it is set whenever more is read.
-    """
-    wrapper = event.assoc.dul.socket
-    if wrapper is None or wrapper.socket is None or not hasattr(socket, "TCP_QUICKACK"):
-        return
-    connection, receive = wrapper.socket, wrapper.recv
-
-    def acknowledge_and_receive(length: int) -> bytearray:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        data: bytearray = receive(length)
-        return data
-
-    setattr(wrapper, "recv", acknowledge_and_receive)  # noqa: B010
 
 
 def _on_store(event: evt.Event, deposit: Deposit) -> Dataset | int:
