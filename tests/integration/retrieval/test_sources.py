@@ -20,6 +20,7 @@ from dicomnode.errors import (
     RetrievalError,
     SourceUnavailableError,
 )
+from dicomnode.retrieval import study
 from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.find import series_counts
 from dicomnode.retrieval.move import Mover
@@ -69,6 +70,12 @@ def pulled(make_settings: MakeSettings) -> Callable[..., Pulled]:
             database.close()
 
     return pull
+
+
+@pytest.fixture(autouse=True)
+def _rows_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a source did not send is waited for at the end of each study."""
+    monkeypatch.setattr(study, "_ROWS_SECONDS", 2.0)
 
 
 def settings_for(make_settings: MakeSettings, **source: Any) -> Settings:
