@@ -38,5 +38,8 @@ def retrieval_errors(remote: RemoteEntity) -> Iterator[None]:
 def status_of(response: Dataset, remote: RemoteEntity, operation: str) -> int:
     """The status of a DIMSE response; raises `RetrievalError` where none came."""
     if "Status" not in response:
-        raise RetrievalError(f"{remote} aborted or did not answer a {operation} in time")
+        raise RetrievalError(
+            f"{remote} aborted or did not answer a {operation} in time; some do so where they "
+            f"don't know AE title {remote.calling_ae_title}: see whether it is allowed to ask"
+        )
     return int(response.Status)
