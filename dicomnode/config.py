@@ -7,15 +7,12 @@ overrides a key: `DICOMNODE_SCP__PORT=11113`. Secrets are named by file, never w
 
 from __future__ import annotations
 
-import re
 import tomllib
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -32,47 +29,16 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_values import (
+    NO_DATABASE_URL,
+    AETitle,
+    Port,
+    is_database_url,
+    is_http_url,
+    is_loopback,
+)
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import ConfigurationError
-
-_SQLITE_URL = re.compile(r"sqlite(\+\w+)?:///.+")
-_SERVER_URL = re.compile(
-    r"postgres(ql)?(\+\w+)?://([^@]*@)?(\[[\w:.%]+\]|[^@:/?\[\]]*)(:(?P<port>\d{1,5}))?(/[^@?]*)?(\?.*)?"
-)
-_NO_URL = (
-    "has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, with a port up to "
-    "65535, and an @ in the user or password written as %40"
-)
-
-
-def _ae_title(value: str) -> str:
-    """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash."""
-    title = value.strip(" ")
-    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
-    return title
-
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _is_http_url(text: str) -> bool:
-    """With a host and, where there is one, a port; without spaces, queries and passwords."""
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        return False
-    plain = text.isascii() and text.isprintable() and not set(' "<>\\^`{|}?#@') & set(text)
-    return plain and url.scheme in ("http", "https") and bool(url.hostname) and port != 0
 
 
 class _Section(BaseModel):
@@ -125,7 +91,7 @@ class WebSettings(_Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> WebSettings:
-        if self.token_file is None and not _is_loopback(self.host):
+        if self.token_file is None and not is_loopback(self.host):
             raise ValueError("a host that other machines reach needs token_file")
         return self
 
@@ -145,7 +111,7 @@ class SourceSettings(_Section):
 
     @model_validator(mode="after")
     def _has_an_address(self) -> SourceSettings:
-        if self.retrieve == "wado" and not _is_http_url(self.url):
+        if self.retrieve == "wado" and not is_http_url(self.url):
             raise ValueError("url has to be the http(s) address of the DICOMweb service")
         if self.retrieve != "wado" and self.ae_title is None:
             raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
@@ -315,8 +281,8 @@ class Settings(BaseSettings):
             key, url = "database.url_file", _read_text(file, "database.url_file: ").strip()
         elif not url:
             return f"sqlite:///{self.node.data_folder.absolute()}/tracking.sqlite"
-        if not _is_database_url(url):
-            raise ConfigurationError(f"{key}: {_NO_URL}")
+        if not is_database_url(url):
+            raise ConfigurationError(f"{key}: {NO_DATABASE_URL}")
         return url
 
 
@@ -372,13 +338,6 @@ def token_in(file: Path, key: str) -> str:
             f"{key}: {file}: a token is one word of printable ASCII characters, without a space"
         )
     return token
-
-
-def _is_database_url(url: str) -> bool:
-    """Strict about `@`: one that is not escaped would show a part of the password as the host."""
-    if found := _SERVER_URL.fullmatch(url):
-        return 1 <= int(found["port"] or 5432) <= 65535
-    return _SQLITE_URL.fullmatch(url) is not None
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

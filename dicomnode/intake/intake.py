@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.encoded import Peek, claimed_header, peek
-from dicomnode.dicom.file_format import read_received
 from dicomnode.dicom.uid_syntax import is_uid, only_uid
 from dicomnode.domain import InstanceHeader, StoredInstance
-from dicomnode.errors import DatabaseError, SpoolError, UnreadableObjectError
+from dicomnode.errors import DatabaseError, UnreadableObjectError
 from dicomnode.intake.received import Peer, ReceivedObject, received_from_file
 from dicomnode.intake.refusals import (
     Reason,
@@ -31,7 +30,6 @@ from dicomnode.tracking.associations import ClosedAssociation, OpenedAssociation
 from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.indexer import Indexer
-from dicomnode.tracking.instances import RepeatedInstance
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.spool import Spool, StoreOutcome, StoreResult
 
@@ -138,12 +136,9 @@ class Intake:
         return header
 
     def _index(self, peer: Peer, found: Peek, result: StoreResult) -> None:
-        now = datetime.now(UTC)
+        """Also of a duplicate: whoever took it in first may have been killed before its row was
+        written, and its sender is still at work on the series."""
         header = found.header
-        if result.outcome is StoreOutcome.DUPLICATE:
-            self._indexer.put(self._on_disk(result.name))
-            self._indexer.put(RepeatedInstance(header, peer.association_id, now))
-            return
         self._indexer.put(
             StoredInstance(
                 header=header,
@@ -151,27 +146,20 @@ class Intake:
                 size_bytes=result.size_bytes,
                 file_sha256=result.file_sha256,
                 pixel_sha256=found.pixel_sha256,
-                received_at=now,
+                received_at=datetime.now(UTC),
                 calling_ae_title=peer.calling_ae_title,
                 called_ae_title=peer.called_ae_title,
                 peer_address=peer.address,
                 association_id=peer.association_id,
             )
         )
-        if malformed := malformed_attributes(header):
+        if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):
             self.audit(
                 "malformed uid accepted",
                 header.sop_instance_uid,
                 attributes=", ".join(malformed),
                 peer=peer.address,
             )
-
-    def _on_disk(self, name: str) -> StoredInstance:
-        """Whoever took it in first may have been killed before its row was written."""
-        try:
-            return read_received(name, self._spool.path(name))
-        except OSError as error:
-            raise SpoolError(f"{name} can't be read again: {error.strerror}") from error
 
     def _refuse(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Keep the bytes for a person, and record why; raises `SpoolError` where it can't."""

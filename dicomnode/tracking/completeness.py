@@ -48,7 +48,7 @@ _WORDS = {
     Source.MPPS: "the performed procedure step (MPPS)",
     Source.IAN: "the Instance Availability Notification",
     Source.C_FIND: "the sender (C-FIND)",
-    Source.PULL: "the source that it was pulled from",
+    Source.PULL: "the source of its pull",
 }
 
 

@@ -22,19 +22,11 @@ from dicomnode.tracking import associations, audit, instances, quarantine
 from dicomnode.tracking.associations import ClosedAssociation, OpenedAssociation
 from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.instances import RepeatedInstance
 from dicomnode.tracking.quarantine import QuarantinedObject
 
 LOGGER = logging.getLogger("dicomnode.tracking")
 
-Event = (
-    OpenedAssociation
-    | ClosedAssociation
-    | StoredInstance
-    | RepeatedInstance
-    | QuarantinedObject
-    | AuditEvent
-)
+Event = OpenedAssociation | ClosedAssociation | StoredInstance | QuarantinedObject | AuditEvent
 _E = TypeVar("_E")
 _LARGEST_BATCH = 500
 _LONGEST_QUEUE = 100_000
@@ -134,7 +126,6 @@ class Indexer:
         with self._database.begin() as connection:
             associations.open_(connection, of(OpenedAssociation))
             instances.add(connection, of(StoredInstance))
-            instances.repeat(connection, of(RepeatedInstance))
             quarantine.add(connection, of(QuarantinedObject))
             audit.append_all(connection, of(AuditEvent))
             associations.close(connection, closed, self._unsettled(closed))

@@ -39,7 +39,11 @@ class StoreOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class StoreResult:
-    """`name` is the file that holds this UID now; the digest is over the whole file."""
+    """`name` is the file that holds this UID now.
+
+    Size and digest are over the whole file: of a DUPLICATE the one that is there, of a CONFLICT
+    the one that was not kept.
+    """
 
     outcome: StoreOutcome
     name: str
@@ -79,11 +83,12 @@ class Spool:
             created = self._write(self.path(name), file_meta, data_set)
             if created:
                 return StoreResult(StoreOutcome.STORED, name, size, digest.hexdigest())
-            same = _holds_data_set(self.path(name), data_set)
+            there = _as_it_is_there(self.path(name), data_set)
         except OSError as error:
             raise _spool_error(error, self._folder) from error
-        outcome = StoreOutcome.DUPLICATE if same else StoreOutcome.CONFLICT
-        return StoreResult(outcome, name, size, digest.hexdigest())
+        if there is None:
+            return StoreResult(StoreOutcome.CONFLICT, name, size, digest.hexdigest())
+        return StoreResult(StoreOutcome.DUPLICATE, name, *there)
 
     def quarantine(self, reason: str, file_meta: bytes, data_set: bytes) -> StoreResult:
         """Keep an object that was not accepted; the same bytes are kept once."""
@@ -184,18 +189,22 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _holds_data_set(path: Path, data_set: bytes) -> bool:
-    """Whether the file is its own file meta (PS3.10 7.1) followed by exactly this data set."""
+def _as_it_is_there(path: Path, data_set: bytes) -> tuple[int, str] | None:
+    """Size and digest of a file that is its own file meta (PS3.10 7.1) followed by exactly this
+    data set; None for another one."""
     with path.open("rb") as file:
-        group_length = int.from_bytes(file.read(144)[140:144], "little")
-        start = 144 + group_length
-        if path.stat().st_size - start != len(data_set):
-            return False
-        file.seek(start)
-        return all(
-            file.read(_COPY_BYTES) == data_set[offset : offset + _COPY_BYTES]
-            for offset in range(0, len(data_set), _COPY_BYTES)
-        )
+        head = file.read(144)
+        head += file.read(int.from_bytes(head[140:144], "little"))
+        size = path.stat().st_size
+        if size - len(head) != len(data_set):
+            return None
+        digest = hashlib.sha256(head)
+        for offset in range(0, len(data_set), _COPY_BYTES):
+            piece = file.read(_COPY_BYTES)
+            if piece != data_set[offset : offset + _COPY_BYTES]:
+                return None
+            digest.update(piece)
+    return size, digest.hexdigest()
 
 
 def _spool_error(error: OSError, folder: Path) -> SpoolError:

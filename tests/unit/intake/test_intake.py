@@ -21,9 +21,9 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def take_in(settings: Settings, files: list[Path]) -> None:
+def take_in(settings: Settings, files: list[Path], sender: str) -> None:
     with running_intake(settings) as intake:
-        peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
+        peer = intake.opened(calling_ae_title=sender, called_ae_title="B", address="192.0.2.1")
         for file in files:
             intake.store_file(peer, file.read_bytes())
         intake.closed(peer, "released")
@@ -32,15 +32,16 @@ def take_in(settings: Settings, files: list[Path]) -> None:
 def test_an_object_that_comes_again_gets_the_row_that_it_lacks(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """Its first receiver may have been killed between the file and the row."""
+    """Its first receiver may have been killed between the file and the row. What is on disk
+    stays as the first sender's, so that is what the row describes."""
     files = make_series(tmp_path / "made", slices=3)
-    take_in(settings, files)
+    take_in(settings, files, "FIRST")
     database = Database(settings.database_url)
     with database.begin() as connection:
         before = connection.execute(sa.select(instances).order_by(instances.c.name)).all()
         connection.execute(instances.delete())
         connection.execute(series.update().values(instance_count=0))
-    take_in(settings, files)
+    take_in(settings, files, "ANOTHERONE")
     with database.read() as connection:
         after = connection.execute(sa.select(instances).order_by(instances.c.name)).all()
         assert connection.scalar(sa.select(series.c.instance_count)) == 3
