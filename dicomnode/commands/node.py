@@ -81,7 +81,7 @@ def work(config: Config = None) -> None:
 
     settings = settings_of(config)
     stop = _stop_on_signals()
-    finished = run_worker(
+    run_worker(
         settings,
         Database(settings.database_url),
         make_stages(settings),
@@ -90,8 +90,7 @@ def work(config: Config = None) -> None:
         alive=lambda: notify("WATCHDOG=1"),
         count_at_sender=count_at_sender(settings),
     )
-    if not finished:  # a network can't be interrupted; its job is taken up by the next worker
-        os._exit(0)
+    os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
 
 
 def demo(

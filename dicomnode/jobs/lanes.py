@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from enum import IntEnum, StrEnum
@@ -160,10 +160,12 @@ def examination_id(revision: Revision, examiner_digest: str) -> str:
 
 
 @contextmanager
-def running(settings: Settings, is_busy: Callable[[], bool]) -> Iterator[None]:
+def running(settings: Settings) -> Iterator[None]:
     """The engine at work in this process; its workflows have to be registered before.
 
-    At the end nothing new is started, and what runs gets `DRAIN_SECONDS` to end.
+    At the end nothing new is started, and what runs gets `DRAIN_SECONDS` to end. A job of which
+    only the last record is missing has to get them too: left behind, its thread would ask for its
+    database again and again, for as long as the process lives.
     """
     DBOS.launch()
     try:
@@ -171,10 +173,7 @@ def running(settings: Settings, is_busy: Callable[[], bool]) -> Iterator[None]:
         _register_lane(Lane.DELIVER, settings.jobs.deliver_slots, settings)
         yield
     finally:
-        DBOS.destroy(
-            destroy_registry=True,
-            workflow_completion_timeout_sec=DRAIN_SECONDS if is_busy() else 0,
-        )
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=DRAIN_SECONDS)
 
 
 def _register_lane(lane: Lane, slots: int, settings: Settings) -> None:

@@ -33,14 +33,13 @@ def work(
     stop: threading.Event,
     alive: Callable[[], None] = lambda: None,
     count_at_sender: CountAtSender | None = None,
-) -> bool:
+) -> None:
     """Run until `stop` is set; `alive` is called in every round, for a watchdog.
 
     `count_at_sender` asks the PACS that sent a study how many instances its series have.
 
-    Returns whether all that had begun has ended. Where it is False, an examination is still
-    running in a thread: the process should end with `os._exit`, since Python would wait for it;
-    its job is taken up again by the next worker.
+    A job that does not end in time goes on in its thread, and is taken up again by the next
+    worker. So the process should end with `os._exit`: Python would wait for that thread.
     """
     database.migrate()
     lanes.migrate(database)
@@ -55,7 +54,7 @@ def work(
     try:
         with (
             asking(database, settings.completeness, count_at_sender) as questions,
-            lanes.running(settings, lambda: workflows.is_busy),
+            lanes.running(settings),
         ):
             log.info("working", extra={"executor": executor_id})
             watch = Watch(settings, database, spool, queue, stages.examiner_digest, questions)
@@ -69,9 +68,8 @@ def work(
         queue.close()
     if workflows.is_busy:
         log.warning("stopped with a job running; the next worker takes it up again")
-        return False  # and the lock stays until the process ends
+        return  # and the lock stays until the process ends
     lock.release()
-    return True
 
 
 class _Rounds:

@@ -82,8 +82,11 @@ class Workflows:
 
         @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
         def examine(revision_id: int) -> str:
-            found = DBOS.run_step(_step("examine"), self._examine, revision_id)
-            failure = self.once.run_tx_step({"name": "record"}, self._record, revision_id, found)
+            with self._working():
+                found = DBOS.run_step(_step("examine"), self._examine, revision_id)
+                failure = self.once.run_tx_step(
+                    {"name": "record"}, self._record, revision_id, found
+                )
             if failure:
                 raise ExaminationFailedError(failure)
             return "examined"
@@ -91,17 +94,18 @@ class Workflows:
         @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
         def deliver(delivery_id: int, number: int, delay_seconds: float, deadline: float) -> str:
             attempt = Attempt(delivery_id, number, delay_seconds, deadline)
-            outcome = DBOS.run_step(_step("send"), self._send, attempt)
-            return DBOS.run_step(_step("settle"), self._settle, attempt, outcome)
+            with self._working():
+                outcome = DBOS.run_step(_step("send"), self._send, attempt)
+                return DBOS.run_step(_step("settle"), self._settle, attempt, outcome)
 
     @property
     def is_busy(self) -> bool:
-        """Whether a step that can take long is running."""
+        """Whether a job is running."""
         return bool(self._active)
 
     def _examine(self, revision_id: int) -> dict[str, Any]:
         """The examination as JSON, or the sentence that says why there is none."""
-        with self._gpu, self._working():
+        with self._gpu:
             with self.database.begin() as connection:
                 revision = series.load_revision(connection, revision_id, self.spool)
                 examinations.start(connection, revision_id)
@@ -148,10 +152,9 @@ class Workflows:
         try:
             _check_unchanged(delivery.segmentation)
             destination = resolve(delivery.destination, self.settings)
-            with self._working():
-                warnings = self.stages.deliver(
-                    destination, [delivery.segmentation.path], self.settings.scp.ae_title
-                )
+            warnings = self.stages.deliver(
+                destination, [delivery.segmentation.path], self.settings.scp.ae_title
+            )
         except DeliveryRefusedError as error:
             return {"state": "refused", "sentence": str(error)}
         except Exception as error:  # noqa: BLE001  the edge of the worker

@@ -65,7 +65,7 @@ def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_runnin
         ran.append(delivery_id)
 
     dead = _Dead()
-    with lanes.running(settings, lambda: False):
+    with lanes.running(settings):
         assert recover_the_dead(dead) == 1
         handle = DBOS.retrieve_workflow(job_id)
         handle.get_result(polling_interval_sec=0.05)

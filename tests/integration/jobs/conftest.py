@@ -40,6 +40,11 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def engine_threads() -> list[str]:
+    """Threads of the engine that run jobs, or wait for one."""
+    return [thread.name for thread in threading.enumerate() if "dbos-executor" in thread.name]
+
+
 @dataclass
 class Node:
     """Settings, the database, and a worker in this process while `working`."""
@@ -53,10 +58,9 @@ class Node:
     ) -> Iterator[None]:
         ready, stop = threading.Event(), threading.Event()
         given = stages or small_node.stages(self.settings)
-        results: list[bool] = []
 
         def run() -> None:
-            finished = work(
+            work(
                 self.settings,
                 self.database,
                 given,
@@ -64,7 +68,6 @@ class Node:
                 stop=stop,
                 count_at_sender=count_at_sender,
             )
-            results.append(finished)
 
         thread = threading.Thread(target=run)
         thread.start()
@@ -75,6 +78,7 @@ class Node:
             stop.set()
             thread.join(30)
             assert not thread.is_alive()
+            until(lambda: engine_threads() == [], 1)
 
     def put(self, name: str, slices: int = 3, first: int = 0) -> str:
         return small_node.put_series(self.settings, self.database, name, slices, first)

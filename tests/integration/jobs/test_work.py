@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from dicomnode.config import DestinationSettings
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
@@ -136,6 +139,32 @@ def test_a_late_slice_makes_a_new_examination(make_node: MakeNode) -> None:
             until(lambda: len(peer.received) == 2)
             until(lambda: node.status()[0].verdict == "DEFACED")
     assert node.status()[0].series[0].revision == 2
+
+
+def test_a_worker_that_is_stopped_ends_what_it_began(make_node: MakeNode) -> None:
+    """Somebody else writes for three seconds when only the record of a delivery is missing."""
+    held, released = threading.Event(), threading.Event()
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port))
+        stages = small_node.stages(node.settings)
+
+        def write() -> None:
+            with node.database.begin():
+                held.set()
+                released.wait(30)
+
+        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> tuple[str, ...]:
+            warnings = stages.deliver(to, paths, ae)
+            threading.Thread(target=write).start()
+            held.wait(30)
+            return warnings
+
+        node.put("a")
+        with node.working(replace(stages, deliver=deliver)):
+            until(held.is_set)
+            threading.Timer(3.0, released.set).start()
+    assert node.states() == ["delivered"]
+    assert {job.state for job in node.jobs(everything=True)} == {JobState.DONE}
 
 
 def test_a_destination_that_was_down_gets_everything_when_it_is_back(
