@@ -1,28 +1,41 @@
-"""Images that repeat a place and say nothing of why: by their numbers, or else counted.
+"""Images that repeat a place and say nothing of why: by their numbers, their times, or counted.
 
-A series may have lost an image. Counting what lies at each place would then move every later image
-of that place into the repetition before its own, so images are only counted where all places have
-equally many.
+Numbers come first, since times are often rounded to a second in which one repetition ends and the
+next begins. A series may have lost an image. Counting what lies at each place would then move every
+later image of that place into the repetition before its own, so images are only counted where all
+places have equally many.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dicomnode.dicom.groups import Group, by_key, joined
+from dicomnode.dicom.groups import Group, by_key, joined, values
 from dicomnode.dicom.header import text
 from dicomnode.dicom.images import SourceImage
 from dicomnode.domain import RefusalCode
 
 REPETITION = "repetition"
+# A time counts where nearly all images belong to repetitions that hold nearly all places.
+_WHOLE = 0.9
+
+_CLOCKS = (
+    ("AcquisitionDateTime",),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("ContentDate", "ContentTime"),
+)
 
 
 def by_repetition(group: Group, places: Sequence[Hashable]) -> list[Group]:
     """One group per repetition; the group as it is where nothing tells its images apart."""
-    keys = _numbered_through(group.images, places) or _counted(group.images, places)
+    keys = (
+        _numbered_through(group.images, places)
+        or _timed(group.images, places)
+        or _counted(group.images, places)
+    )
     if keys is None:
         return [group]
     pieces = [
@@ -70,6 +83,26 @@ def _each_at_one_place(indices: Sequence[int], places: Sequence[Hashable]) -> bo
     return pairs == len(set(indices)) == len(set(places))
 
 
+def moments(images: Sequence[SourceImage]) -> Iterator[list[int]]:
+    """By each clock of the scanner the moment of each image, numbered in their order."""
+    for keywords in _CLOCKS:
+        times = values(*keywords)(images)
+        number = {time: index for index, time in enumerate(sorted(set(times), key=str), start=1)}
+        yield [number[time] for time in times]
+
+
+def _timed(images: Sequence[SourceImage], places: Sequence[Hashable]) -> list[int] | None:
+    """Where a clock shows another time for each repetition, and one for all of its places."""
+    for keys in moments(images):
+        if len(set(zip(keys, places, strict=True))) < len(keys):
+            continue
+        sizes = Counter(keys).values()
+        whole = sum(size for size in sizes if size >= _WHOLE * len(set(places)))
+        if whole >= _WHOLE * len(keys):
+            return keys
+    return None
+
+
 def _counted(images: Sequence[SourceImage], places: Sequence[Hashable]) -> list[int] | None:
     """The first image at each place, the second ...: by number, or else by time."""
     repeats = sorted(Counter(places).values())
@@ -96,7 +129,5 @@ def _time(*keywords: str) -> Callable[[SourceImage], tuple[Any, ...]]:
 # What numbers the repetitions of a place. Some scanners begin to count anew with each of them.
 _SEQUENCES: tuple[Callable[[SourceImage], tuple[Any, ...]], ...] = (
     lambda item: item.order,
-    _time("AcquisitionDateTime"),
-    _time("AcquisitionDate", "AcquisitionTime"),
-    _time("ContentDate", "ContentTime"),
+    *(_time(*keywords) for keywords in _CLOCKS),
 )

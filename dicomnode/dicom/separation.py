@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from dicomnode.dicom.geometry import ON_GRID_VOXELS, Vector
 from dicomnode.dicom.groups import Group, Pieces, by_key, joined, values
 from dicomnode.dicom.header import numbers, texts
 from dicomnode.dicom.images import SourceImage
-from dicomnode.dicom.repetitions import REPETITION, by_repetition
+from dicomnode.dicom.repetitions import REPETITION, by_repetition, moments
 from dicomnode.dicom.stack import MINIMUM_SLICES, SAME_POSITION_MM
 
 # A separator counts where nearly all images end up in groups that cover most of the positions.
@@ -50,22 +50,18 @@ SEPARATORS = (
     "ContrastBolusAgent",
     "AcquisitionNumber",
 )
-_TIMES = (
-    ("AcquisitionDateTime",),
-    ("AcquisitionDate", "AcquisitionTime"),
-    ("ContentDate", "ContentTime"),
-)
 
 
 def separate(group: Group) -> list[Group]:
     """Split until no two images lie at one place, as far as anything tells them apart."""
     places = _places(group.images)
+    place_of = dict(zip(map(id, group.images), places, strict=True))
     repeats = len(set(places)) < len(places)
     is_even = _is_even(group.images)
     for name, keys in _separators(group.images):
         pieces = by_key(group.images, keys)
         if len(pieces) > 1 and (
-            (repeats and _tells_apart(pieces, len(set(places))))
+            (repeats and name != REPETITION and _tells_apart(pieces, place_of))
             or ((name in _CONTRASTS or not is_even) and _are_stacks(pieces, name in _CONTRASTS))
         ):
             return [
@@ -84,25 +80,27 @@ def _separators(images: Sequence[SourceImage]) -> Iterator[tuple[str, list[Hasha
     indices = [texts(item.ds, "DimensionIndexValues") for item in images]
     for dimension in range(min(map(len, indices))):
         yield f"DimensionIndexValues[{dimension}]", [index[dimension] for index in indices]
-    for keywords in _TIMES:
-        times = values(*keywords)(images)
-        number = {time: index for index, time in enumerate(sorted(set(times), key=str), start=1)}
-        yield REPETITION, [number[time] for time in times]
+    for numbered in moments(images):
+        yield REPETITION, list(numbered)
 
 
 def _piece(group: Group, images: tuple[SourceImage, ...], what: str) -> Group:
     return replace(group, images=images, label=joined(group.label, what))
 
 
-def _tells_apart(pieces: Pieces, places: int) -> bool:
+def _tells_apart(pieces: Pieces, place_of: Mapping[int, Hashable]) -> bool:
     """Whether the pieces repeat the place of the whole: a piece for each value that covers it."""
-    total = sum(len(images) for _, images in pieces)
-    covered = 0
-    for _, images in pieces:
-        of_piece = len(set(_places(images)))
-        if of_piece > _COVERED_POSITIONS * places:
-            covered += len(images)
-    return covered >= _COVERED_IMAGES * total
+    held = [[place_of[id(item)] for item in images] for _, images in pieces]
+    half = _COVERED_POSITIONS * len(set(place_of.values()))
+    covering = [places for places in held if len(set(places)) > half]
+    if sum(map(len, covering)) < _COVERED_IMAGES * len(place_of):
+        return False
+    if len(covering) > 1:
+        return True
+    # Images beside the only one repeat its places, or else are the part of the stack that it lacks.
+    covered = set(covering[0])
+    others = [place for places in held if places is not covering[0] for place in places]
+    return sum(place in covered for place in others) > len(others) / 2
 
 
 def _are_stacks(pieces: Pieces, is_contrast: bool) -> bool:

@@ -124,6 +124,36 @@ def test_a_volume_that_was_cut_short_keeps_the_others_whole() -> None:
     assert [len(group.images) for group in group_images(images)] == [8, 8, 3]
 
 
+@pytest.mark.parametrize("seconds_each", [0.8, 1.7])
+def test_times_in_whole_seconds_cut_no_volume_in_two(seconds_each: float) -> None:
+    """A second in which one volume ends and the next begins belongs to neither."""
+    places, volumes = 20, 6
+    images = [
+        image(
+            places * volume + place + 1,
+            place,
+            AcquisitionTime=f"1203{int(seconds_each * (volume + place / places)):02d}",
+        )
+        for volume in range(volumes)
+        for place in range(places)
+    ]
+    found = [numbers(group) for group in group_images(images)]
+    assert found == [
+        list(range(places * volume + 1, places * (volume + 1) + 1)) for volume in range(volumes)
+    ]
+
+
+@pytest.mark.parametrize("keyword", ["AcquisitionTime", "AcquisitionNumber"])
+def test_ends_of_a_stack_that_were_imaged_at_another_moment_stay_with_it(keyword: str) -> None:
+    """GE HyperBand: the same two slices of each of three volumes begin a second earlier."""
+    images = [
+        image(24 * volume + place + 1, place, **{keyword: 120301 if place > 1 else 120300})
+        for volume in range(3)
+        for place in range(24)
+    ]
+    assert [len(group.images) for group in group_images(images)] == [24, 24, 24]
+
+
 def test_repetitions_of_different_parts_do_not_mix() -> None:
     images = [
         image(1 + 10 * time + 5 * part + place, place, Rows=(8, 16)[part])
