@@ -77,7 +77,7 @@ def sort_series(paths: Sequence[Path], settings: SeriesSettings | None = None) -
         checks.identity([item.ds for item in images])
     except SeriesRefusedError as refused:
         return SortedSeries((), (SetAside(refused.refusal, len(images)),))
-    usable = _passing(images, aside)
+    usable = _without_conflicts(_passing(images, aside), aside)
     aside += missing_parts(usable)
     groups = group_images(without_pixel_copies(usable, aside)) if usable else []
     stacks = _stacks(groups, settings, aside)
@@ -93,11 +93,9 @@ def sort_series(paths: Sequence[Path], settings: SeriesSettings | None = None) -
 
 
 def _readable(paths: Iterable[Path], aside: list[SetAside]) -> list[SourceImage]:
-    """The images of all objects, of copies of one object only the first.
-
-    Where two different objects have one SOP Instance UID, nobody knows which one is true.
-    """
-    objects: dict[str, list[tuple[SourceImage, ...]]] = {}
+    """The images of all objects, of copies of one object only the first."""
+    objects: dict[str, list[Path]] = {}
+    images: list[SourceImage] = []
     for path in paths:
         try:
             found = read_images(path)
@@ -105,16 +103,9 @@ def _readable(paths: Iterable[Path], aside: list[SetAside]) -> list[SourceImage]
             aside.append(SetAside(refused.refusal, 1))
             continue
         known = objects.setdefault(text(found[0].ds, "SOPInstanceUID") or "", [])
-        if not any(same_object(path, other[0].path) for other in known):
-            known.append(found)
-    images: list[SourceImage] = []
-    for uid, several in objects.items():
-        if len(several) == 1 or not uid:
-            images += [item for found in several for item in found]
-            continue
-        sentence = "different objects have the same SOP Instance UID"
-        refusal = Refusal(RefusalCode.DUPLICATE_POSITION, sentence, "SOPInstanceUID", (uid,))
-        aside.append(SetAside(refusal, sum(map(len, several))))
+        if not any(same_object(path, other) for other in known):
+            known.append(path)
+            images += found
     return images
 
 
@@ -128,6 +119,23 @@ def _passing(images: Iterable[SourceImage], aside: list[SetAside]) -> list[Sourc
         else:
             passing.append(item)
     return passing
+
+
+def _without_conflicts(images: Sequence[SourceImage], aside: list[SetAside]) -> list[SourceImage]:
+    """Where two different objects have one SOP Instance UID, nobody knows which one is true."""
+    paths: dict[str, set[Path]] = {}
+    for item in images:
+        paths.setdefault(text(item.ds, "SOPInstanceUID") or "", set()).add(item.path)
+    agreed: list[SourceImage] = []
+    for item in images:
+        uid = text(item.ds, "SOPInstanceUID") or ""
+        if len(paths[uid]) == 1:
+            agreed.append(item)
+            continue
+        sentence = "different objects have the same SOP Instance UID"
+        refusal = Refusal(RefusalCode.DUPLICATE_POSITION, sentence, "SOPInstanceUID", (uid,))
+        aside.append(SetAside(refusal, 1))
+    return agreed
 
 
 def _stacks(

@@ -253,3 +253,10 @@ def test_a_file_that_is_gone_is_a_failure_and_no_refusal(tmp_path: Path) -> None
     paths[3].unlink()
     with pytest.raises(FileNotFoundError):
         only_stack(paths)
+
+
+def test_objects_under_one_uid_are_told_what_else_is_wrong_with_them(tmp_path: Path) -> None:
+    """De-identifiers have given all mosaics of a series one UID: what they are says more."""
+    mosaic = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], "SOPInstanceUID": "1.2.3"}
+    paths = make_series(tmp_path, **SMALL, change=mosaic)
+    assert refusal_of(paths).code == RefusalCode.MOSAIC
