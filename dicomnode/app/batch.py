@@ -170,7 +170,7 @@ def failure_sentence(error: Exception) -> str:
     """
     name = type(error).__name__
     if isinstance(error, DicomnodeError):
-        return f"{name}: {error}"
+        return str(error)
     log.debug("failed", extra={"error": name, "where": traceback.format_tb(error.__traceback__)})
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
