@@ -108,12 +108,11 @@ class Questions:
         if time.monotonic() < self._silent_until.get(title, 0.0):
             return
         counts = self._count_at_sender(title, study_uid)
-        if not counts:
+        if counts is None:
             return
         # Also of series that never came: the gate holds their study.
         with self._database.begin() as connection:
-            for uid, count in sorted(counts.items()):
-                expected.expect_count(connection, study_uid, uid, count, Source.C_FIND)
+            expected.expect_counts(connection, study_uid, counts, Source.C_FIND, title)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from dicomnode.retrieval.move import Mover, require_receiver
 from dicomnode.retrieval.report import Report, Retriever
 from dicomnode.retrieval.wado import WebRetriever
 from dicomnode.tracking import pulls
+from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.expected import expect_count
+from dicomnode.tracking.expected import expect_counts
 
 # Rows follow the files; this long without a new one, and what is missing did not come.
 _ROWS_SECONDS = 5.0
@@ -48,9 +49,11 @@ class StudyPuller:
         retriever: Retriever,
         database: Database,
         *,
+        source: str,
         patience_seconds: float,
         study_seconds: float,
     ) -> None:
+        self._source = source
         self._catalogue = catalogue
         self._retriever = retriever
         self._database = database
@@ -65,9 +68,9 @@ class StudyPuller:
         deadline = Deadline(self._study_seconds)
         content = self._catalogue.content(study_instance_uid, deadline)
         expected = sum(series.count for series in content)
+        self._expect(study_instance_uid, content)
         if not expected:
             raise RetrievalError("the source has no such study")
-        self._expect(study_instance_uid, content)
         if self._received(study_instance_uid, content) == expected:
             return Pulled(expected, expected, "it was here already")
         report = self._retrieve(study_instance_uid, content, deadline)
@@ -112,19 +115,10 @@ class StudyPuller:
         )
 
     def _expect(self, study_instance_uid: str, content: Sequence[SeriesContent]) -> None:
-        """Tell completeness how large each series is, so that it need not guess.
-
-        In one order, so that two pulls of a study never wait for each other in a circle.
-        """
+        """Tell completeness how large each series is, so that it need not guess."""
+        counts = {series.series_instance_uid: series.count for series in content}
         with self._database.begin() as connection:
-            for series in sorted(content, key=lambda each: each.series_instance_uid):
-                expect_count(
-                    connection,
-                    study_instance_uid,
-                    series.series_instance_uid,
-                    series.count,
-                    source="pull",
-                )
+            expect_counts(connection, study_instance_uid, counts, Source.PULL, self._source)
 
 
 def _received_of(series: SeriesContent, here: frozenset[str]) -> int:
@@ -145,6 +139,7 @@ def study_puller(
             catalogue,
             retriever,
             database,
+            source=source.ae_title or source.name,
             patience_seconds=source.timeout_seconds,
             study_seconds=settings.pull.study_timeout_seconds,
         )

@@ -7,6 +7,7 @@ Read are UIDs, a status and availabilities, nothing of a patient. Raised where t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
@@ -27,19 +28,27 @@ class RefusedAnnouncementError(DicomnodeError):
         self.error_id = error_id
 
 
-def available(notice: Dataset) -> tuple[str, Mapping[str, int]]:
-    """PS3.4 Table R.3.2-1: Study Instance UID, and the instances ONLINE of each series."""
-    counts: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class Availability:
+    """SOP Instance UIDs of one series: those that can be had, now or later, and the others."""
+
+    available: set[str] = field(default_factory=set)
+    unavailable: set[str] = field(default_factory=set)
+
+
+def available(notice: Dataset) -> tuple[str, Mapping[str, Availability]]:
+    """PS3.4 Table R.3.2-1: Study Instance UID, and what is said of the instances of each series."""
+    found: dict[str, Availability] = {}
     for series in _items(notice, "ReferencedSeriesSequence"):
-        online = counts.setdefault(_uid(series, "SeriesInstanceUID"), set())
+        of_series = found.setdefault(_uid(series, "SeriesInstanceUID"), Availability())
         for instance in _items(series, "ReferencedSOPSequence"):
             uid = _uid(instance, "ReferencedSOPInstanceUID")
             availability = _text(instance, "InstanceAvailability")
             if availability not in _AVAILABILITIES:
                 raise _invalid("InstanceAvailability")
-            if availability == "ONLINE":
-                online.add(uid)
-    return _uid(notice, "StudyInstanceUID"), _sizes(counts)
+            can_be_had = availability != "UNAVAILABLE"
+            (of_series.available if can_be_had else of_series.unavailable).add(uid)
+    return _uid(notice, "StudyInstanceUID"), found
 
 
 def studies_of_step(step: Dataset) -> tuple[str, ...]:

@@ -31,7 +31,6 @@ from dicomnode.scp.announced import (
     studies_of_step,
 )
 from dicomnode.tracking import expected, procedure_steps
-from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.procedure_steps import Change, StepStatus
 
@@ -90,11 +89,13 @@ class ProcedureReceiver:
         LOGGER.info("procedure step in progress", extra={"studies": list(studies)})
 
     def _note_available(self, notice: Dataset) -> None:
-        study_uid, counts = available(notice)
+        study_uid, notices = available(notice)
         with self._database.begin() as connection:
-            for series_uid, count in sorted(counts.items()):
-                expected.expect_count(connection, study_uid, series_uid, count, Source.IAN)
-        LOGGER.info("instances are available", extra={"study": study_uid, "series": len(counts)})
+            for series_uid, named in sorted(notices.items()):
+                expected.announce(
+                    connection, study_uid, series_uid, named.available, named.unavailable
+                )
+        LOGGER.info("instances are available", extra={"study": study_uid, "series": len(notices)})
 
     def _set(self, event: evt.Event) -> None:
         request = event.request

@@ -121,7 +121,9 @@ def decide(facts: SeriesFacts, settings: CompletenessSettings, now: datetime) ->
     silent_seconds = (now - facts.received_at).total_seconds()
     missing = _missing(facts)
     if missing is None and (whole := _counted(facts)) is not None:
-        is_arriving = facts.is_being_sent and silent_seconds < shortest_wait_seconds(settings)
+        # Instances may be announced one by one, each when it is available.
+        may_grow = facts.is_being_sent or whole.signal is Signal.INSTANCES_AVAILABLE
+        is_arriving = may_grow and silent_seconds < shortest_wait_seconds(settings)
         return None if is_arriving else whole
     wait_seconds, signal, why = _patience(facts, settings, missing)
     if facts.is_being_sent:

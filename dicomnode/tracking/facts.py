@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import SizeHints
+from dicomnode.tracking import expected
 from dicomnode.tracking.associations import LOST, RELEASED, is_open
 from dicomnode.tracking.completeness import HintGroup, SeriesFacts, Source
 from dicomnode.tracking.schema import (
     association_series,
     associations,
-    expected_counts,
     instances,
     senders,
     series,
@@ -40,9 +40,9 @@ def unrevised(
     """The facts of every series that waits for a revision, or of that one; longest quiet first."""
     waits = is_unrevised(series_id)
     rows = c.execute(_series(waits, now)).all()
-    expected = _expected(c, waits)
+    named = expected.of_series_that_wait(c, waits)
     groups = _hint_groups(c, waits) if rows else {}
-    found = [_facts(row, now, expected.get(row.id, ()), groups.get(row.id, ())) for row in rows]
+    found = [_facts(row, now, named.get(row.id, ()), groups.get(row.id, ())) for row in rows]
     return tuple(sorted(found, key=lambda facts: (facts.quiet_since, facts.series_id)))
 
 
@@ -131,29 +131,6 @@ def _ended_badly(sibling: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(waits, associations.c.outcome != RELEASED, ~came_back)
 
 
-def _expected(
-    c: sa.Connection, waits: sa.ColumnElement[bool]
-) -> Mapping[int, tuple[tuple[Source, int], ...]]:
-    e = expected_counts.c
-    query = (
-        sa.select(series.c.id, e.source, e.instance_count)
-        .join(
-            expected_counts,
-            sa.and_(
-                e.study_instance_uid == series.c.study_instance_uid,
-                e.series_instance_uid == series.c.series_instance_uid,
-            ),
-        )
-        .where(waits)
-        .order_by(e.source)
-    )
-    found: dict[int, tuple[tuple[Source, int], ...]] = {}
-    for row in c.execute(query):
-        counted = (Source(row.source), row.instance_count)
-        found[row.id] = (*found.get(row.id, ()), counted)
-    return found
-
-
 def _hint_groups(
     c: sa.Connection, waits: sa.ColumnElement[bool]
 ) -> Mapping[int, tuple[HintGroup, ...]]:
@@ -184,7 +161,7 @@ def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 def _facts(
     row: sa.Row[Any],
     now: datetime,
-    expected: tuple[tuple[Source, int], ...],
+    named: tuple[tuple[Source, int], ...],
     groups: tuple[HintGroup, ...],
 ) -> SeriesFacts:
     """A time in the future counts as now: the clock was set back, or is that of another host."""
@@ -199,7 +176,7 @@ def _facts(
         was_released=row.ended_at is not None and not row.unreleased,
         received_at=min(row.last_received_at, now),
         quiet_since=min(max(ended, row.last_received_at), now),
-        expected=expected,
+        expected=named,
         hint_groups=groups,
         learned_quiet_seconds=row.quiet_seconds,
     )

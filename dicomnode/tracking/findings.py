@@ -163,6 +163,7 @@ def _select() -> sa.Select[Any]:
             holds.open_since().label("open_since"),
             holds.expected_count().label("expected_count"),
             holds.expected_by().label("expected_by"),
+            holds.announced_elsewhere().label("announced_elsewhere"),
             holds.unfinished_pull().label("unfinished_pull"),
         )
         .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
@@ -246,9 +247,12 @@ def _finding(
 
 
 def _expected(row: sa.Row[Any]) -> NamedCount | None:
-    if row.expected_count is None:
-        return None
-    return NamedCount(Source(row.expected_by), row.expected_count)
+    named = []
+    if row.expected_count is not None:
+        named.append(NamedCount(Source(row.expected_by), int(row.expected_count)))
+    if row.announced_elsewhere:
+        named.append(NamedCount(Source.IAN, row.instance_count + row.announced_elsewhere))
+    return max(named, key=lambda each: each.count, default=None)
 
 
 def _never_received(study_uid: str, series_uid: str, named: NamedCount) -> SeriesFinding:

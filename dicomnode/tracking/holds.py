@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dicomnode.tracking.expected import count_announced, total_count
 from dicomnode.tracking.pulls import PullState
 from dicomnode.tracking.quarantine import CONFLICT
 from dicomnode.tracking.schema import (
@@ -48,13 +49,18 @@ def open_since() -> sa.ScalarSelect[Any]:
 
 
 def expected_count() -> sa.ScalarSelect[int]:
-    """The largest number of instances that anyone named; NULL where nobody did."""
-    return _largest(expected_counts.c.instance_count)
+    """The largest number of instances that any source counts; NULL where none does."""
+    return _largest(total_count())
 
 
 def expected_by() -> sa.ScalarSelect[str]:
-    """Who named it."""
+    """Which one."""
     return _largest(expected_counts.c.source)
+
+
+def announced_elsewhere() -> sa.ScalarSelect[int]:
+    """How many instances were announced that aren't here."""
+    return count_announced(instances.c.id.is_(None))
 
 
 def unfinished_pull() -> sa.ScalarSelect[str]:
@@ -128,7 +134,7 @@ def _oldest_open(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
     )
 
 
-def _largest(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
+def _largest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     e = expected_counts.c
     return (
         sa.select(column)
@@ -136,7 +142,8 @@ def _largest(column: sa.Column[Any]) -> sa.ScalarSelect[Any]:
             e.study_instance_uid == series.c.study_instance_uid,
             e.series_instance_uid == series.c.series_instance_uid,
         )
-        .order_by(e.instance_count.desc(), e.source)
+        .group_by(e.source)
+        .order_by(total_count().desc(), e.source)
         .limit(1)
         .correlate(series)
         .scalar_subquery()

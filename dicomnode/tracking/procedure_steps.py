@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from dicomnode.tracking import expected
 from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import insert_missing
-from dicomnode.tracking.schema import procedure_steps
+from dicomnode.tracking.schema import procedure_steps, series
 
 
 class StepStatus(StrEnum):
@@ -71,7 +71,23 @@ def change(
     values = {"status": status.value, "series_counts": dict(known), "at": now}
     c.execute(procedure_steps.update().where(mine).values(values))
     if status is StepStatus.COMPLETED:
-        for study_uid in sorted(row.study_instance_uids):
-            for series_uid, count in sorted(known.items()):
-                expected.expect_count(c, study_uid, series_uid, count, Source.MPPS, now)
+        for study_uid, series_uid in _made_in(c, row.study_instance_uids, known):
+            count = known[series_uid]
+            expected.expect_count(
+                c, study_uid, series_uid, count, Source.MPPS, now, speaker=sop_instance_uid
+            )
     return Change.MADE
+
+
+def _made_in(
+    c: sa.Connection, study_uids: Collection[str], series_uids: Collection[str]
+) -> list[tuple[str, str]]:
+    """Study and series of each that a step made, in order. A step for several studies doesn't say
+    in which of them a series lies: only those are told that are here (group case, PS3.17 F)."""
+    if len(study_uids) == 1:
+        return [(study_uid, uid) for study_uid in study_uids for uid in sorted(series_uids)]
+    s = series.c
+    query = sa.select(s.study_instance_uid, s.series_instance_uid).where(
+        s.study_instance_uid.in_(study_uids), s.series_instance_uid.in_(series_uids)
+    )
+    return sorted((row.study_instance_uid, row.series_instance_uid) for row in c.execute(query))

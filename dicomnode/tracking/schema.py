@@ -136,15 +136,26 @@ revisions = sa.Table(
     only_one_current("revisions"),
 )
 
-# How many instances a series has, by what others say: one row for each that says so.
+# How many instances a series has, by what others say: one row for each that says so. The speaker
+# is the AE title or name of a PACS, or the SOP Instance UID of a procedure step.
 expected_counts = sa.Table(
     "expected_counts",
     METADATA,
     uid("study_instance_uid", primary_key=True),
     uid("series_instance_uid", primary_key=True),
     sa.Column("source", sa.String(16), primary_key=True),
+    sa.Column("speaker", sa.String(64), primary_key=True),
     sa.Column("instance_count", sa.Integer, nullable=False),
     time("at"),
+)
+
+# Instances that a PACS said are available, until a revision holds them.
+announced_instances = sa.Table(
+    "announced_instances",
+    METADATA,
+    uid("study_instance_uid", primary_key=True),
+    uid("series_instance_uid", primary_key=True),
+    uid("sop_instance_uid", primary_key=True),
 )
 
 # Modality Performed Procedure Steps; their counts are believed when they are COMPLETED.
@@ -182,6 +193,12 @@ examinations = sa.Table(
     title("examiner_digest"),
     current(),
     only_one_current("examinations"),
+    sa.Index(
+        "ix_examinations_current_examiner_digest",
+        "examiner_digest",
+        sqlite_where=sa.text("is_current"),
+        postgresql_where=sa.text("is_current"),
+    ),
 )
 
 # The verdict of a series: the worst of the volumes of its examination.
@@ -233,7 +250,7 @@ segmentations = sa.Table(
     # The kinds of segments 1, 2, ...
     sa.Column("segments", sa.JSON, nullable=False),
     uid("sop_instance_uid", index=True),
-    uid("series_instance_uid"),
+    uid("series_instance_uid", index=True),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
 )

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dicomnode.config import CompletenessSettings
 from dicomnode.domain import Revision, revision_digest
-from dicomnode.tracking import senders
+from dicomnode.tracking import expected, senders
 from dicomnode.tracking.completeness import Completion, decide
 from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.schema import (
@@ -35,6 +35,7 @@ def complete(
     if completion is None:
         return None
     senders.learn(c, series_id, settings, now)
+    expected.forget_announced(c, series_id)
     return add_revision(c, series_id, spool, now, completion)
 
 

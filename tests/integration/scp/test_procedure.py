@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (
 )
 
 from dicomnode.scp import announced, procedure
+from dicomnode.tracking import expected
 from dicomnode.tracking.schema import METADATA, expected_counts, procedure_steps
 from tests.integration.scp.receiving import Node, running, shared_settings
 
@@ -84,13 +85,13 @@ def ended(status: str, images: int, others: int = 0) -> Dataset:
     return step
 
 
-def notice(online: int, offline: int = 0, study: str = STUDY) -> Dataset:
+def notice(online: int, elsewhere: int = 0, study: str = STUDY, other: str = "NEARLINE") -> Dataset:
     made, series = Dataset(), Dataset()
     made.ReferencedPerformedProcedureStepSequence = []
     made.StudyInstanceUID = study
     series.SeriesInstanceUID = SERIES
     here = instances(online, InstanceAvailability="ONLINE", RetrieveAETitle="PACS")
-    away = instances(online + offline, InstanceAvailability="OFFLINE", RetrieveAETitle="PACS")
+    away = instances(online + elsewhere, InstanceAvailability=other, RetrieveAETitle="PACS")
     series.ReferencedSOPSequence = here + away[online:]
     made.ReferencedSeriesSequence = [series]
     return made
@@ -120,6 +121,15 @@ def counts(node: Node, study: str = STUDY) -> dict[str, int]:
         ).all()
     database.close()
     return {row.source: row.instance_count for row in rows}
+
+
+def announced_elsewhere(node: Node, study: str) -> int:
+    """How many instances of the one series were announced and aren't here."""
+    database = node.database
+    with database.read() as connection:
+        found = expected.never_received(connection, study)
+    database.close()
+    return found[SERIES].count
 
 
 def test_a_completed_step_says_how_many_instances_its_series_have(node: Node) -> None:
@@ -168,20 +178,22 @@ def test_a_step_begins_once(node: Node) -> None:
     assert create(node, new_step(), "1.2.3.5", ModalityPerformedProcedureStep).Status == 0x0111
 
 
-def test_what_is_online_is_expected_and_the_last_notice_counts(node: Node) -> None:
+def test_what_can_be_had_is_expected_and_notices_add_up(node: Node) -> None:
+    """PS3.4 R.1.1: a notice names any set of instances; NEARLINE ones come too."""
     study = f"{STUDY}.6"
     sop_class = InstanceAvailabilityNotification
     assert create(node, notice(7, 3, study), "1.2.3.6", sop_class).Status == 0
-    assert counts(node, study) == {"IAN": 7}
-    assert create(node, notice(10, 0, study), "1.2.3.7", sop_class).Status == 0
-    assert counts(node, study) == {"IAN": 10}
+    assert announced_elsewhere(node, study) == 10
+    assert create(node, notice(12, 0, study), "1.2.3.7", sop_class).Status == 0
+    assert announced_elsewhere(node, study) == 12
 
 
-def test_nothing_online_says_nothing(node: Node) -> None:
+def test_what_is_not_available_any_more_is_not_waited_for(node: Node) -> None:
     study = f"{STUDY}.7"
     sop_class = InstanceAvailabilityNotification
-    assert create(node, notice(0, 3, study), "1.2.3.8", sop_class).Status == 0
-    assert counts(node, study) == {}
+    create(node, notice(7, 0, study), "1.2.3.8", sop_class)
+    assert create(node, notice(4, 3, study, other="UNAVAILABLE"), "1.2.3.9", sop_class).Status == 0
+    assert announced_elsewhere(node, study) == 4
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,11 @@ def shown(database: Database) -> dict[str, SeriesStatus]:
 
 def expect(database: Database, count: int, source: str, of: str = SERIES) -> None:
     with database.begin() as connection:
-        expected.expect_count(connection, STUDY, of, count, source)
+        if source == Source.IAN:
+            uids = [instance(number, series=of).header.sop_instance_uid for number in range(count)]
+            expected.announce(connection, STUDY, of, uids)
+        else:
+            expected.expect_count(connection, STUDY, of, count, source)
 
 
 @pytest.mark.parametrize("source", Source)
@@ -82,6 +86,39 @@ def test_a_series_that_never_came_holds_its_study(node: Database, source: Source
         study = study_status(connection, STUDY)
     assert study is not None
     assert study.verdict == "UNDETERMINED"
+
+
+def test_notifications_add_up(node: Database) -> None:
+    """PS3.4 R.1.1: each names any set of instances, and the second says nothing of the first."""
+    uids = [instance(number).header.sop_instance_uid for number in range(HERE + 6)]
+    for named in (uids[:HERE], uids[HERE : HERE + 1], uids[HERE + 2 :]):
+        with node.begin() as connection:
+            expected.announce(connection, STUDY, SERIES, named)
+    assert "3 of 8 instances that the Instance Availability" in gate(node).reasons[0]
+    with node.begin() as connection:
+        expected.announce(connection, STUDY, SERIES, (), unavailable=uids[HERE:])
+    assert gate(node).outcome is GateOutcome.RELEASE
+
+
+def test_the_newest_answer_of_a_pacs_replaces_all_that_it_said(node: Database) -> None:
+    """A series was removed there, and another one got smaller: nothing of it will ever come."""
+    for counts, source in (
+        ({SERIES: 140, "1.9": 7}, Source.C_FIND),
+        ({SERIES: HERE}, Source.PULL),
+    ):
+        with node.begin() as connection:
+            expected.expect_counts(connection, STUDY, counts, source, "ARCHIVE")
+    assert gate(node).outcome is GateOutcome.RELEASE
+    with node.begin() as connection:
+        expected.expect_counts(connection, STUDY, {}, Source.C_FIND, "ARCHIVE")
+    assert gate(node).outcome is GateOutcome.RELEASE
+
+
+def test_one_pacs_does_not_speak_for_another(node: Database) -> None:
+    for pacs, count in (("ARCHIVE", 100), ("CACHE", HERE)):
+        with node.begin() as connection:
+            expected.expect_counts(connection, STUDY, {SERIES: count}, Source.C_FIND, pacs)
+    assert "3 of 100 instances" in gate(node).reasons[0]
 
 
 def test_our_own_seg_series_at_the_source_holds_nothing(node: Database) -> None:

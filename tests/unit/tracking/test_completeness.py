@@ -120,7 +120,7 @@ CASES = {
     ),
     "the notification names what is here": (
         replace(RELEASED, expected=((Source.IAN, 100),)),
-        0,
+        5,
         Signal.INSTANCES_AVAILABLE,
         "all 100 instances",
     ),

@@ -14,8 +14,8 @@ from dicomnode.tracking.completeness import Signal
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.instances import RepeatedInstance
+from dicomnode.tracking.schema import announced_instances, revisions
 from dicomnode.tracking.schema import examinations as examination_rows
-from dicomnode.tracking.schema import revisions
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import SERIES, STUDY, association, at, examined, instance
 
@@ -307,16 +307,33 @@ def test_a_count_of_a_source_is_replaced_by_its_next_one(database: Database) -> 
     with database.begin() as c:
         instances.add(c, [instance(1)])
         for count in (5, 9):
-            expected.expect_count(c, STUDY, SERIES, count, "IAN", at(0))
+            expected.expect_count(c, STUDY, SERIES, count, "C-FIND", at(0))
         expected.expect_count(c, STUDY, SERIES, 0, "MPPS", at(0))
         expected.expect_count(c, "1.2.3", SERIES, 77, "MPPS", at(0))
         (facts,) = unrevised(c, at(1))
-    assert facts.expected == (("IAN", 9),)
+    assert facts.expected == (("C-FIND", 9),)
 
 
-def test_an_unknown_source_is_an_error(database: Database) -> None:
-    with database.begin() as c, pytest.raises(ValueError, match="rumour"):
-        expected.expect_count(c, STUDY, SERIES, 5, "rumour", at(0))
+@pytest.mark.parametrize(("source", "why"), [("rumour", "rumour"), ("IAN", "announce")])
+def test_a_source_of_no_counts_is_an_error(database: Database, source: str, why: str) -> None:
+    with database.begin() as c, pytest.raises(ValueError, match=why):
+        expected.expect_count(c, STUDY, SERIES, 5, source, at(0))
+
+
+def test_instances_that_are_announced_one_by_one_are_examined_once(node: Node) -> None:
+    """Each notification says that all it ever named is here."""
+    for number, name in enumerate("abcde"):
+        node.begin(name)
+        node.send(name, [number])
+        node.end(name)
+        with node.database.begin() as c:
+            expected.announce(c, STUDY, SERIES, [instance(number).header.sop_instance_uid])
+        node.wait(1)
+    node.wait(100)
+    with node.database.read() as c:
+        (found,) = findings.verdicts_of_study(c, STUDY)
+        assert (found.revision_number, found.completed_by) == (1, Signal.INSTANCES_AVAILABLE)
+        assert c.execute(sa.select(announced_instances)).all() == []
 
 
 def test_an_association_that_is_kept_open_holds_the_gate_but_not_the_examination(
