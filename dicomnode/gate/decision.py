@@ -82,7 +82,7 @@ def _not_whole(finding: SeriesFinding) -> str:
     if finding.quarantined:
         return (
             f"{finding.quarantined} objects that belong to it or took UIDs of its instances "
-            "are in quarantine: which ones are true is for a person to say"
+            "were not accepted (dicomnode quarantine list)"
         )
     if finding.is_being_sent:
         return "instances may still be on their way into the index"

@@ -7,6 +7,7 @@ Nothing is decoded here: a walk over the encoded data set finds the UIDs and whe
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
 from contextlib import suppress
@@ -16,12 +17,13 @@ from dicomnode.config import SCPSettings
 from dicomnode.dicom.encoded import Peek, claimed_header, peek
 from dicomnode.dicom.uid_syntax import is_uid, only_uid
 from dicomnode.domain import InstanceHeader, StoredInstance
-from dicomnode.errors import DatabaseError, UnreadableObjectError
+from dicomnode.errors import DatabaseError, SpoolError, UnreadableObjectError
 from dicomnode.intake.received import Peer, ReceivedObject, received_from_file
 from dicomnode.intake.refusals import (
     Reason,
     RefusedObjectError,
     malformed_attributes,
+    reason_of,
     require_consistent,
     require_uids,
 )
@@ -84,12 +86,17 @@ class Intake:
 
         A `study_instance_uid` has to be the object's own. Raises `RefusedObjectError` for an object
         that is in the quarantine now, `OutOfSpaceError`, `DatabaseError` and `SpoolError`: then it
-        is the sender's still.
+        is the sender's still. One that could not be written is on record like a refused one: a
+        sender that doesn't come again leaves a hole.
         """
         try:
             return self._store(received, study_instance_uid)
         except RefusedObjectError as refused:
             self._refuse(received, refused)
+            raise
+        except SpoolError as error:
+            header = claimed_header(received.data_set, received.transfer_syntax_uid)
+            self._note_not_kept(received, RefusedObjectError(reason_of(error), header=header))
             raise
 
     def store_file(
@@ -163,14 +170,19 @@ class Intake:
 
     def _refuse(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Keep the bytes for a person, and record why; raises `SpoolError` where it can't."""
-        peer = received.peer
-        kept = self._spool.quarantine(refused.reason.value, received.file_meta, received.data_set)
-        self._indexer.put(_quarantined(received, refused, kept))
+        peer, reason = received.peer, refused.reason.value
+        try:
+            kept = self._spool.quarantine(reason, received.file_meta, received.data_set)
+        except SpoolError as error:
+            again = RefusedObjectError(reason_of(error), header=refused.header)
+            self._note_not_kept(received, again)
+            raise
+        self._indexer.put(_quarantined(received, refused, kept.name, kept.size_bytes))
         self._record_refused(received, refused)
         self.audit(
             "object refused",
             peer.calling_ae_title,
-            reason=refused.reason.value,
+            reason=reason,
             sentence=str(refused),
             quarantined=kept.name,
             peer=peer.address,
@@ -180,6 +192,13 @@ class Intake:
             refused,
             extra={"association": peer.association_id, "quarantined": kept.name},
         )
+
+    def _note_not_kept(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
+        """The bytes are the sender's still; a row says what is missing until they come again."""
+        uid = refused.header.sop_instance_uid or received.sop_instance_uid
+        name = f"{refused.reason}/{hashlib.sha256(uid.encode()).hexdigest()}"
+        self._indexer.put(_quarantined(received, refused, name, size_bytes=0))
+        self._record_refused(received, refused)
 
     def _record_refused(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Its series is held from now on, where it names one; the sender gets a failure anyway."""
@@ -198,15 +217,15 @@ def _read(received: ReceivedObject) -> Peek:
 
 
 def _quarantined(
-    received: ReceivedObject, refused: RefusedObjectError, kept: StoreResult
+    received: ReceivedObject, refused: RefusedObjectError, name: str, size_bytes: int
 ) -> QuarantinedObject:
     header = refused.header
     return QuarantinedObject(
         at=datetime.now(UTC),
-        name=kept.name,
+        name=name,
         reason=refused.reason.value,
         sentence=str(refused),
-        size_bytes=kept.size_bytes,
+        size_bytes=size_bytes,
         sop_instance_uid=only_uid(header.sop_instance_uid) or only_uid(received.sop_instance_uid),
         series_instance_uid=only_uid(header.series_instance_uid),
         study_instance_uid=only_uid(header.study_instance_uid),

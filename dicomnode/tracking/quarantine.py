@@ -28,7 +28,8 @@ _UIDS = ("sop_instance_uid", "series_instance_uid", "study_instance_uid")
 class QuarantinedObject:
     """`name` is the file's name in the quarantine; UIDs are empty where they are none.
 
-    A damaged object of the spool (`DAMAGED`) stays where it is and has the name `objects/...`.
+    A damaged object of the spool (`DAMAGED`) stays where it is and has the name `objects/...`. One
+    that could not be written has no file, and 0 bytes.
     """
 
     at: datetime

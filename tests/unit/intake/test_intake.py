@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
+from dicomnode.errors import OutOfSpaceError
+from dicomnode.intake.received import received_from_file
 from dicomnode.intake.running import running_intake
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.schema import instances, series
+from dicomnode.tracking.findings import findings
+from dicomnode.tracking.schema import instances, quarantine, series
 from tests.factories import make_series
 
 
@@ -50,3 +54,39 @@ def test_an_object_that_comes_again_gets_the_row_that_it_lacks(
         [getattr(row, key) for key in kept] for row in before
     ]
     database.close()
+
+
+@pytest.mark.parametrize("sop_class_uid", ["", "1.2.3"], ids=["good", "refused anyway"])
+def test_what_could_not_be_written_holds_its_series_until_it_comes(
+    sop_class_uid: str, settings: Settings, tmp_path: Path
+) -> None:
+    """A sender that doesn't try again would leave a hole that nobody sees."""
+    files = make_series(tmp_path / "made", slices=3)
+    take_in(settings, files[:2], "PACS")
+    full = settings.model_copy(
+        update={"scp": settings.scp.model_copy(update={"minimum_free_bytes": 1 << 60})}
+    )
+    with running_intake(full) as intake:
+        peer = intake.opened(calling_ae_title="PACS", called_ae_title="B", address="192.0.2.1")
+        received = received_from_file(peer, files[2].read_bytes())
+        if sop_class_uid:
+            received = replace(received, sop_class_uid=sop_class_uid)
+        for _ in range(2):
+            with pytest.raises(OutOfSpaceError):
+                intake.store(received)
+        intake.closed(peer, "released")
+    database = Database(settings.database_url)
+    assert quarantined(database) == 1
+    with database.read() as connection:
+        (row,) = connection.execute(sa.select(quarantine)).all()
+    assert (row.reason, row.size_bytes) == ("out_of_space", 0)
+    take_in(settings, files[2:], "PACS")
+    assert quarantined(database) == 0
+    database.close()
+
+
+def quarantined(database: Database) -> int:
+    """How many objects hold the only series."""
+    with database.read() as connection:
+        (found,) = findings(connection, sa.true())
+    return found.quarantined
