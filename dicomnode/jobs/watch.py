@@ -40,6 +40,9 @@ class Watch:
 
         The old verdict is void from this transaction on, so the gate holds meanwhile.
         """
+        with self.database.read() as connection:
+            if not examinations.any_outdated(connection, self.examiner_digest):
+                return 0
         with self.database.begin() as connection:
             outdated = examinations.void_outdated(connection, self.examiner_digest)
             for revision_id in outdated:

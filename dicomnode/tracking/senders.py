@@ -8,6 +8,7 @@ than `longest_quiet_seconds` is a late slice, not a pause.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,13 +76,16 @@ def longest_pause(
 ) -> float | None:
     """Seconds of quiet in the study before a new piece of the series; None: nothing to learn.
 
-    `pieces` in the order in which they began.
+    `pieces` in the order in which they began. Some senders open an association for each image, so
+    neither is compared with all of the other.
     """
-    pauses = [
-        0.0 if number == 0 else _quiet_before(piece, pieces[:number], spans)
-        for number, piece in enumerate(pieces)
-        if piece.is_new
-    ]
+    timeline = _Timeline(spans)
+    pauses: list[float] = []
+    last_at: datetime | None = None
+    for piece in pieces:
+        if piece.is_new:
+            pauses.append(0.0 if last_at is None else _quiet_before(piece, last_at, timeline))
+        last_at = piece.last_at if last_at is None else max(last_at, piece.last_at)
     return max((pause for pause in pauses if pause <= longest_seconds), default=None)
 
 
@@ -93,13 +97,37 @@ def next_quiet_seconds(known: float, pause: float, settings: CompletenessSetting
     return max(needed, known + _SHARE_OF_THE_LATEST * (needed - known))
 
 
-def _quiet_before(piece: Piece, earlier: Sequence[Piece], spans: Sequence[Span]) -> float:
+class _Timeline:
+    """When associations were open, sorted once."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._by_end = sorted(spans, key=lambda span: span.ended_at)
+        self._ends = [span.ended_at for span in self._by_end]
+        lasting = [span for span in spans if span.opened_at < span.ended_at]
+        self._opened = sorted(span.opened_at for span in lasting)
+        self._closed = sorted(span.ended_at for span in lasting)
+        self._of: dict[str, list[Span]] = {}
+        for span in lasting:
+            self._of.setdefault(span.association_id, []).append(span)
+
+    def another_is_open(self, association_id: str, at: datetime) -> bool:
+        open_then = bisect_right(self._opened, at) - bisect_right(self._closed, at)
+        mine = self._of.get(association_id, ())
+        return open_then > sum(span.opened_at <= at < span.ended_at for span in mine)
+
+    def last_end_of_another(self, association_id: str, at: datetime) -> datetime | None:
+        ended = bisect_right(self._ends, at)
+        while ended > 0 and self._by_end[ended - 1].association_id == association_id:
+            ended -= 1
+        return self._ends[ended - 1] if ended > 0 else None
+
+
+def _quiet_before(piece: Piece, last_at: datetime, timeline: _Timeline) -> float:
     """The quiet time counts from the last end, and not while an association is open."""
-    others = [span for span in spans if span.association_id != piece.association_id]
-    if any(span.opened_at <= piece.first_at < span.ended_at for span in others):
+    if timeline.another_is_open(piece.association_id, piece.first_at):
         return 0.0
-    ends = [span.ended_at for span in others if span.ended_at <= piece.first_at]
-    since = max([*ends, *(one.last_at for one in earlier)])
+    end = timeline.last_end_of_another(piece.association_id, piece.first_at)
+    since = last_at if end is None else max(end, last_at)
     return max(0.0, (piece.first_at - since).total_seconds())
 
 

@@ -186,10 +186,15 @@ def test_what_another_examiner_said_is_void(database: Database, spool: Spool) ->
     with database.begin() as connection:
         examination_id = examinations.record(connection, revision.id, examination)
         waiting = deliveries.add(connection, examination_id, "pacs")
+        assert not examinations.any_outdated(connection, "old")
         assert examinations.void_outdated(connection, "old") == []
+        assert examinations.any_outdated(connection, "aaa")
+        assert examinations.any_outdated(connection, "zzz")
     assert finding(database).examiner_digest == "old"
     with database.begin() as connection:
+        assert examinations.any_outdated(connection, "new")
         assert examinations.void_outdated(connection, "new") == [revision.id]
+        assert not examinations.any_outdated(connection, "new")
         assert examinations.void_outdated(connection, "new") == []
         states = [deliveries.load(connection, each).state for each in waiting]
     assert states == [DeliveryState.CANCELLED] * 2
@@ -203,3 +208,21 @@ def test_a_failure_is_left_to_a_person(database: Database, spool: Spool) -> None
     with database.begin() as connection:
         examinations.record_failure(connection, revision.id, "the GPU is gone")
         assert examinations.void_outdated(connection, "new") == []
+
+
+def test_looking_for_outdated_examinations_uses_the_partial_index(database: Database) -> None:
+    """Looked for every other second: it must not walk over all that was ever examined."""
+    if not database.is_sqlite:
+        return
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    with database.read() as connection:
+        sa.event.listen(
+            connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
+        )
+        examinations.any_outdated(connection, "new")
+    assert len(asked) == 2
+    with database.read() as connection:
+        for statement, values in asked:
+            (row,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            assert "SEARCH" in row.detail
+            assert "ix_examinations_current_examiner_digest" in row.detail

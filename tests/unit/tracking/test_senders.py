@@ -161,3 +161,50 @@ def test_instances_of_an_unknown_sender_teach_nobody(database: Database, spool: 
         instances.add(connection, [replace(instance(1), calling_ae_title="")])
         senders.learn(connection, 1, SETTINGS, at(40))
     assert learned(database) == {}
+
+
+def quiet_before(one: Piece, earlier: list[Piece], spans: list[Span]) -> float:
+    """The rule in plain words: every piece against every span."""
+    others = [each for each in spans if each.association_id != one.association_id]
+    if any(each.opened_at <= one.first_at < each.ended_at for each in others):
+        return 0.0
+    ends = [each.ended_at for each in others if each.ended_at <= one.first_at]
+    since = max([*ends, *(each.last_at for each in earlier)])
+    return max(0.0, (one.first_at - since).total_seconds())
+
+
+moments = st.integers(0, 40)
+names = st.sampled_from("abcdef")
+some_pieces = st.lists(
+    st.builds(
+        lambda name, first, lasting, new: piece(name, first, first + lasting, new=new),
+        names,
+        moments,
+        st.integers(0, 9),
+        st.booleans(),
+    ),
+    max_size=8,
+)
+some_spans = st.lists(st.builds(span, names, moments, moments), max_size=8)
+
+
+@given(some_pieces, some_spans)
+def test_looking_things_up_in_order_finds_the_same_pauses(
+    pieces: list[Piece], spans: list[Span]
+) -> None:
+    pieces.sort(key=lambda each: each.first_at)
+    pauses = [
+        0.0 if number == 0 else quiet_before(each, pieces[:number], spans)
+        for number, each in enumerate(pieces)
+        if each.is_new
+    ]
+    expected = max((pause for pause in pauses if pause <= 30), default=None)
+    assert longest_pause(pieces, spans, 30) == expected
+
+
+def test_a_sender_with_an_association_for_each_image_is_learned_from() -> None:
+    """Twenty thousand of them: compared each with each, this took minutes."""
+    count = 20_000
+    pieces = [piece(str(number), number, number) for number in range(count)]
+    spans = [span(str(number), number - 0.2, number + 0.2) for number in range(count)]
+    assert longest_pause(pieces, spans, 300) == pytest.approx(0.8)
