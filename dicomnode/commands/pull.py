@@ -20,6 +20,7 @@ from dicomnode.commands.common import (
     progress_bar,
     quiet_settings,
     require_own_data_folder,
+    say,
     show,
     this_program,
 )
@@ -60,6 +61,9 @@ def pull(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what is pending, and what failed.")
     ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Take these studies off the list, ask nobody.")
+    ] = False,
     per_minute: Annotated[
         float | None, typer.Option(min=0.01, help="Default: pull.studies_per_minute.")
     ] = None,
@@ -76,6 +80,9 @@ def pull(
     uids = find.checked_uids(study or [])
     if studies is not None:
         uids += find.listed_uids(studies)
+    if forget:
+        _forget(settings, source, uids)
+        return
     keys = find.visible_query_keys([*(query or []), *(more_keys or [])])
     if query_file is not None:
         keys |= find.listed_query_keys(query_file)
@@ -94,6 +101,19 @@ def pull(
     summary = _summary(database, settings, source, waiting)
     show(tables.pulls(summary, _again(source, config)), summary, as_json)
     if not summary.is_complete:
+        raise typer.Exit(1)
+
+
+def _forget(settings: Settings, source: SourceSettings, uids: list[str]) -> None:
+    """Of a study that was asked for at a wrong source, or that is not wanted any more."""
+    if not uids:
+        raise ConfigurationError("say which studies to forget: --study or --studies")
+    database = Database(settings.database_url)
+    database.migrate()
+    with database.begin() as connection:
+        forgotten = pulls.forget(connection, source.name, uids)
+    say(f"{forgotten} of {len(set(uids))} studies were on the list of {source.name}: forgotten")
+    if forgotten < len(set(uids)):
         raise typer.Exit(1)
 
 

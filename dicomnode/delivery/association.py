@@ -10,6 +10,7 @@ from typing import Any
 
 from pydicom.uid import UID
 from pynetdicom import AE, evt
+from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
@@ -55,6 +56,10 @@ def associated(
     `wait_on` is asked each time that no message came for `timeout_seconds`: True waits as long
     again. A data set that is longer than `object_bytes` ends it, too. Raises `DeliveryError`.
     """
+    # Identifiers name patients. (And those of answers are put into words for the log while a lock
+    # is held, even where nobody logs: PS3.5 allows values that break that.)
+    pynetdicom_config.LOG_REQUEST_IDENTIFIERS = False
+    pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
     entity = AE(ae_title=remote.calling_ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME

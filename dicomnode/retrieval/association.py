@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import cast
 
 from pydicom.dataset import Dataset
 
 from dicomnode.config import Settings, SourceSettings
 from dicomnode.delivery.association import RemoteEntity
 from dicomnode.errors import DeliveryError, RetrievalError, SourceUnavailableError
+
+Responses = Iterator[tuple[Dataset, Dataset | None]]
 
 
 def remote_of(source: SourceSettings, settings: Settings) -> RemoteEntity:
@@ -35,10 +38,24 @@ def retrieval_errors(remote: RemoteEntity) -> Iterator[None]:
         raise RetrievalError(f"{remote} ended the association before its time: {error}") from None
 
 
-def status_of(response: Dataset, remote: RemoteEntity, operation: str) -> int:
-    """The status of a DIMSE response; raises `RetrievalError` where none came."""
+@contextmanager
+def reading(responses: Responses) -> Iterator[Responses]:
+    """pynetdicom 3.0.4 hands out an answer that it can't read while it holds the lock that ending
+    the association waits for: whoever stops reading has to end its generator first.
+    """
+    with closing(cast("Generator[tuple[Dataset, Dataset | None]]", responses)):
+        yield responses
+
+
+def status_of(
+    response: Dataset,
+    remote: RemoteEntity,
+    operation: str,
+    unanswered: type[RetrievalError] = RetrievalError,
+) -> int:
+    """The status of a DIMSE response; raises `unanswered` where none came."""
     if "Status" not in response:
-        raise RetrievalError(
+        raise unanswered(
             f"{remote} aborted or did not answer a {operation} in time; some do so where they "
             f"don't know AE title {remote.calling_ae_title}: see whether it is allowed to ask"
         )

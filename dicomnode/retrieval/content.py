@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.retrieval.deadline import Deadline
+
+LOGGER = logging.getLogger("dicomnode.retrieval")
 
 
 @dataclass(frozen=True)
@@ -36,3 +40,11 @@ class Catalogue(Protocol):
 
     def content(self, study_instance_uid: str, deadline: Deadline) -> tuple[SeriesContent, ...]:
         """Every series of the study with its instances; empty for an unknown study."""
+
+
+def usable_studies(given: Iterable[str], source: object) -> list[str]:
+    """Study Instance UIDs, each once; a bad record in an archive must not hide all the others."""
+    found = [only_uid(uid) for uid in given]
+    if unusable := found.count(""):
+        LOGGER.warning("%s: %d studies without a valid UID are left out", source, unusable)
+    return list(dict.fromkeys(uid for uid in found if uid))

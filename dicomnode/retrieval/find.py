@@ -15,6 +15,8 @@ from dicomnode.retrieval import query, web
 from dicomnode.retrieval.content import Catalogue
 from dicomnode.retrieval.deadline import Deadline
 
+# Others wait to be asked, too.
+_QUESTION_SECONDS = 30.0
 # Study level matching keys (PS3.4 Table C.6-5).
 _PLAIN_KEYS = (
     "StudyDate",
@@ -58,8 +60,9 @@ def series_counts(
 
     Raises `RetrievalError` where the source does not say.
     """
-    deadline = Deadline(settings.pull.study_timeout_seconds)
-    return catalogue_of(source, settings).series_counts(study_instance_uid, deadline)
+    return catalogue_of(source, settings).series_counts(
+        study_instance_uid, Deadline(_QUESTION_SECONDS)
+    )
 
 
 def query_keys(pairs: Iterable[str]) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -12,10 +12,11 @@ from pynetdicom.presentation import build_context
 
 from dicomnode.config import Settings, SourceSettings
 from dicomnode.delivery.association import RemoteEntity, associated
+from dicomnode.dicom.header import text
 from dicomnode.dicom.uid_syntax import only_uid
-from dicomnode.errors import RetrievalError
-from dicomnode.retrieval.association import remote_of, retrieval_errors, status_of
-from dicomnode.retrieval.content import SeriesContent
+from dicomnode.errors import RetrievalError, SourceUnavailableError
+from dicomnode.retrieval.association import reading, remote_of, retrieval_errors, status_of
+from dicomnode.retrieval.content import SeriesContent, usable_studies
 from dicomnode.retrieval.deadline import Deadline
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -23,9 +24,10 @@ STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 _UNIQUE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID")
 _MOST_MATCHES = 100_000
 _PENDING = (0xFF00, 0xFF01)
+_OUT_OF_RESOURCES = 0xA700
 # PS3.4 Table C.4-1; whatever else is no success is a failure too.
 _FAILURES = {
-    0xA700: "out of resources",
+    _OUT_OF_RESOURCES: "out of resources",
     0xA900: "the identifier does not match the SOP Class",
     0xFE00: "cancelled",
     0x0122: "SOP Class not supported",
@@ -43,7 +45,7 @@ class DicomCatalogue:
         with self._finding(deadline) as finding:
             asked = dict(keys) | {"StudyInstanceUID": keys.get("StudyInstanceUID", "")}
             matches = finding.matches("STUDY", asked)
-            return list(dict.fromkeys(finding.uid(m, "StudyInstanceUID") for m in matches))
+        return usable_studies((_text(match, "StudyInstanceUID") for match in matches), self._remote)
 
     def series_counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int]:
         with self._finding(deadline) as finding:
@@ -112,45 +114,50 @@ class _Finding:
         for keyword, value in keys.items():
             setattr(identifier, keyword, value)
         unique = [k for k, v in keys.items() if k in _UNIQUE_KEYS and v]
-        return [
-            match
-            for match in self._ask(identifier)
-            if all(_text(match, k) in ("", *keys[k].split("\\")) for k in unique)
-        ]
+        with closing(self._ask(identifier)) as answers:
+            return [
+                match
+                for match in answers
+                if all(_text(match, k) in ("", *keys[k].split("\\")) for k in unique)
+            ]
 
     def uid(self, match: Dataset, keyword: str) -> str:
         if uid := only_uid(_text(match, keyword)):
             return uid
         raise RetrievalError(f"{self._remote} answered a C-FIND without a valid {keyword}")
 
-    def _ask(self, identifier: Dataset) -> Iterator[Dataset]:
+    def _ask(self, identifier: Dataset) -> Generator[Dataset]:
         try:
             responses = self._association.send_c_find(identifier, STUDY_ROOT_FIND)
         except ValueError:
             raise RetrievalError("the matching keys can't be encoded as DICOM") from None
-        for number, (response, match) in enumerate(responses):
-            if number > _MOST_MATCHES:
-                raise RetrievalError(f"{self._remote} found more than {_MOST_MATCHES} matches")
-            status = status_of(response, self._remote, "C-FIND")
-            if status in _PENDING:
-                if match is None:
-                    raise RetrievalError(f"{self._remote} sent a C-FIND answer that can't be read")
-                yield match
-            elif status != 0x0000:
-                meaning = _FAILURES.get(status, "unable to process")
-                raise RetrievalError(
-                    f"{self._remote} answered a C-FIND with 0x{status:04X}: {meaning}"
-                )
+        with reading(responses) as answers:
+            for number, (response, match) in enumerate(answers):
+                if number > _MOST_MATCHES:
+                    raise RetrievalError(f"{self._remote} found more than {_MOST_MATCHES} matches")
+                if self._is_pending(response):
+                    if match is None:
+                        sentence = f"{self._remote} sent a C-FIND answer that can't be read"
+                        raise RetrievalError(sentence)
+                    yield match
+
+    def _is_pending(self, response: Dataset) -> bool:
+        """False for the end; raises for a failure."""
+        status = status_of(response, self._remote, "C-FIND", SourceUnavailableError)
+        if status in _PENDING:
+            return True
+        if status != 0x0000:
+            meaning = _FAILURES.get(status, "unable to process")
+            kind = SourceUnavailableError if status == _OUT_OF_RESOURCES else RetrievalError
+            raise kind(f"{self._remote} answered a C-FIND with 0x{status:04X}: {meaning}")
+        return False
 
 
 def _number(match: Dataset) -> int | None:
-    text = _text(match, "NumberOfSeriesRelatedInstances")
-    return int(text) if text.isdecimal() else None
+    stated = _text(match, "NumberOfSeriesRelatedInstances")
+    return int(stated) if stated.isdecimal() else None
 
 
 def _text(match: Dataset, keyword: str) -> str:
     """Empty where the element is absent, or can't be read as what it says it is."""
-    try:
-        return str(match.get(keyword, "") or "")
-    except (ValueError, TypeError, NotImplementedError):
-        return ""
+    return text(match, keyword) or ""

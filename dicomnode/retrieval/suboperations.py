@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from pydicom.dataset import Dataset
 
 from dicomnode.delivery.association import RemoteEntity
+from dicomnode.dicom.header import number
 from dicomnode.errors import RetrievalError
-from dicomnode.retrieval.association import status_of
+from dicomnode.retrieval.association import Responses, reading, status_of
 from dicomnode.retrieval.report import Report
 
 STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
@@ -38,19 +38,18 @@ def study_identifier(study_instance_uid: str) -> Dataset:
     return identifier
 
 
-def follow(
-    responses: Iterator[tuple[Dataset, Dataset | None]], remote: RemoteEntity, operation: str
-) -> tuple[int, Report]:
+def follow(responses: Responses, remote: RemoteEntity, operation: str) -> tuple[int, Report]:
     """The final status, and what it and the counters say; raises `RetrievalError` without one."""
     counters: dict[str, int] = {}
-    for response, _ in responses:
-        status = status_of(response, remote, _so_far(operation, counters))
-        counters |= _counters(response)
-        if status not in _PENDING:
-            failed = counters.get("Failed", 0)
-            meaning = "" if status == _SUCCESS else f"0x{status:04X}, {_meaning(status)}; "
-            sentence = f"{operation}: {meaning}{_counted(counters)}"
-            return status, Report(status == _SUCCESS and not failed, sentence)
+    with reading(responses):
+        for response, _ in responses:
+            status = status_of(response, remote, _so_far(operation, counters))
+            counters |= _counters(response)
+            if status not in _PENDING:
+                failed = counters.get("Failed", 0)
+                meaning = "" if status == _SUCCESS else f"0x{status:04X}, {_meaning(status)}; "
+                sentence = f"{operation}: {meaning}{_counted(counters)}"
+                return status, Report(status == _SUCCESS and not failed, sentence)
     raise RetrievalError(f"{remote} ended a {operation} without a final response")
 
 
@@ -59,10 +58,8 @@ def _so_far(operation: str, counters: Mapping[str, int]) -> str:
 
 
 def _counters(response: Dataset) -> dict[str, int]:
-    values: dict[str, Any] = {
-        name: response.get(f"NumberOf{name}Suboperations") for name in _COUNTERS
-    }
-    return {name: int(value) for name, value in values.items() if value is not None}
+    counted = {name: number(response, f"NumberOf{name}Suboperations") for name in _COUNTERS}
+    return {name: int(value) for name, value in counted.items() if value is not None}
 
 
 def _counted(counters: Mapping[str, int]) -> str:

@@ -58,7 +58,9 @@ class WebRetriever:
                 "GET", f"/studies/{study_instance_uid}", headers={"Accept": _AS_STORED}
             ) as answer,
         ):
-            require_success(answer, self._source, "WADO-RS")
+            # Of a part of the study (206) is kept what comes; whether it was all is looked up.
+            if answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                require_success(answer, self._source, "WADO-RS")
             try:
                 yield from self._read(answer, deadline)
             except UnreadableObjectError as error:

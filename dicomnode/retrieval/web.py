@@ -17,11 +17,11 @@ import httpx
 from dicomnode.config import SourceSettings, token_in
 from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError, SourceUnavailableError
-from dicomnode.retrieval.content import SeriesContent
+from dicomnode.retrieval.content import SeriesContent, usable_studies
 from dicomnode.retrieval.deadline import Deadline
 
-_PAGE = 1000
-_MOST_PAGES = 1000
+_PAGE = 200  # no service that limits its pages has a lower limit
+_MOST_PAGES = 5000
 _LONGEST_PAGE_BYTES = 134_217_728
 # PS3.18 8.3.4.4: there is more than this answer holds.
 _THERE_IS_MORE = re.compile(r"\b299\b")
@@ -29,6 +29,12 @@ _JSON = "application/dicom+json"
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _COUNT = "00201209"
 _REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+_AWAY = (
+    httpx.codes.TOO_MANY_REQUESTS,
+    httpx.codes.BAD_GATEWAY,
+    httpx.codes.SERVICE_UNAVAILABLE,
+    httpx.codes.GATEWAY_TIMEOUT,
+)
 Row = Mapping[str, Any]
 
 
@@ -41,7 +47,7 @@ class WebCatalogue:
     def matching_studies(self, keys: Mapping[str, str], deadline: Deadline) -> list[str]:
         given = {keyword: value for keyword, value in keys.items() if value}
         rows = self._rows("/studies", given, _STUDY, deadline)
-        return [self._uid(row, _STUDY) for row in rows]
+        return usable_studies((_value(row, _STUDY) for row in rows), who(self._source))
 
     def series_counts(self, study_instance_uid: str, deadline: Deadline) -> dict[str, int]:
         counts = self._counts(study_instance_uid, deadline)
@@ -104,7 +110,7 @@ class WebCatalogue:
         """The rows, and whether the server warns that there are more."""
         address = f"{path}?{_encoded(keys)}"
         with (
-            plain_errors(self._source),
+            plain_errors(self._source, in_time=SourceUnavailableError),
             http.stream("GET", address, headers={"Accept": _JSON}) as answer,
         ):
             if answer.status_code == httpx.codes.NOT_FOUND and path == "/studies":
@@ -167,14 +173,17 @@ def who(source: SourceSettings) -> str:
 
 
 @contextmanager
-def plain_errors(source: SourceSettings) -> Iterator[None]:
+def plain_errors(
+    source: SourceSettings, in_time: type[RetrievalError] = RetrievalError
+) -> Iterator[None]:
+    """Raises `in_time` where no answer came in time, or none went on."""
     try:
         yield
     except httpx.ConnectError as error:
         sentence = f"{who(source)} does not accept connections: {error}"
         raise SourceUnavailableError(sentence) from None
     except httpx.TimeoutException:
-        raise RetrievalError(f"{who(source)} did not answer in time") from None
+        raise in_time(f"{who(source)} did not answer in time") from None
     except httpx.HTTPError as error:
         sentence = f"{who(source)} broke off its answer: {type(error).__name__}"
         raise RetrievalError(sentence) from None
@@ -189,6 +198,8 @@ def require_success(answer: httpx.Response, source: SourceSettings, service: str
         )
     if status == httpx.codes.NOT_FOUND:
         raise RetrievalError(f"{who(source)} answered {service} with 404: it has no such thing")
+    if status in _AWAY:
+        raise SourceUnavailableError(f"{who(source)} answered {service} with {status}: try later")
     if status != httpx.codes.OK:
         raise RetrievalError(f"{who(source)} answered {service} with HTTP status {status}")
 

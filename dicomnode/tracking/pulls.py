@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dicomnode.tracking import audit
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.schema import instances, pulls, series
 
@@ -77,6 +78,18 @@ def ask(
             {"source": source, "study_instance_uid": uid, "created_at": at} | fresh for uid in uids
         ]
         insert_missing(c, pulls, rows)
+
+
+def forget(c: sa.Connection, source: str, study_uids: Sequence[str]) -> int:
+    """Take the studies off this source's list; how many were on it. The gate waits for them no
+    longer, so somebody has to answer for it."""
+    found = named(c, source, study_uids)
+    for uids in _chunks([pull.study_instance_uid for pull in found]):
+        c.execute(pulls.delete().where(_named(source, uids)))
+    for pull in found:
+        detail = {"source": source, "state": pull.state.value}
+        audit.append(c, "pull forgotten", pull.study_instance_uid, detail)
+    return len(found)
 
 
 def named(c: sa.Connection, source: str, study_uids: Sequence[str]) -> list[Pull]:

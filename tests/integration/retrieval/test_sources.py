@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage
 from pynetdicom import evt
 
@@ -22,7 +25,7 @@ from dicomnode.errors import (
 )
 from dicomnode.retrieval import study
 from dicomnode.retrieval.deadline import Deadline
-from dicomnode.retrieval.find import series_counts
+from dicomnode.retrieval.find import matching_studies, series_counts
 from dicomnode.retrieval.move import Mover
 from dicomnode.retrieval.study import Pulled, study_puller
 from dicomnode.tracking.database import Database
@@ -130,6 +133,82 @@ def test_the_counts_are_recorded_before_anything_is_sent(
         (row,) = connection.execute(expected_counts.select()).all()
     assert (row.series_instance_uid, row.instance_count, row.source) == (SERIES, 5, "pull")
     database.close()
+
+
+@pytest.mark.timeout(60)
+def test_an_answer_that_can_not_be_read_ends_the_question(
+    pulled: Callable[..., Pulled],
+    instances: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """pynetdicom hands it out while it holds a lock that the end of the association waits for."""
+
+    def decode(*_: object) -> Dataset:
+        raise ValueError("cut off")
+
+    with dicom_source({evt.EVT_C_FIND: says(instances)}) as port:
+        monkeypatch.setattr("pynetdicom.association.decode", decode)
+        for _ in range(3):
+            with pytest.raises(RetrievalError, match="can't be read"):
+                pulled(port=port)
+
+
+@pytest.mark.parametrize("count", ["inf", "12\\13", "99999999999999999999"])
+def test_a_count_that_is_none_is_no_answer(
+    pulled: Callable[..., Pulled], instances: dict[str, list[str]], count: str
+) -> None:
+    def answers(event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        for status, match in says(instances)(event):
+            if "NumberOfSeriesRelatedInstances" in match:
+                del match.NumberOfSeriesRelatedInstances
+                match.add(DataElement(0x00201209, "LO", count))
+            yield status, match
+
+    with dicom_source({evt.EVT_C_FIND: answers}, storage=[MRImageStorage]) as port:
+        assert not pulled(port=port).is_whole
+
+
+def test_one_study_without_a_uid_hides_no_other(make_settings: MakeSettings) -> None:
+    def answers(event: evt.Event) -> Iterator[tuple[int, Dataset]]:
+        for uid in ("1.2", "none", "1.3", "1.2"):
+            match = Dataset()
+            match.add(DataElement(0x0020000D, "LO", uid))
+            yield 0xFF00, match
+
+    with dicom_source({evt.EVT_C_FIND: answers}) as port:
+        settings = settings_for(make_settings, port=port)
+        found = matching_studies(settings.sources[0], settings, {"StudyDate": "20240101"})
+    assert found == ["1.2", "1.3"]
+
+
+def out_of_resources(_event: evt.Event) -> Iterator[tuple[int, None]]:
+    yield 0xA700, None
+
+
+def hangs(_event: evt.Event) -> Iterator[tuple[int, None]]:
+    time.sleep(3)
+    yield 0x0000, None
+
+
+@pytest.mark.parametrize("handler", [out_of_resources, hangs])
+def test_a_source_that_can_not_answer_now_is_away(
+    pulled: Callable[..., Pulled], handler: Callable[[evt.Event], object]
+) -> None:
+    """It is no fault of the study."""
+    with (
+        dicom_source({evt.EVT_C_FIND: handler}) as port,
+        pytest.raises(SourceUnavailableError),
+    ):
+        pulled(port=port, timeout_seconds=1.0)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_service_that_is_busy_or_down_is_away(pulled: Callable[..., Pulled], status: int) -> None:
+    with (
+        web_source(lambda _path, _headers: (status, "text/plain", b"")) as url,
+        pytest.raises(SourceUnavailableError, match=str(status)),
+    ):
+        pulled(retrieve="wado", url=url)
 
 
 def test_a_source_that_only_sends_to_others_is_not_asked_to_get(

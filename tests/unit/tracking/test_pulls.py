@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dicomnode.tracking import instances, pulls
+from dicomnode.tracking import audit, instances, pulls
 from dicomnode.tracking.database import Database, _alembic_config
 from dicomnode.tracking.pulls import Pull, PullState
 from tests.databases import *  # noqa: F403
@@ -104,3 +104,15 @@ def test_the_table_comes_to_a_database_with_data_and_changes_none(database_url: 
         assert pulls.received_instances(connection, STUDY) == {SERIES: {f"{SERIES}.1"}}
     assert database.check().is_current
     database.close()
+
+
+def test_what_is_forgotten_is_on_no_list_and_on_record(database: Database) -> None:
+    asked(database, "1.2", "1.3")
+    asked(database, "1.2", source="cache")
+    with database.begin() as connection:
+        assert pulls.forget(connection, "archive", ["1.2", "1.9"]) == 1
+        (event,) = audit.newest(connection, event="pull forgotten")
+    assert (event.subject, event.detail["source"]) == ("1.2", "archive")
+    assert unfinished(database) == ["1.3"]
+    with database.read() as connection:
+        assert len(pulls.named(connection, "cache", ["1.2"])) == 1
