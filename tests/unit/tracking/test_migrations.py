@@ -11,7 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from dicomnode.config import CompletenessSettings
 from dicomnode.domain import DeliveryState, VerdictKind
-from dicomnode.tracking import deliveries, examinations, findings, instances, refusals, series
+from dicomnode.tracking import (
+    deliveries,
+    examinations,
+    expected,
+    findings,
+    instances,
+    refusals,
+    series,
+)
 from dicomnode.tracking.completeness import hint_of
 from dicomnode.tracking.database import Database, _alembic_config
 from dicomnode.tracking.facts import unrevised
@@ -221,4 +229,23 @@ def test_a_series_received_before_signals_were_kept_is_completed_like_any_other(
     assert (hint_of(facts.hint_groups), facts.expected) == (None, ())
     assert new is not None
     assert (new.number, new.completed_by, len(new.paths)) == (2, "QUIET_TIME", 2)
+    database.close()
+
+
+def test_counts_keep_their_sources_and_notifications_begin_anew(database_url: str) -> None:
+    database = Database(database_url)
+    upgrade(database, "0005")
+    with database.begin() as connection:
+        for source, count in (("C-FIND", 140), ("IAN", 60)):
+            values = f"'1.2', '1.3', '{source}', {count}, '{AT}'"
+            connection.execute(sa.text(f"INSERT INTO expected_counts VALUES ({values})"))
+    database.migrate()
+    with database.begin() as connection:
+        (row,) = connection.execute(sa.text("SELECT * FROM expected_counts")).all()
+        assert (row.source, row.speaker, row.instance_count) == ("C-FIND", "", 140)
+        expected.expect_count(connection, "1.2", "1.3", 150, "C-FIND", speaker="ARCHIVE")
+        command.downgrade(_alembic_config(connection), "0005")
+        (row,) = connection.execute(sa.text("SELECT * FROM expected_counts")).all()
+        assert (row.source, row.instance_count) == ("C-FIND", 150)
+    database.migrate()
     database.close()
