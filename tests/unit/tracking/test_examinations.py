@@ -13,6 +13,7 @@ from dicomnode.tracking import deliveries, examinations, findings, instances, se
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import verdicts
 from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.plans import query_plans
 from tests.unit.tracking.rows import (
     STUDY,
     at,
@@ -214,15 +215,8 @@ def test_looking_for_outdated_examinations_uses_the_partial_index(database: Data
     """Looked for every other second: it must not walk over all that was ever examined."""
     if not database.is_sqlite:
         return
-    asked: list[tuple[str, tuple[object, ...]]] = []
-    with database.read() as connection:
-        sa.event.listen(
-            connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
-        )
-        examinations.any_outdated(connection, "new")
-    assert len(asked) == 2
-    with database.read() as connection:
-        for statement, values in asked:
-            (row,) = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-            assert "SEARCH" in row.detail
-            assert "ix_examinations_current_examiner_digest" in row.detail
+    plans = query_plans(database, lambda c: examinations.any_outdated(c, "new"))
+    assert len(plans) == 2
+    for plan in plans:
+        assert plan.startswith("SEARCH")
+        assert "ix_examinations_current_examiner_digest" in plan

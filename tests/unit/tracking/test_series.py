@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import sqlalchemy as sa
-
 from dicomnode.config import CompletenessSettings
 from dicomnode.tracking import associations, examinations, findings, instances, series, status
 from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS, ClosedAssociation
@@ -15,6 +13,7 @@ from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.instances import RepeatedInstance
 from dicomnode.tracking.schema import METADATA
 from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.plans import query_plans
 from tests.unit.tracking.rows import SERIES, STUDY, association, at, examined, instance
 
 SETTINGS = CompletenessSettings(quiet_seconds=30.0)
@@ -224,19 +223,11 @@ def test_looking_for_complete_series_uses_the_partial_index(database: Database) 
     """Polled every second: it must not walk over every series that was ever received."""
     if not database.is_sqlite:
         return
-    asked: list[tuple[str, tuple[object, ...]]] = []
-    with database.read() as connection:
-        sa.event.listen(
-            connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3]))
-        )
-        with database.begin() as writing:
-            instances.add(writing, [instance(1)])
-        unrevised(connection, at(0))
-    assert len(asked) == 4
-    with database.read() as connection:
-        for statement, values in asked:
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-            plan = "\n".join(row.detail for row in rows)
-            assert "ix_series_unrevised" in plan
-            for table in METADATA.tables:
-                assert f"SCAN {table}\n" not in f"{plan}\n", plan
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+    plans = query_plans(database, lambda c: unrevised(c, at(0)))
+    assert len(plans) == 4
+    for plan in plans:
+        assert "ix_series_unrevised" in plan
+        for table in METADATA.tables:
+            assert f"SCAN {table}\n" not in f"{plan}\n", plan
