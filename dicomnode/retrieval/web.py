@@ -20,7 +20,7 @@ from dicomnode.errors import RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.content import SeriesContent, usable_studies
 from dicomnode.retrieval.deadline import Deadline
 
-_PAGE = 200  # no service that limits its pages has a lower limit
+_PAGE = 200  # some services refuse to be asked for more at once
 _MOST_PAGES = 5000
 _LONGEST_PAGE_BYTES = 134_217_728
 # PS3.18 8.3.4.4: there is more than this answer holds.

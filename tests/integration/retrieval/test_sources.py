@@ -389,6 +389,7 @@ RELATED = 'multipart/related; type="application/dicom"; boundary=edge'
     ("answer", "received", "sentence"),
     [
         (lambda files: (200, RELATED, multipart(files)), 5, "5 objects"),
+        (lambda files: (206, RELATED, multipart(files[:3])), 3, "3 objects"),
         (lambda files: (200, RELATED, multipart(files)[:-100] + CUT), 4, "broke off"),
         (lambda files: (200, RELATED, multipart(files)[:-100]), 4, "closing boundary"),
         (lambda files: (200, "text/html", b"<p>hello"), 0, "it is text/html"),
@@ -403,6 +404,7 @@ RELATED = 'multipart/related; type="application/dicom"; boundary=edge'
     ],
     ids=[
         "whole",
+        "partial content",
         "cut off",
         "no end",
         "another type",
