@@ -12,6 +12,8 @@ from dicomnode.retrieval.deadline import Deadline
 
 LOGGER = logging.getLogger("dicomnode.retrieval")
 
+_COUNT_DIGITS = 6  # a million instances in one series: the header is wrong
+
 
 @dataclass(frozen=True)
 class SeriesContent:
@@ -40,6 +42,11 @@ class Catalogue(Protocol):
 
     def content(self, study_instance_uid: str, deadline: Deadline) -> tuple[SeriesContent, ...]:
         """Every series of the study with its instances; empty for an unknown study."""
+
+
+def stated_count(text: str) -> int | None:
+    """NumberOfSeriesRelatedInstances; None where it is no number, or none that a series has."""
+    return int(text) if text.isdecimal() and len(text) <= _COUNT_DIGITS else None
 
 
 def usable_studies(given: Iterable[str], source: object) -> list[str]:

@@ -16,7 +16,7 @@ from dicomnode.dicom.header import text
 from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.association import reading, remote_of, retrieval_errors, status_of
-from dicomnode.retrieval.content import SeriesContent, usable_studies
+from dicomnode.retrieval.content import SeriesContent, stated_count, usable_studies
 from dicomnode.retrieval.deadline import Deadline
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -154,8 +154,7 @@ class _Finding:
 
 
 def _number(match: Dataset) -> int | None:
-    stated = _text(match, "NumberOfSeriesRelatedInstances")
-    return int(stated) if stated.isdecimal() else None
+    return stated_count(_text(match, "NumberOfSeriesRelatedInstances"))
 
 
 def _text(match: Dataset, keyword: str) -> str:

@@ -17,7 +17,7 @@ import httpx
 from dicomnode.config import SourceSettings, token_in
 from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError, SourceUnavailableError
-from dicomnode.retrieval.content import SeriesContent, usable_studies
+from dicomnode.retrieval.content import SeriesContent, stated_count, usable_studies
 from dicomnode.retrieval.deadline import Deadline
 
 _PAGE = 200  # some services refuse to be asked for more at once
@@ -217,5 +217,4 @@ def _value(row: Row, tag: str) -> str:
 
 
 def _number(row: Row) -> int | None:
-    text = _value(row, _COUNT)
-    return int(text) if text.isdecimal() else None
+    return stated_count(_value(row, _COUNT))

@@ -19,7 +19,6 @@ from dicomnode.tracking.schema import (
 )
 
 _AT_A_TIME = 500
-_LARGEST_COUNT = 2**31 - 1  # of an Integer column
 
 
 def expect_count(
@@ -39,7 +38,7 @@ def expect_count(
     """
     if Source(source) is Source.IAN:
         raise ValueError("a notification names instances: announce them")
-    if not 1 <= count <= _LARGEST_COUNT:
+    if count < 1:
         return
     e = expected_counts
     values = {"instance_count": count, "at": now or datetime.now(UTC)}
