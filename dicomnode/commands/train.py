@@ -22,30 +22,41 @@ Seed = Annotated[int, typer.Option(help="The same seed and settings give the sam
 def prepare(
     sources: Annotated[list[Path], typer.Argument(exists=True, help="Folders of real heads.")],
     folder: Annotated[Path, typer.Option("--out", help="The training set's folder.")],
-    variants: Annotated[int, typer.Option(min=1, help="How many volumes to make.")] = 440,
+    drawn_heads: Annotated[int, typer.Option(min=0, help="Heads to draw.")] = 48,
+    drawn_bodies: Annotated[int, typer.Option(min=0, help="Trunks to draw.")] = 16,
     seed: Seed = 1,
 ) -> None:
-    """Make a training set: real and drawn heads, simulated defacing, varied contrast."""
+    """Make a training set: real scans with reference masks, and drawn anatomy beside them."""
     from dicomnode.training.prepare import prepare as make
 
     with _steps() as progress:
-        make(sources, folder, seed=seed, variants=variants, progress=progress)
+        make(
+            sources,
+            folder,
+            seed=seed,
+            drawn_heads=drawn_heads,
+            drawn_bodies=drawn_bodies,
+            progress=progress,
+        )
 
 
 @app.command()
 def run(
     folder: Folder,
     fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
-    epochs: Annotated[int, typer.Option(min=1)] = 30,
+    epochs: Annotated[int, typer.Option(min=1)] = 60,
+    iterations: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 100,
     device: Device = "cpu",
     seed: Seed = 1,
 ) -> None:
     """Train one fold with nnU-Net's own trainer; run it again to go on after an interruption."""
+    from dicomnode.training.run import Schedule
     from dicomnode.training.run import run as train
 
+    schedule = Schedule(epochs, iterations)
     with _steps() as progress:
         trained = train(
-            folder, fold=fold, epochs=epochs, device=device, seed=seed, progress=progress
+            folder, fold=fold, schedule=schedule, device=device, seed=seed, progress=progress
         )
     say(str(trained))
 

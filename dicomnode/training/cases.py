@@ -1,35 +1,52 @@
 """Evaluation cases: whole scans, intact and defaced by known methods, with reference masks.
 
-Each case is `NAME.nii.gz` (HPL axes, 2 mm), `NAME_labels.nii.gz` (0 background, 1 foreground but
-not face, 2 face, 3 anonymised) and an entry in `cases.json`.
+Each case is `NAME.nii.gz`, `NAME_labels.nii.gz` (0 background, 1 foreground but not face, 2 face,
+3 anonymised, 4 air in front of it that a tool overwrote too) and an entry in `cases.json`. Contrast,
+spacing, pose, field of view and the order of the axes differ from case to case.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
 
-from dicomnode.training.drawn import Labels, Volume, draw_head
-from dicomnode.training.grid import spacing_of
-from dicomnode.training.hard_negatives import FAULTS
-from dicomnode.training.read import write_nifti
-from dicomnode.training.simulate import METHODS, deface
-from dicomnode.training.sources import Progress, Source
-from dicomnode.training.variants import label_map
+from dicomnode.training.drawn import HPL_TO_LPS, Affine, Labels, Volume
+from dicomnode.training.read import read_nifti, write_nifti
+from dicomnode.training.sources import RAS_FROM_LPS, Progress, template_folder
+from dicomnode.training.synthesis import faults, labels, scanner
+from dicomnode.training.synthesis.deface import METHODS, deface, replaced
+from dicomnode.training.synthesis.fills import ANY_FILL, FILLS
+from dicomnode.training.synthesis.generate import moved_onto, processed
+from dicomnode.training.synthesis.paint import paint
+from dicomnode.training.synthesis.pose import Frame, place, sampled, seen_scene
+from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
+from dicomnode.training.synthesis.subject import OnDevice, Subject
 
-# Simulated methods per person; the person's first scan only.
-CASE_METHODS = tuple(METHODS)
-HARD_NEGATIVES = ("zeroed_background", "round_field_of_view", "constant_border")
+CPU = torch.device("cpu")
+EXTENT_MM = (300.0, 300.0, 260.0)
+# Masks that real tools use, on the template's grid (0 = remove): no training knows their shapes.
+TEMPLATE_MASKS = {
+    "pydeface_mask": "pydeface_facemask.nii.gz",
+    "mni_face_and_ears": "mniMask_pydeface_plus_ears.nii.gz",
+}
+# Less visible face than this is none; a face of which less is left is gone.
+NO_FACE_ML, GONE_SHARE, FACE_ML = 5.0, 0.10, 40.0
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case to judge. `state`: intact, defaced, body; `reference`: labels exist."""
+    """One case to judge.
+
+    `state`: intact (a face is there), defaced (none is left), partly_defaced, cut_off (the field of
+    view shows too little face to say), body (no face), unknown (a real scan without reference).
+    """
 
     name: str
     person: str
@@ -39,62 +56,194 @@ class Case:
     reference: bool
 
 
-Made = tuple[Case, Volume, Labels]
+@dataclass(frozen=True)
+class _Made:
+    case: Case
+    array: Volume
+    labels: Labels
+    affine: Affine
 
 
-def _intact(source: Source, array: Volume, state: str) -> Made:
-    nothing = np.zeros(source.face.shape, bool)
-    spacing_mm = spacing_of(source.affine)
-    labels = label_map(source.foreground, source.face, nothing, spacing_mm)
-    case = Case(source.name, source.person, source.modality, state, "none", state != "defaced")
-    return case, array, labels
+@dataclass(frozen=True)
+class TemplateMask:
+    """`keep`: 0 = remove; `from_template`: template millimetres to voxel index."""
+
+    keep: Tensor
+    from_template: Affine
+
+    def cut(self, scene: Scene) -> Tensor:
+        p = scene.points
+        if p is None:
+            return torch.zeros_like(scene.body)
+        index = torch.stack(
+            [
+                float(a) * p.x + float(b) * p.y + float(c) * p.z + float(d)
+                for a, b, c, d in self.from_template[:3]
+            ]
+        )
+        return sampled(self.keep[None], index)[0] < 0.5
 
 
-def _made_of(source: Source, array: Volume, seed: int, first: bool) -> Iterator[Made]:
-    state = {"body": "body", "defaced": "defaced"}.get(source.kind, "intact")
-    yield _intact(source, array, state)
-    if state != "intact" or not first:
-        return
-    rng = np.random.default_rng(seed)
-    spacing_mm = spacing_of(source.affine)
-    for method in CASE_METHODS:
-        cut, anonymised = deface(array, source.affine, source.foreground, source.face, method, rng)
-        labels = label_map(source.foreground, source.face, anonymised, spacing_mm)
-        name = f"{source.name}__{method}"
-        yield Case(name, source.person, source.modality, "defaced", method, True), cut, labels
-    for fault in HARD_NEGATIVES:
-        odd, body = FAULTS[fault](array, source.foreground, rng)
-        labels = label_map(body, source.face, np.zeros(body.shape, bool), spacing_mm)
-        name = f"{source.name}__{fault}"
-        yield Case(name, source.person, source.modality, "intact", fault, True), odd, labels
+def template_masks(sources: Sequence[Path]) -> dict[str, TemplateMask]:
+    folder = template_folder(sources)
+    out = {}
+    for name, file in TEMPLATE_MASKS.items():
+        keep, affine = read_nifti(folder / file)
+        to_template = RAS_FROM_LPS @ affine
+        out[name] = TemplateMask(torch.as_tensor(keep), np.linalg.inv(to_template))
+    return out
 
 
-def _drawn(seed: int) -> Iterator[tuple[Source, Volume]]:
-    for number, modality in enumerate(("CT", "MR")):
-        head = draw_head(900_000 + seed + number, modality)  # type: ignore[arg-type]
-        name = f"drawn_{modality.lower()}"
-        yield (
-            Source(
-                name, name, "drawn_head", head.modality, head.affine, head.foreground, head.face
-            ),
-            head.array,
+def planned(subjects: Sequence[Subject], per_person: int) -> Iterator[tuple[Subject, str]]:
+    """Which scan is made into what: a third intact, the rest by every method in turn."""
+    methods = [*METHODS, "reface", *TEMPLATE_MASKS]
+    hard = [name for name in faults.FAULTS if name != "zeroed_background"]
+    turns = []
+    for k in range(per_person):
+        intact = "none" if k % 6 == 0 else hard[(k // 3) % len(hard)]
+        turns.append(intact if k % 3 == 0 else methods[(2 * k // 3) % len(methods)])
+    for person in sorted({s.person for s in subjects}):
+        own = [s for s in subjects if s.person == person]
+        for k, method in enumerate(turns):
+            subject = own[k % len(own)]
+            if subject.has_head or method == "none" or method in faults.FAULTS:
+                yield subject, method
+
+
+def _frame(chance: Chance) -> Frame:
+    side = chance.between(1.2, 2.6)
+    sides = [side, side, side]
+    if chance.happens(0.6):
+        sides[int(chance.rng.integers(3))] = chance.between(1.2, 6.0)
+    shape = [int(extent / s) for extent, s in zip(EXTENT_MM, sides, strict=True)]
+    return Frame((shape[0], shape[1], shape[2]), (sides[0], sides[1], sides[2]))
+
+
+class CaseMaker:
+    def __init__(self, subjects: Sequence[Subject], masks: dict[str, TemplateMask]) -> None:
+        self._subjects = subjects
+        self._masks = masks
+
+    def make(self, name: str, subject: Subject, method: str, seed: int) -> _Made:
+        chance = Chance(seed, CPU)
+        frame = _frame(chance)
+        contrast_seed = int(chance.rng.integers(2**31))
+        source = OnDevice(subject, CPU)
+        image, is_ct = paint(source, Chance(contrast_seed, CPU))
+        scene = seen_scene(source, image, is_ct, place(source, frame, chance), frame)
+        scene = cropped(scene)
+        before = face_ml(scene)
+        scene = scanner.in_units(self._done(scene, subject, method, contrast_seed, chance), chance)
+        made = labels.label_map(scene)
+        anonymised = bool((made == labels.ANONYMISED).any())
+        state = state_of(subject, before, face_ml(scene), anonymised)
+        array, out_labels, affine = _turned(scene, made, chance)
+        modality = "CT" if is_ct else "MR"
+        return _Made(
+            Case(name, subject.person, modality, state, method, True), array, out_labels, affine
         )
 
+    def _done(
+        self, scene: Scene, subject: Subject, method: str, contrast_seed: int, chance: Chance
+    ) -> Scene:
+        if method in faults.FAULTS:
+            return faults.FAULTS[method](processed(scene, "none", chance), chance)
+        if method in self._masks:
+            scene = scanner.noisy(scanner.sliced(scene, chance), chance)
+            cut = self._masks[method].cut(scene)
+            return replaced(scene, cut, FILLS[chance.one_of(ANY_FILL)](scene, chance), chance)
+        if method == "reface":
+            others = [
+                s for s in self._subjects if s.kind == subject.kind and s.person != subject.person
+            ]
+            if others:
+                other = OnDevice(others[int(chance.rng.integers(len(others)))], CPU)
+                donor = moved_onto(other, paint(other, Chance(contrast_seed, CPU))[0], scene)
+                return processed(scene, "reface", chance, donor)
+        if method in ("none", "reface"):
+            return processed(scene, "none", chance)
+        scene = scanner.noisy(scanner.sliced(scanner.shaded(scene, chance), chance), chance)
+        return deface(scene, method, chance)
 
-def write_cases(real: Sequence[Source], out: Path, *, seed: int, progress: Progress) -> None:
-    """Cases of every real scan and of two drawn heads that no training set contains."""
+
+def face_ml(scene: Scene) -> float:
+    voxel_ml = float(np.prod(scene.spacing_mm)) / 1000.0
+    return float((labels.label_map(scene) == labels.FACE).sum()) * voxel_ml
+
+
+def state_of(subject: Subject, before_ml: float, after_ml: float, anonymised: bool) -> str:
+    if not subject.has_head or (before_ml < NO_FACE_ML and not anonymised):
+        return "body"
+    if anonymised:
+        return "defaced" if after_ml <= GONE_SHARE * before_ml else "partly_defaced"
+    return "intact" if after_ml >= FACE_ML else "cut_off"
+
+
+def cropped(scene: Scene) -> Scene:
+    """Only the field of view."""
+    where = scene.seen.nonzero()
+    box = tuple(
+        slice(int(a), int(b) + 1)
+        for a, b in zip(where.amin(0).tolist(), where.amax(0).tolist(), strict=True)
+    )
+    points = scene.points
+    if points is not None:
+        points = replace(points, x=points.x[box], y=points.y[box], z=points.z[box])
+    return replace(
+        scene,
+        image=scene.image[box],
+        body=scene.body[box],
+        depth_mm=scene.depth_mm[box],
+        seen=scene.seen[box],
+        points=points,
+        anonymised=scene.anonymised[box],
+        ambiguous=scene.ambiguous[box],
+    )
+
+
+def _turned(scene: Scene, made: Tensor, chance: Chance) -> tuple[Volume, Labels, Affine]:
+    """The same voxels with axes in any order and direction, in a patient who lies askew."""
+    rng = chance.rng
+    lean = Rotation.from_euler("xyz", rng.normal(0, 7, 3), degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = lean @ HPL_TO_LPS @ np.diag(scene.spacing_mm)
+    affine[:3, 3] = rng.normal(0, 60, 3)
+    order = rng.permutation(3)
+    array, found = scene.image.numpy().transpose(order), made.numpy().transpose(order)
+    affine[:3, :3] = affine[:3, :3][:, order]
+    for axis in range(3):
+        if rng.random() < 0.5:
+            array, found = np.flip(array, axis), np.flip(found, axis)
+            affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    return (
+        cast(Volume, np.ascontiguousarray(array)),
+        cast(Labels, np.ascontiguousarray(found)),
+        affine,
+    )
+
+
+def write_cases(
+    subjects: Sequence[Subject],
+    masks: dict[str, TemplateMask],
+    out: Path,
+    *,
+    per_person: int,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """`per_person` cases of everyone among `subjects`; the same seed makes the same cases."""
     out.mkdir(parents=True, exist_ok=True)
+    maker = CaseMaker(subjects, masks)
+    plan = list(planned(subjects, per_person))
     listed: list[Case] = []
-    seen: set[str] = set()
-    every = [(s, cast(Volume, s.array)) for s in real] + list(_drawn(seed))
-    for done, (source, array) in enumerate(every):
-        progress("cases", done, len(every))
-        for case, voxels, labels in _made_of(source, array, seed, source.person not in seen):
-            write_nifti(out / f"{case.name}.nii.gz", voxels, source.affine)
-            if case.reference:
-                write_nifti(out / f"{case.name}_labels.nii.gz", labels, source.affine)
-            listed.append(case)
-        seen.add(source.person)
-    text = json.dumps([asdict(c) for c in listed], indent=1)
+    for number, (subject, method) in enumerate(plan):
+        progress("cases", number, len(plan))
+        name = f"{number:04d}_{subject.person}_{method}"
+        made = maker.make(name, subject, method, seed * 1_000_000 + number)
+        write_nifti(out / f"{name}.nii.gz", made.array, made.affine)
+        write_nifti(out / f"{name}_labels.nii.gz", made.labels, made.affine)
+        listed.append(made.case)
+    text = json.dumps([asdict(case) for case in listed], indent=1)
     (out / "cases.json").write_text(text + "\n", encoding="utf-8")
-    progress("cases", len(every), len(every))
+    progress("cases", len(plan), len(plan))

@@ -31,7 +31,8 @@ class DrawnHead:
     `array`: float32, axes (toward head, toward posterior, toward left); HU for CT, arbitrary
     units for MR. `affine`: 4x4, array index to LPS millimetres. `labels`: `Tissue` values.
     `face`: foreground inside the soft-face box (brow to chin). `foreground`: anatomy, inner air
-    included, table excluded.
+    included, table excluded. `to_template`: 4x4, array index to template millimetres (x right,
+    y anterior, z superior), the affine map nearest to how this head was bent.
     """
 
     array: Volume
@@ -40,6 +41,7 @@ class DrawnHead:
     face: Mask
     foreground: Mask
     modality: Modality
+    to_template: Affine
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,22 @@ def draw_labels(
     affine: Affine,
     build: anatomy.Build,
     pose: Pose,
-) -> tuple[Labels, Mask]:
-    """Tissue labels and the face mask of one person."""
+) -> tuple[Labels, Points]:
+    """Tissue labels of one person, and the template coordinates of every voxel."""
     points = template_points(shape, affine, pose, rng)
     wobble = smooth_noise(shape, 9, rng)
     folds = smooth_noise(shape, 28, rng)
-    labels = anatomy.head(points, build, wobble, folds)
-    return labels, anatomy.face_box(points) & anatomy.foreground(labels)
+    return anatomy.head(points, build, wobble, folds), points
+
+
+def nearest_affine(points: Points, where: Mask) -> Affine:
+    """The affine map from array index to template millimetres that fits best inside `where`."""
+    few = np.argwhere(where)[::97]
+    index = np.column_stack([few, np.ones(len(few))])
+    at = tuple(few.T)
+    wanted = np.column_stack([points.x[at], points.y[at], points.z[at]])
+    solution = np.linalg.lstsq(index, wanted.astype(np.float64), rcond=None)[0]
+    return cast(Affine, np.vstack([solution.T, [0.0, 0.0, 0.0, 1.0]]))
 
 
 def draw_head(
@@ -151,6 +162,9 @@ def draw_head(
     affine = centred_affine(shape, spacing_mm, np.array([0.0, 5.0, -26.0], np.float32))
     build = anatomy.Build.random(rng, headrest=modality == "CT" and bool(rng.random() < 0.6))
     pose = Pose.random(rng, tilt_degrees)
-    labels, face = draw_labels(rng, shape, affine, build, pose)
+    labels, points = draw_labels(rng, shape, affine, build, pose)
+    foreground = anatomy.foreground(labels)
+    face = anatomy.face_box(points) & foreground
+    to_template = nearest_affine(points, face)
     array = paint(labels, modality, rng)
-    return DrawnHead(array, affine, labels, face, anatomy.foreground(labels), modality)
+    return DrawnHead(array, affine, labels, face, foreground, modality, to_template)

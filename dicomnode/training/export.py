@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Weights = dict[str, "torch.Tensor"]
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 SEG_LAYERS = "decoder.seg_layers."
 # Region -> folder of its network. The number only has to be unique among a site's models.
 FOLDERS = {
@@ -85,14 +85,15 @@ def _recipe(training_folder: Path) -> dict[str, Any]:
 
 
 def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
-    variants = [v for v in recipe.get("variants", []) if v["person"] not in left_out]
-    real = sorted({v["person"] for v in variants if not v["kind"].startswith("drawn")})
+    subjects = [s for s in recipe.get("subjects", []) if s["person"] not in left_out]
+    real = sorted({s["person"] for s in subjects if not s["kind"].startswith("drawn")})
     return {
-        "variants": len(variants),
+        "subjects": len(subjects),
         "seed": recipe.get("seed"),
+        "left_out": list(left_out),
         "real_scans": {name: DATA_LICENCES.get(name, "given by the user") for name in real},
-        "drawn_heads": len({v["person"] for v in variants if v["kind"] == "drawn_head"}),
-        "drawn_bodies": len({v["person"] for v in variants if v["kind"] == "drawn_body"}),
+        "drawn_heads": sum(s["kind"] == "drawn_head" for s in subjects),
+        "drawn_bodies": sum(s["kind"] == "drawn_body" for s in subjects),
     }
 
 
@@ -165,7 +166,7 @@ def export(
     data = _training_data(recipe, left_out)
     folders = []
     for region in FOLDERS:
-        folder = _write_model(out, region, fold, checkpoint, int(data["variants"]))
+        folder = _write_model(out, region, fold, checkpoint, int(data["subjects"]))
         card = _card(region, int(checkpoint["current_epoch"]), data, metrics)
         _write_json(folder / "card.json", card)
         folders.append(folder)

@@ -1,4 +1,4 @@
-"""The nnU-Net v2 plans of the starter networks: one small architecture at 4 mm."""
+"""The nnU-Net v2 plans of the starter networks: one small architecture at 2.5 mm."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 DATASET_NAME = "Dataset900_starter"
 PLANS_NAME = "starterPlans"
-CONFIGURATION = "3d_4mm"
+CONFIGURATION = "3d_2.5mm"
 DATA_IDENTIFIER = f"{PLANS_NAME}_{CONFIGURATION}"
-SPACING_MM = (4.0, 4.0, 4.0)
-PATCH_VOXELS = (64, 64, 48)  # toward head, posterior, left: 256 x 256 x 192 mm, a whole head
-FEATURES = (8, 24, 48, 96, 128)
+SPACING_MM = (2.5, 2.5, 2.5)
+PATCH_VOXELS = (112, 112, 80)  # toward head, posterior, left: 280 x 280 x 200 mm, a whole head
+FEATURES = (16, 32, 64, 112, 160)
+BATCH_SIZE = 4
 
 # Region-based training; the order is that of the network's sigmoid channels.
 REGIONS: dict[str, tuple[int, ...]] = {
@@ -18,6 +19,7 @@ REGIONS: dict[str, tuple[int, ...]] = {
     "face": (2,),
     "anonymised_area": (3,),
 }
+IGNORED = 4
 
 
 def architecture() -> dict[str, Any]:
@@ -30,7 +32,7 @@ def architecture() -> dict[str, Any]:
             "conv_op": "torch.nn.modules.conv.Conv3d",
             "kernel_sizes": [[3, 3, 3]] * stages,
             "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-            "n_conv_per_stage": [1, 1, 2, 2, 2],
+            "n_conv_per_stage": [1, 2, 2, 2, 2],
             "n_conv_per_stage_decoder": [1] * (stages - 1),
             "conv_bias": True,
             "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
@@ -51,7 +53,7 @@ def configuration(batch_size: int) -> dict[str, Any]:
         "preprocessor_name": "DefaultPreprocessor",
         "batch_size": batch_size,
         "patch_size": list(PATCH_VOXELS),
-        "median_image_size_in_voxels": [64.0, 64.0, 48.0],
+        "median_image_size_in_voxels": [float(n) for n in PATCH_VOXELS],
         "spacing": list(SPACING_MM),
         "normalization_schemes": ["ZScoreNormalization"],
         "use_mask_for_norm": [False],
@@ -62,11 +64,11 @@ def configuration(batch_size: int) -> dict[str, Any]:
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": {**resampling, "order": 1},
         "architecture": architecture(),
-        "batch_dice": False,
+        "batch_dice": True,
     }
 
 
-def plans(dataset_name: str = DATASET_NAME, batch_size: int = 1) -> dict[str, Any]:
+def plans(dataset_name: str = DATASET_NAME, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
     return {
         "dataset_name": dataset_name,
         "plans_name": PLANS_NAME,
@@ -96,7 +98,11 @@ def region_dataset_json(cases: int) -> dict[str, Any]:
     """Labels in the order in which nnU-Net writes regions over one another."""
     return {
         "channel_names": {"0": "CT_or_MR"},
-        "labels": {"background": 0, **{name: list(values) for name, values in REGIONS.items()}},
+        "labels": {
+            "background": 0,
+            **{name: list(values) for name, values in REGIONS.items()},
+            "ignore": IGNORED,
+        },
         "regions_class_order": [1, 2, 3],
         "numTraining": cases,
         "file_ending": ".nii.gz",

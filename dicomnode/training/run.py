@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,21 @@ def _quiet_lines(trainer: Any) -> None:
     trainer.print_to_log_file = log
 
 
-def _build(folder: Path, fold: str, epochs: int, device: str, seed: int) -> Any:
+def _left_out(folder: Path, fold: str) -> frozenset[str]:
+    if fold == "all":
+        return frozenset()
+    return frozenset(_load(folder / "recipe.json")["left_out"][int(fold)])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training is: `epochs` of `iterations` batches each."""
+
+    epochs: int
+    iterations: int = 100
+
+
+def _build(folder: Path, fold: str, schedule: Schedule, device: str, seed: int) -> Any:
     import torch
 
     from dicomnode.training.trainer import StarterTrainer
@@ -46,6 +60,7 @@ def _build(folder: Path, fold: str, epochs: int, device: str, seed: int) -> Any:
     latest = training_folder(folder) / f"fold_{fold}" / "checkpoint_latest.pth"
     plan["continue_training"] = latest.is_file()
     torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = device.startswith("cuda")  # every batch has the same shape
     with contextlib.redirect_stdout(io.StringIO()):
         trainer = StarterTrainer(
             plan,
@@ -55,7 +70,9 @@ def _build(folder: Path, fold: str, epochs: int, device: str, seed: int) -> Any:
             torch.device(device),
         )
     _quiet_lines(trainer)
-    trainer.seed, trainer.num_epochs = seed, epochs
+    trainer.seed, trainer.num_epochs = seed, schedule.epochs
+    trainer.num_iterations_per_epoch = schedule.iterations
+    trainer.left_out = _left_out(folder, fold)
     trainer.initialize()
     if latest.is_file():
         trainer.load_checkpoint(str(latest))
@@ -83,37 +100,24 @@ def _epoch(trainer: Any) -> None:
     trainer.on_epoch_end()
 
 
-def _go_on_from(root: Path, fold: str, after: str) -> None:
-    """Gives a fold that hasn't begun the state in which the training of another one stopped."""
-    source = training_folder(root) / f"fold_{after}" / "checkpoint_latest.pth"
-    target = training_folder(root) / f"fold_{fold}" / "checkpoint_latest.pth"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-
-
 def run(
     folder: Path,
     *,
     fold: str,
-    epochs: int,
+    schedule: Schedule,
     device: str,
     seed: int,
     progress: Progress,
     stop_after: int | None = None,
-    after: str | None = None,
 ) -> Path:
     """Trains one fold ("all", "0", "1"...) of the set that `prepare` made in `folder`.
 
-    `epochs`: length of the whole schedule. `stop_after`: stop there, resumable. `after`: begin
-    where another fold stopped; its training must not have seen what this one leaves out.
-    Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
+    `stop_after`: end before this epoch, resumable. Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
     """
-    if after is not None:
-        _go_on_from(folder, fold, after)
+    epochs = schedule.epochs
     last = epochs if stop_after is None else min(stop_after, epochs)
     with nnunet_folders(folder):
-        trainer = _build(folder, fold, epochs, device, seed)
+        trainer = _build(folder, fold, schedule, device, seed)
         trainer.on_train_start()
         for epoch in range(trainer.current_epoch, last):
             progress("training", epoch, epochs)

@@ -1,36 +1,32 @@
-"""What a training set is made from: real heads with reference masks, bodies, and drawn anatomy."""
+"""What a training set is made from: real scans with reference masks, and drawn anatomy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 
-from dicomnode.training import anatomy
-from dicomnode.training.drawn import Affine, Labels, Mask, Volume, draw_head
+from dicomnode.training.drawn import Mask, Volume, draw_head
 from dicomnode.training.drawn_body import draw_body
 from dicomnode.training.grid import Grid, sample
 from dicomnode.training.read import Scan, read_scans
-from dicomnode.training.reference import (
-    Template,
-    face_of,
-    foreground_of,
-    read_template,
-    register,
-)
-from dicomnode.training.tissue import Modality
+from dicomnode.training.reference import Template, foreground_of, read_template, register
+from dicomnode.training.synthesis.subject import Subject, depth_of
+from dicomnode.training.tissue import NOT_ANATOMY
 
 Kind = Literal["head", "body", "drawn_head", "drawn_body", "defaced"]
 Progress = Callable[[str, int, int], None]
-SOURCE_SPACING_MM = (2.0, 2.0, 2.0)
+SPACING_MM = (2.0, 2.0, 2.0)
+# LPS to the template's own axes: x right, y anterior, z superior.
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-# Folder of a source -> what its scans are. Folders that are not named here are not used.
+# Folder of a source -> what its scans are. A folder that is given itself holds heads.
 KIND_OF_FOLDER: dict[str, Kind] = {
     "heads_mr": "head",
     "heads_ct": "head",
+    "heads": "head",
     "nonhead": "body",
     "heads_defaced": "defaced",
 }
@@ -42,24 +38,6 @@ PERSON_OF_PREFIX = {
     "t1_head_ext2": "t1_head_ext2",
     "avg152T1": "avg152T1",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """A scan with its reference masks, about 2 mm, HPL axes, `affine` to LPS mm.
-
-    Real ones have an `array`; drawn ones have `labels` instead and get their contrast later.
-    """
-
-    name: str
-    person: str
-    kind: Kind
-    modality: Modality
-    affine: Affine
-    foreground: Mask
-    face: Mask
-    array: Volume | None = None
-    labels: Labels | None = None
 
 
 def person_of(name: str) -> str:
@@ -88,20 +66,41 @@ def template_folder(paths: Sequence[Path]) -> Path:
     raise FileNotFoundError("no folder templates_masks with avg152T1.nii.gz among the sources")
 
 
-def _source_of(scan: Scan, kind: Kind, template: Template) -> Source:
+def subject_of(
+    scan: Scan,
+    kind: Kind,
+    template: Template,
+    spacing_mm: tuple[float, float, float] = SPACING_MM,
+) -> Subject:
+    """A scan on a grid of its own directions, with its reference masks."""
     shape = cast(tuple[int, int, int], scan.array.shape)
-    grid = Grid(shape, scan.affine).at_spacing(SOURCE_SPACING_MM)
+    grid = Grid(shape, scan.affine).at_spacing(spacing_mm)
     array = sample(scan.array, scan.affine, grid, np.eye(4), float(scan.array.min()))
     body = foreground_of(array, grid.spacing_mm, scan.modality)
-    face = np.zeros(body.shape, bool)
-    if kind == "head":
-        face = face_of(body, grid.affine, register(template, array, grid.affine), template)
-    return Source(
-        scan.name, person_of(scan.name), kind, scan.modality, grid.affine, body, face, array
+    to_template = None
+    if kind in ("head", "defaced"):
+        found = register(template, array, grid.affine)
+        to_template = RAS_FROM_LPS @ found @ grid.affine
+    return Subject(
+        name=scan.name,
+        person=person_of(scan.name),
+        kind=kind,
+        modality=scan.modality,
+        spacing_mm=grid.spacing_mm,
+        depth_mm=depth_of(body, grid.spacing_mm),
+        image=array if scan.modality == "CT" else in_tissue_units(array, body),
+        to_template=to_template,
     )
 
 
-def real_sources(paths: Sequence[Path], progress: Progress) -> list[Source]:
+def in_tissue_units(array: Volume, body: Mask) -> Volume:
+    """MR with its darkest air at 0 and its brightest tissue at about 1."""
+    low = min(float(np.percentile(array, 0.1)), float(np.median(array[~body])) if (~body).any() else 0)
+    high = float(np.percentile(array[body], 99.5))
+    return cast(Volume, ((array - low) / max(high - low, 1e-6)).clip(0, 4).astype(np.float32))
+
+
+def real_subjects(paths: Sequence[Path], progress: Progress) -> list[Subject]:
     """Every usable scan under the paths, and the template itself as one more head."""
     folder = template_folder(paths)
     template = read_template(folder)
@@ -109,21 +108,37 @@ def real_sources(paths: Sequence[Path], progress: Progress) -> list[Source]:
     out = []
     for done, (file, kind) in enumerate(files):
         progress("reading", done, len(files))
-        out += [_source_of(scan, kind, template) for scan in read_scans(file)]
+        out += [subject_of(scan, kind, template) for scan in read_scans(file)]
     progress("reading", len(files), len(files))
     return out
 
 
-def drawn_head_source(seed: int) -> Source:
-    head = draw_head(seed, "CT", spacing_mm=2.5, tilt_degrees=28.0)
-    name = f"drawn_head_{seed}"
-    return Source(
-        name, name, "drawn_head", "CT", head.affine, head.foreground, head.face, labels=head.labels
+def drawn_head_subject(seed: int) -> Subject:
+    head = draw_head(seed, "CT", spacing_mm=2.2, tilt_degrees=6.0)
+    return Subject(
+        name=f"drawn_head_{seed}",
+        person=f"drawn_head_{seed}",
+        kind="drawn_head",
+        modality="CT",
+        spacing_mm=(2.2, 2.2, 2.2),
+        depth_mm=depth_of(head.foreground, (2.2, 2.2, 2.2)),
+        tissue=head.labels,
+        to_template=head.to_template,
     )
 
 
-def drawn_body_source(seed: int) -> Source:
+def drawn_body_subject(seed: int) -> Subject:
     body = draw_body(seed)
-    name, solid = f"drawn_body_{seed}", anatomy.foreground(body.labels)
-    nothing = np.zeros(solid.shape, bool)
-    return Source(name, name, "drawn_body", "CT", body.affine, solid, nothing, labels=body.labels)
+    solid = ~np.isin(body.labels, [int(t) for t in NOT_ANATOMY])
+    side = float(np.linalg.norm(body.affine[:3, 0]))
+    return Subject(
+        name=f"drawn_body_{seed}",
+        person=f"drawn_body_{seed}",
+        kind="drawn_body",
+        modality="CT",
+        spacing_mm=(side, side, side),
+        depth_mm=depth_of(solid, (side, side, side)),
+        tissue=body.labels,
+    )
+
+

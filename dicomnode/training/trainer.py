@@ -1,39 +1,51 @@
-"""nnU-Net's trainer with short epochs and a recipe that converges in minutes on a CPU.
+"""nnU-Net's trainer on volumes that are drawn as it goes, with a recipe that converges in minutes.
 
-Differences from `nnUNetTrainer`: AdamW with warm-up and cosine decay instead of SGD for 1000
-epochs, no deep supervision, left-right mirroring only, and light intensity augmentation (pose,
-contrast, noise and resolution are drawn when the training set is prepared).
+Differences from `nnUNetTrainer`: batches come from `synthesis.generate` instead of stored patches
+(every volume is new, on the training's own device), AdamW with warm-up and cosine decay instead of
+SGD for 1000 epochs, and no deep supervision. The order of the volumes follows from the seed alone.
 """
 
 from __future__ import annotations
 
-import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
-from batchgeneratorsv2.transforms.intensity.contrast import BGContrast
-from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
-from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
-from batchgeneratorsv2.transforms.utils.random import RandomTransform
-from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
-from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-LEFT_RIGHT_AXIS = 2
+from dicomnode.training import plans
+from dicomnode.training.synthesis.generate import Generator, Sample
+from dicomnode.training.synthesis.pose import Frame
+from dicomnode.training.synthesis.scene import Tensor
+from dicomnode.training.synthesis.subject import OnDevice, load_subject
+
 # Dice says nothing about a region that a volume lacks; only cross-entropy keeps it empty there.
 CROSS_ENTROPY_WEIGHT = 4.0
+FRAME = Frame(plans.PATCH_VOXELS, plans.SPACING_MM)
+# Volumes that only validate: far from the seeds of any training.
+VALIDATION_SEED = 2_000_000_000
+
+
+class SubjectFiles:
+    """Where nnU-Net would unpack stored patches: subjects need none."""
+
+    @staticmethod
+    def unpack_dataset(*_: Any, **__: Any) -> None:
+        return None
 
 
 class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
-    """Set `seed`, `num_epochs` and the iteration counts before `initialize`."""
+    """Set `seed`, `num_epochs`, `left_out` and the iteration counts before `initialize`.
+
+    `left_out`: persons and methods that this training must not see.
+    """
 
     seed = 0
+    left_out: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -46,16 +58,25 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = 2e-3
         self.weight_decay = 1e-3
-        self.num_iterations_per_epoch = 50
-        self.num_val_iterations_per_epoch = 4
+        self.num_iterations_per_epoch = 100
+        self.num_val_iterations_per_epoch = 6
         self.num_epochs = 30
         self.save_every = 2
         self.enable_deep_supervision = False
+        self.inference_allowed_mirroring_axes = None
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.dataset_class = SubjectFiles
 
     def _build_loss(self) -> Any:
-        dice = {"batch_dice": False, "do_bg": True, "smooth": 1e-5, "ddp": False}
+        dice = {"batch_dice": True, "do_bg": True, "smooth": 1e-5, "ddp": False}
         return DC_and_BCE_loss(
-            {}, dice, weight_ce=CROSS_ENTROPY_WEIGHT, dice_class=MemoryEfficientSoftDiceLoss
+            {},
+            dice,
+            weight_ce=CROSS_ENTROPY_WEIGHT,
+            use_ignore_label=True,
+            dice_class=MemoryEfficientSoftDiceLoss,
         )
 
     def configure_optimizers(self) -> tuple[Any, Any]:
@@ -72,40 +93,27 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
 
         return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(  # noqa: N802
-        self,
-    ) -> tuple[Any, ...]:
-        """No rotation here (done when preparing); no mirroring at inference."""
-        self.inference_allowed_mirroring_axes = None
-        return (0.0, 0.0), False, self.configuration_manager.patch_size, (LEFT_RIGHT_AXIS,)
+    def get_dataloaders(self) -> tuple[Iterator[dict[str, Tensor]], Iterator[dict[str, Tensor]]]:
+        paths = sorted(Path(self.preprocessed_dataset_folder).glob("*.npz"))
+        subjects = [OnDevice(load_subject(path), self.device) for path in paths]
+        seen = [s for s in subjects if s.subject.person not in self.left_out]
+        unseen = [s for s in subjects if s.subject.person in self.left_out]
+        generator = Generator(seen, FRAME, without=self.left_out)
+        checking = Generator(unseen, FRAME) if unseen else generator
+        return self._batches(generator), _Repeated(checking, self.num_val_iterations_per_epoch)
 
-    @staticmethod
-    def get_training_transforms(
-        patch_size: Any,
-        rotation_for_DA: Any,  # noqa: N803
-        deep_supervision_scales: Any,
-        mirror_axes: tuple[int, ...],
-        do_dummy_2d_data_aug: bool,
-        use_mask_for_norm: Any = None,
-        is_cascaded: bool = False,
-        foreground_labels: Any = None,
-        regions: Any = None,
-        ignore_label: int | None = None,
-    ) -> BasicTransform:
-        def sometimes(transform: BasicTransform, chance: float) -> BasicTransform:
-            return RandomTransform(transform, apply_probability=chance)
-
-        return ComposeTransforms(
-            [
-                sometimes(GaussianNoiseTransform((0, 0.05), 1.0, True), 0.15),
-                sometimes(
-                    MultiplicativeBrightnessTransform(BGContrast((0.75, 1.3)), True, 1.0), 0.3
-                ),
-                MirrorTransform(allowed_axes=mirror_axes),
-                RemoveLabelTansform(-1, 0),
-                ConvertSegmentationToRegionsTransform(regions=regions, channel_in_seg=0),
-            ]
-        )
+    def _batches(self, generator: Generator) -> Iterator[dict[str, Tensor]]:
+        """Numbered by epoch and place, so that a resumed training goes on with the same volumes."""
+        while True:
+            epoch = self.current_epoch
+            for number in range(self.num_iterations_per_epoch):
+                first = (epoch * self.num_iterations_per_epoch + number) * plans.BATCH_SIZE
+                yield batch_of(
+                    [
+                        generator.draw(self.seed * 100_000_000 + first + k)
+                        for k in range(plans.BATCH_SIZE)
+                    ]
+                )
 
     def plot_network_architecture(self) -> None:
         """Not wanted: needs a package that is not installed."""
@@ -113,8 +121,32 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
     def _save_debug_information(self) -> None:
         """Not wanted: it would write this machine's name into the training folder."""
 
-    def on_train_epoch_start(self) -> None:
-        """Seeded per epoch, so that a resumed training draws what an unbroken one would."""
-        for seeder in (random.seed, np.random.seed, torch.manual_seed):
-            seeder(self.seed + 1000 * self.current_epoch)
-        super().on_train_epoch_start()
+
+class _Repeated:
+    """The same few batches for every validation, so that its curve is about the network alone."""
+
+    def __init__(self, generator: Generator, count: int) -> None:
+        self._generator, self._count, self._next = generator, count, 0
+
+    def __iter__(self) -> _Repeated:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        first = VALIDATION_SEED + self._next * plans.BATCH_SIZE
+        self._next = (self._next + 1) % self._count
+        return batch_of([self._generator.draw(first + k) for k in range(plans.BATCH_SIZE)])
+
+
+def batch_of(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """nnU-Net's batch: images, a channel per region, and last the voxels that don't count."""
+    targets = []
+    for sample in samples:
+        regions = [
+            torch.isin(sample.labels, torch.tensor(values, device=sample.labels.device))
+            for values in plans.REGIONS.values()
+        ]
+        targets.append(torch.stack([*regions, sample.labels == plans.IGNORED]).float())
+    return {
+        "data": torch.stack([s.image for s in samples])[:, None],
+        "target": torch.stack(targets),
+    }
