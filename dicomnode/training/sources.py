@@ -18,7 +18,8 @@ from dicomnode.training.tissue import NOT_ANATOMY
 
 Kind = Literal["head", "body", "drawn_head", "drawn_body", "defaced"]
 Progress = Callable[[str, int, int], None]
-SPACING_MM = (2.0, 2.0, 2.0)
+SPACING_MM = (2.5, 2.5, 2.5)
+DRAWN_SPACING_MM = 2.5
 # LPS to the template's own axes: x right, y anterior, z superior.
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -100,7 +101,11 @@ def in_tissue_units(array: Volume, body: Mask) -> Volume:
     return cast(Volume, ((array - low) / max(high - low, 1e-6)).clip(0, 4).astype(np.float32))
 
 
-def real_subjects(paths: Sequence[Path], progress: Progress) -> list[Subject]:
+def real_subjects(
+    paths: Sequence[Path],
+    progress: Progress,
+    spacing_mm: tuple[float, float, float] = SPACING_MM,
+) -> list[Subject]:
     """Every usable scan under the paths, and the template itself as one more head."""
     folder = template_folder(paths)
     template = read_template(folder)
@@ -108,20 +113,21 @@ def real_subjects(paths: Sequence[Path], progress: Progress) -> list[Subject]:
     out = []
     for done, (file, kind) in enumerate(files):
         progress("reading", done, len(files))
-        out += [subject_of(scan, kind, template) for scan in read_scans(file)]
+        out += [subject_of(scan, kind, template, spacing_mm) for scan in read_scans(file)]
     progress("reading", len(files), len(files))
     return out
 
 
 def drawn_head_subject(seed: int) -> Subject:
-    head = draw_head(seed, "CT", spacing_mm=2.2, tilt_degrees=6.0)
+    head = draw_head(seed, "CT", spacing_mm=DRAWN_SPACING_MM, tilt_degrees=6.0)
+    sides = (DRAWN_SPACING_MM, DRAWN_SPACING_MM, DRAWN_SPACING_MM)
     return Subject(
         name=f"drawn_head_{seed}",
         person=f"drawn_head_{seed}",
         kind="drawn_head",
         modality="CT",
-        spacing_mm=(2.2, 2.2, 2.2),
-        depth_mm=depth_of(head.foreground, (2.2, 2.2, 2.2)),
+        spacing_mm=sides,
+        depth_mm=depth_of(head.foreground, sides),
         tissue=head.labels,
         to_template=head.to_template,
     )
