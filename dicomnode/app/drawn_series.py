@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
 from dicomnode.dicom.uids import result_uid
 from dicomnode.training.drawn import draw_head
-from dicomnode.training.simulate import deface
+from dicomnode.training.drawn_defacing import deface_drawn
 
 _SOP_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
 
@@ -50,8 +50,7 @@ def write_series(series: DrawnSeries, folder: Path) -> list[Path]:
     head = draw_head(series.seed, series.modality, spacing_mm=2.0)
     array = head.array
     if series.defaced:
-        rng = np.random.default_rng(series.seed)
-        array, _ = deface(array, head.affine, head.foreground, head.face, "face_box", rng)
+        array, _ = deface_drawn(head, "face_box:zero", series.seed)
     stored = np.clip(np.rint(array), -2000, 4000).astype(np.int16)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -24,6 +24,7 @@ def prepare(
     folder: Annotated[Path, typer.Option("--out", help="The training set's folder.")],
     drawn_heads: Annotated[int, typer.Option(min=0, help="Heads to draw.")] = 48,
     drawn_bodies: Annotated[int, typer.Option(min=0, help="Trunks to draw.")] = 16,
+    cases: Annotated[int, typer.Option(min=0, help="Cases to judge by, for each person.")] = 42,
     seed: Seed = 1,
 ) -> None:
     """Make a training set: real scans with reference masks, and drawn anatomy beside them."""
@@ -36,6 +37,7 @@ def prepare(
             seed=seed,
             drawn_heads=drawn_heads,
             drawn_bodies=drawn_bodies,
+            cases_per_person=cases,
             progress=progress,
         )
 

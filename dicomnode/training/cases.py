@@ -1,8 +1,8 @@
 """Evaluation cases: whole scans, intact and defaced by known methods, with reference masks.
 
 Each case is `NAME.nii.gz`, `NAME_labels.nii.gz` (0 background, 1 foreground but not face, 2 face,
-3 anonymised, 4 air in front of it that a tool overwrote too) and an entry in `cases.json`. Contrast,
-spacing, pose, field of view and the order of the axes differ from case to case.
+3 anonymised, 4 air in front of it that a tool overwrote too) and an entry in `cases.json`.
+Contrast, spacing, pose, field of view and the order of the axes differ from case to case.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from dicomnode.training.synthesis.generate import moved_onto, processed
 from dicomnode.training.synthesis.paint import paint
 from dicomnode.training.synthesis.pose import Frame, place, sampled, seen_scene
 from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
-from dicomnode.training.synthesis.subject import OnDevice, Subject
+from dicomnode.training.synthesis.subject import OnDevice, Subject, mapped
 
+SPACING_MM = (2.0, 2.0, 2.0)  # of the scans that cases are made from
 CPU = torch.device("cpu")
 EXTENT_MM = (300.0, 300.0, 260.0)
 # Masks that real tools use, on the template's grid (0 = remove): no training knows their shapes.
@@ -75,12 +76,7 @@ class TemplateMask:
         p = scene.points
         if p is None:
             return torch.zeros_like(scene.body)
-        index = torch.stack(
-            [
-                float(a) * p.x + float(b) * p.y + float(c) * p.z + float(d)
-                for a, b, c, d in self.from_template[:3]
-            ]
-        )
+        index = mapped(self.from_template, p.stacked())
         return sampled(self.keep[None], index)[0] < 0.5
 
 
@@ -89,8 +85,8 @@ def template_masks(sources: Sequence[Path]) -> dict[str, TemplateMask]:
     out = {}
     for name, file in TEMPLATE_MASKS.items():
         keep, affine = read_nifti(folder / file)
-        to_template = RAS_FROM_LPS @ affine
-        out[name] = TemplateMask(torch.as_tensor(keep), np.linalg.inv(to_template))
+        from_template = np.linalg.inv(RAS_FROM_LPS @ affine).astype(np.float64)
+        out[name] = TemplateMask(torch.as_tensor(keep), from_template)
     return out
 
 
@@ -102,7 +98,7 @@ def planned(subjects: Sequence[Subject], per_person: int) -> Iterator[tuple[Subj
     for k in range(per_person):
         intact = "none" if k % 6 == 0 else hard[(k // 3) % len(hard)]
         turns.append(intact if k % 3 == 0 else methods[(2 * k // 3) % len(methods)])
-    for person in sorted({s.person for s in subjects}):
+    for person in sorted({s.person for s in subjects if s.kind != "defaced"}):
         own = [s for s in subjects if s.person == person]
         for k, method in enumerate(turns):
             subject = own[k % len(own)]
@@ -111,7 +107,7 @@ def planned(subjects: Sequence[Subject], per_person: int) -> Iterator[tuple[Subj
 
 
 def _frame(chance: Chance) -> Frame:
-    side = chance.between(1.2, 2.6)
+    side = chance.between(1.8, 3.0) if chance.happens(0.8) else chance.between(1.2, 1.8)
     sides = [side, side, side]
     if chance.happens(0.6):
         sides[int(chance.rng.integers(3))] = chance.between(1.2, 6.0)
@@ -223,6 +219,15 @@ def _turned(scene: Scene, made: Tensor, chance: Chance) -> tuple[Volume, Labels,
     )
 
 
+def _as_it_is(subject: Subject, out: Path) -> Case:
+    """A scan that somebody really defaced: what lay there before is not known."""
+    image = cast(Volume, subject.image)
+    affine = np.eye(4)
+    affine[:3, :3] = HPL_TO_LPS @ np.diag(subject.spacing_mm)
+    write_nifti(out / f"{subject.name}.nii.gz", image, affine)
+    return Case(subject.name, subject.person, subject.modality, "unknown", "real", False)
+
+
 def write_cases(
     subjects: Sequence[Subject],
     masks: dict[str, TemplateMask],
@@ -236,7 +241,7 @@ def write_cases(
     out.mkdir(parents=True, exist_ok=True)
     maker = CaseMaker(subjects, masks)
     plan = list(planned(subjects, per_person))
-    listed: list[Case] = []
+    listed = [_as_it_is(s, out) for s in subjects if s.kind == "defaced"]
     for number, (subject, method) in enumerate(plan):
         progress("cases", number, len(plan))
         name = f"{number:04d}_{subject.person}_{method}"

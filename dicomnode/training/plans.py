@@ -1,4 +1,4 @@
-"""The nnU-Net v2 plans of the starter networks: one small architecture at 3.2 mm."""
+"""The nnU-Net v2 plans of the starter networks: one small architecture at 4 mm."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 DATASET_NAME = "Dataset900_starter"
 PLANS_NAME = "starterPlans"
-CONFIGURATION = "3d_3.2mm"
+CONFIGURATION = "3d_4mm"
 DATA_IDENTIFIER = f"{PLANS_NAME}_{CONFIGURATION}"
-SPACING_MM = (3.2, 3.2, 3.2)
-PATCH_VOXELS = (80, 80, 64)  # toward head, posterior, left: 256 x 256 x 205 mm, a whole head
-FEATURES = (8, 24, 48, 96, 128)
+SPACING_MM = (4.0, 4.0, 4.0)
+PATCH_VOXELS = (64, 64, 48)  # toward head, posterior, left: 256 x 256 x 192 mm, a whole head
+FEATURES = (12, 24, 48, 96, 128)
 BATCH_SIZE = 2
 
 # Region-based training; the order is that of the network's sigmoid channels.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dicomnode.training import plans
+from dicomnode.training import cases, plans
 from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.sources import (
     Progress,
@@ -35,6 +35,7 @@ FOLD_OF_PERSON: dict[str, int | None] = {
 # Which methods of simulated defacing a fold leaves out.
 METHODS_OF_FOLD = (("round_the_face",), ("plane", "surface_blur"))
 FOLDS = 2
+NEVER_TRAINED_SEED = 900_000
 
 
 def left_out_of(subjects: Sequence[Subject]) -> list[list[str]]:
@@ -76,10 +77,13 @@ def prepare(
     seed: int,
     drawn_heads: int,
     drawn_bodies: int,
+    cases_per_person: int,
     progress: Progress,
 ) -> None:
     """`sources`: folders laid out as the shared data (`heads_mr`, `nonhead`, `templates_masks`...)
     or such folders themselves. The same sources, seed and numbers give the same set.
+
+    `cases_per_person`: how many evaluation cases everyone appears in; 0 makes none.
     """
     folder = subjects_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,3 +101,26 @@ def prepare(
         "subjects": [{"name": s.name, "person": s.person, "kind": s.kind} for s in subjects],
     }
     write_json(out / "recipe.json", recipe)
+    if cases_per_person:
+        _write_cases(sources, out, seed, cases_per_person, progress)
+
+
+def _write_cases(
+    sources: Sequence[Path], out: Path, seed: int, per_person: int, progress: Progress
+) -> None:
+    """Everyone among the sources, and drawn persons that no training set contains."""
+    real = real_subjects(sources, progress, cases.SPACING_MM)
+    unseen = NEVER_TRAINED_SEED + seed
+    drawn = [
+        drawn_head_subject(unseen),
+        drawn_head_subject(unseen + 1),
+        drawn_body_subject(unseen),
+    ]
+    cases.write_cases(
+        [*real, *drawn],
+        cases.template_masks(sources),
+        out / "cases",
+        per_person=per_person,
+        seed=seed,
+        progress=progress,
+    )

@@ -112,7 +112,8 @@ def run(
 ) -> Path:
     """Trains one fold ("all", "0", "1"...) of the set that `prepare` made in `folder`.
 
-    `stop_after`: end before this epoch, resumable. Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
+    `stop_after`: end before this epoch, resumable. Returns the training folder (plans.json,
+    dataset.json, fold_*/checkpoint_final.pth).
     """
     epochs = schedule.epochs
     last = epochs if stop_after is None else min(stop_after, epochs)

@@ -96,7 +96,9 @@ def subject_of(
 
 def in_tissue_units(array: Volume, body: Mask) -> Volume:
     """MR with its darkest air at 0 and its brightest tissue at about 1."""
-    low = min(float(np.percentile(array, 0.1)), float(np.median(array[~body])) if (~body).any() else 0)
+    low = min(
+        float(np.percentile(array, 0.1)), float(np.median(array[~body])) if (~body).any() else 0
+    )
     high = float(np.percentile(array[body], 99.5))
     return cast(Volume, ((array - low) / max(high - low, 1e-6)).clip(0, 4).astype(np.float32))
 
@@ -146,5 +148,3 @@ def drawn_body_subject(seed: int) -> Subject:
         depth_mm=depth_of(solid, (side, side, side)),
         tissue=body.labels,
     )
-
-

@@ -18,7 +18,7 @@ import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from dicomnode.training import plans
 from dicomnode.training.synthesis.generate import Generator, Sample
@@ -63,9 +63,9 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         self.initial_lr = 2e-3
         self.weight_decay = 1e-3
         self.num_iterations_per_epoch = 100
-        self.num_val_iterations_per_epoch = 8
+        self.num_val_iterations_per_epoch = 5
         self.num_epochs = 30
-        self.save_every = 2
+        self.save_every = 5
         self.enable_deep_supervision = False
         self.inference_allowed_mirroring_axes = None
 
@@ -142,7 +142,7 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         """Not wanted: it would write this machine's name into the training folder."""
 
 
-class Batches:
+class Batches(Dataset[Batch]):
     """Batch after batch by number, so that a resumed training goes on with the same volumes."""
 
     def __init__(self, generator: Generator, first_seed: int) -> None:

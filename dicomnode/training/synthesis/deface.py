@@ -52,7 +52,7 @@ METHOD_SHARES = {
 
 
 def deface(scene: Scene, method: str, chance: Chance) -> Scene:
-    """`scene` with one of `METHODS`, or "cut:fill" of `CUTS` and `FILLS`; unchanged without head."""
+    """The scene after one of `METHODS`, or "cut:fill" of `CUTS` and `FILLS`; no head, no change."""
     if scene.points is None:
         return scene
     if ":" in method:
@@ -104,5 +104,3 @@ def _blend(image: Tensor, fill: Tensor, cut: Tensor, chance: Chance) -> tuple[Te
     soft_voxels = chance.between(0.4, 1.1)
     weight = blurred(cut.float(), (soft_voxels, soft_voxels, soft_voxels))
     return weight * fill + (1 - weight) * image, weight >= 0.5
-
-

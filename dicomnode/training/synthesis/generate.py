@@ -14,7 +14,7 @@ from dicomnode.training.synthesis.labels import label_map
 from dicomnode.training.synthesis.paint import paint
 from dicomnode.training.synthesis.pose import Frame, place, sampled, seen_scene
 from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
-from dicomnode.training.synthesis.subject import OnDevice
+from dicomnode.training.synthesis.subject import OnDevice, mapped
 
 DEFACED_SHARE = 0.6
 # Share of the samples per kind of subject.
@@ -23,7 +23,7 @@ KIND_SHARES = {"head": 0.46, "drawn_head": 0.34, "body": 0.10, "drawn_body": 0.1
 
 @dataclass(frozen=True)
 class Sample:
-    """`image`: float32, normalised as nnU-Net does; `labels`: uint8; axes (head, posterior, left)."""
+    """`image`: float32, normalised as by nnU-Net; `labels`: uint8; axes (head, posterior, left)."""
 
     image: Tensor
     labels: Tensor
@@ -99,13 +99,7 @@ def moved_onto(other: OnDevice, painted: Tensor, scene: Scene) -> Donor | None:
     matrix, points = other.subject.to_template, scene.points
     if matrix is None or points is None:
         return None
-    rows = np.linalg.inv(matrix)[:3]
-    index = torch.stack(
-        [
-            float(a) * points.x + float(b) * points.y + float(c) * points.z + float(d)
-            for a, b, c, d in rows
-        ]
-    )
+    index = mapped(np.linalg.inv(matrix).astype(np.float64), points.stacked())
     image, depth = sampled(torch.stack([painted, other.depth_mm]), index)
     return Donor(image, depth > 0)
 

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as nn_f
 from scipy.spatial.transform import Rotation
 
-from dicomnode.training.synthesis.scene import Chance, Points, Scene, Tensor
-from dicomnode.training.synthesis.subject import OnDevice, Subject
+from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
+from dicomnode.training.synthesis.subject import OnDevice, Subject, mapped, points_at
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
 # The middle of the head, and how far it reaches from there: template millimetres, HPL axes.
 HEAD_MIDDLE = np.array([0.0, -8.0, -30.0, 1.0])
 HEAD_REACH_MM = ((165.0, 118.0), (116.0, 112.0), (92.0, 92.0))  # (toward low, toward high index)
@@ -40,39 +41,39 @@ class Placement:
 
 
 def place(subject: OnDevice, frame: Frame, chance: Chance) -> Placement:
+    """Where the subject lies for the scanner, and how much of it is seen."""
     matrix = _turned_and_scaled(subject.subject, chance)
     lengths_mm, centre_mm = _field_of_view(subject.subject, matrix, chance)
     offset_mm = _window_offset(lengths_mm, frame, chance)
-    device = subject.device
     axes = [
-        (torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2) * side
+        (torch.arange(n, device=subject.device, dtype=torch.float32) - (n - 1) / 2) * side
         for n, side in zip(frame.shape, frame.spacing_mm, strict=True)
     ]
-    seen = torch.ones(frame.shape, dtype=torch.bool, device=device)
-    for axis, along in enumerate(axes):
-        view = [1, 1, 1]
-        view[axis] = -1
-        within = (along + offset_mm[axis]).abs() <= lengths_mm[axis] / 2
-        seen &= within.view(view)
-    mm = torch.meshgrid(*axes, indexing="ij")
-    start = centre_mm + offset_mm
     per_mm = 1.0 / np.array(subject.subject.spacing_mm)
-    middle = _middle_index(subject.subject)
-    rows = (matrix * per_mm[:, None]).astype(np.float32)
-    base = middle + per_mm * (matrix @ start)
-    index = torch.stack(
-        [sum(float(rows[r, c]) * mm[c] for c in range(3)) + float(base[r]) for r in range(3)]
-    )
+    to_index = np.eye(4)
+    to_index[:3, :3] = matrix * per_mm[:, None]
+    to_index[:3, 3] = _middle_index(subject.subject) + to_index[:3, :3] @ (centre_mm + offset_mm)
+    index = mapped(to_index, torch.stack(torch.meshgrid(*axes, indexing="ij")))
     bend_mm = chance.between(0, 5)
     for axis in range(3):
         index[axis] += bend_mm * float(per_mm[axis]) * chance.smooth(frame.shape, BENDING_CELLS)
-    return Placement(index, seen)
+    return Placement(index, _seen(axes, lengths_mm, offset_mm))
 
 
-def _middle_index(subject: Subject) -> npt.NDArray[np.float64]:
+def _seen(axes: list[Tensor], lengths_mm: Vector, offset_mm: Vector) -> Tensor:
+    """The box of `lengths_mm` whose middle lies `offset_mm` from the frame's."""
+    z, y, x = (
+        (along + offset).abs() <= length / 2
+        for along, length, offset in zip(axes, lengths_mm, offset_mm, strict=True)
+    )
+    box: Tensor = z[:, None, None] & y[None, :, None] & x[None, None, :]
+    return box
+
+
+def _middle_index(subject: Subject) -> Vector:
     """The voxel that the subject turns about."""
     if subject.to_template is not None:
-        found: npt.NDArray[np.float64] = np.linalg.solve(subject.to_template, HEAD_MIDDLE)[:3]
+        found: Vector = np.linalg.solve(subject.to_template, HEAD_MIDDLE)[:3]
         return found
     return (np.array(subject.depth_mm.shape) - 1) / 2.0
 
@@ -92,9 +93,7 @@ def _turned_and_scaled(subject: Subject, chance: Chance) -> Matrix:
     return matrix
 
 
-def _field_of_view(
-    subject: Subject, matrix: Matrix, chance: Chance
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _field_of_view(subject: Subject, matrix: Matrix, chance: Chance) -> tuple[Vector, Vector]:
     """Lengths of the field of view and where its middle lies from the subject's, both in mm."""
     rng = chance.rng
     if not subject.has_head:
@@ -130,9 +129,7 @@ def _field_of_view(
     return high - low, (low + high) / 2
 
 
-def _trunk_view(
-    subject: Subject, chance: Chance
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _trunk_view(subject: Subject, chance: Chance) -> tuple[Vector, Vector]:
     size = np.array(subject.depth_mm.shape) * np.array(subject.spacing_mm)
     lengths = size * chance.rng.uniform(0.5, 1.0, 3)
     if chance.happens(0.5):
@@ -141,12 +138,11 @@ def _trunk_view(
     return lengths, chance.rng.uniform(-1, 1, 3) * room
 
 
-def _window_offset(
-    lengths_mm: npt.NDArray[np.float64], frame: Frame, chance: Chance
-) -> npt.NDArray[np.float64]:
+def _window_offset(lengths_mm: Vector, frame: Frame, chance: Chance) -> Vector:
     """A field of view larger than the frame is looked at piece by piece, as a predictor does."""
     room = np.maximum(0.0, lengths_mm - np.array(frame.shape) * np.array(frame.spacing_mm)) / 2
-    return room * chance.rng.choice([-1.0, 0.0, 1.0], 3)
+    offset: Vector = room * chance.rng.choice([-1.0, 0.0, 1.0], 3)
+    return offset
 
 
 def sampled(fields: Tensor, source_index: Tensor, padding: str = "border") -> Tensor:
@@ -160,30 +156,13 @@ def sampled(fields: Tensor, source_index: Tensor, padding: str = "border") -> Te
     return out[0]
 
 
-def points_at(subject: Subject, source_index: Tensor) -> Points | None:
-    matrix = subject.to_template
-    if matrix is None:
-        return None
-    x, y, z = (
-        sum(float(matrix[r, c]) * source_index[c] for c in range(3)) + float(matrix[r, 3])
-        for r in range(3)
-    )
-    return Points(x, y, z)
-
-
-def inside_source(shape: tuple[int, ...], source_index: Tensor) -> Tensor:
-    out = torch.ones(source_index.shape[1:], dtype=torch.bool, device=source_index.device)
-    for axis, length in enumerate(shape):
-        out &= (source_index[axis] > -0.5) & (source_index[axis] < length - 0.5)
-    return out
-
-
 def seen_scene(
     subject: OnDevice, painted: Tensor, is_ct: bool, placement: Placement, frame: Frame
 ) -> Scene:
     """The subject as the frame sees it."""
     image, depth = sampled(torch.stack([painted, subject.depth_mm]), placement.source_index)
     nothing = torch.zeros(frame.shape, dtype=torch.bool, device=subject.device)
+    matrix = subject.subject.to_template
     return Scene(
         image=image,
         body=depth > 0,
@@ -191,7 +170,7 @@ def seen_scene(
         seen=placement.seen,
         spacing_mm=frame.spacing_mm,
         is_ct=is_ct,
-        points=points_at(subject.subject, placement.source_index),
+        points=None if matrix is None else points_at(matrix, placement.source_index),
         anonymised=nothing,
         ambiguous=nothing,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,9 @@ _DEPTH_STEPS_PER_MM = 2  # as stored: int8 half millimetres
 class Subject:
     """Arrays with axes (head, posterior, left) on one regular grid.
 
-    `image`: a real scan (HU in CT; 0 to about 1 in MR); `tissue`: drawn anatomy instead. `depth_mm`:
-    see `Scene`. `to_template`: 4x4, voxel index to template millimetres (x right, y anterior,
-    z superior); None where there is no head.
+    `image`: a real scan (HU in CT; 0 to about 1 in MR); `tissue`: drawn anatomy instead.
+    `depth_mm`: see `Scene`. `to_template`: 4x4, voxel index to template millimetres (x right,
+    y anterior, z superior); None where there is no head.
     """
 
     name: str
@@ -58,7 +58,7 @@ def depth_of(body: Mask, spacing_mm: tuple[float, float, float]) -> Volume:
 
 def save_subject(subject: Subject, folder: Path) -> Path:
     """One compressed file; depth in half millimetres, real voxels in half precision."""
-    arrays: dict[str, npt.NDArray[np.generic]] = {
+    arrays: dict[str, Any] = {
         "depth": np.round(subject.depth_mm * _DEPTH_STEPS_PER_MM).astype(np.int8),
         "spacing_mm": np.array(subject.spacing_mm),
     }
@@ -96,8 +96,8 @@ def load_subject(path: Path) -> Subject:
             (a, b, c),
             file["depth"].astype(np.float32) / _DEPTH_STEPS_PER_MM,
             image,
-            file["tissue"] if "tissue" in file else None,
-            file["to_template"] if "to_template" in file else None,
+            file.get("tissue"),
+            file.get("to_template"),
         )
 
 
@@ -125,14 +125,25 @@ class OnDevice:
     def points(self) -> Points | None:
         """Template coordinates of the subject's own voxels."""
         matrix = self.subject.to_template
-        if matrix is None:
-            return None
-        index = torch.meshgrid(
-            *(torch.arange(n, device=self.device, dtype=torch.float32) for n in self.shape),
-            indexing="ij",
-        )
-        x, y, z = (
-            sum(float(matrix[row, axis]) * index[axis] for axis in range(3)) + float(matrix[row, 3])
-            for row in range(3)
-        )
-        return Points(x, y, z)
+        return None if matrix is None else points_of(matrix, self.shape, self.device)
+
+
+def points_of(to_template: Affine, shape: tuple[int, ...], device: torch.device) -> Points:
+    """Template coordinates of every voxel of a grid."""
+    index = torch.meshgrid(
+        *(torch.arange(n, device=device, dtype=torch.float32) for n in shape), indexing="ij"
+    )
+    return points_at(to_template, torch.stack(index))
+
+
+def points_at(to_template: Affine, index: Tensor) -> Points:
+    """Template coordinates at (3, ...) voxel positions."""
+    return Points(*mapped(to_template, index))
+
+
+def mapped(matrix: Affine, at: Tensor) -> Tensor:
+    """A 4x4 affine applied to (3, ...) positions."""
+    rotation = torch.as_tensor(matrix[:3, :3], dtype=torch.float32, device=at.device)
+    offset = torch.as_tensor(matrix[:3, 3], dtype=torch.float32, device=at.device)
+    turned: Tensor = torch.tensordot(rotation, at, dims=1)
+    return turned + offset.view(3, *[1] * (at.ndim - 1))
