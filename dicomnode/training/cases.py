@@ -45,8 +45,8 @@ NO_FACE_ML, GONE_SHARE, FACE_ML = 5.0, 0.10, 40.0
 class Case:
     """One case to judge.
 
-    `state`: intact (a face is there), defaced (none is left), partly_defaced, cut_off (the field of
-    view shows too little face to say), body (no face), unknown (a real scan without reference).
+    `state`: intact (a face is there), defaced (none is left), partial (some is left), cut_off (the
+    field of view shows too little of a face to say), body (no face). `reference`: labels exist.
     """
 
     name: str
@@ -171,7 +171,7 @@ def state_of(subject: Subject, before_ml: float, after_ml: float, anonymised: bo
     if not subject.has_head or (before_ml < NO_FACE_ML and not anonymised):
         return "body"
     if anonymised:
-        return "defaced" if after_ml <= GONE_SHARE * before_ml else "partly_defaced"
+        return "defaced" if after_ml <= GONE_SHARE * before_ml else "partial"
     return "intact" if after_ml >= FACE_ML else "cut_off"
 
 
@@ -225,7 +225,7 @@ def _as_it_is(subject: Subject, out: Path) -> Case:
     affine = np.eye(4)
     affine[:3, :3] = HPL_TO_LPS @ np.diag(subject.spacing_mm)
     write_nifti(out / f"{subject.name}.nii.gz", image, affine)
-    return Case(subject.name, subject.person, subject.modality, "unknown", "real", False)
+    return Case(subject.name, subject.person, subject.modality, "defaced", "real", False)
 
 
 def write_cases(
