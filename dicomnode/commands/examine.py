@@ -19,11 +19,11 @@ def examine(
 ) -> None:
     """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per volume."""
     from dicomnode.app import batch
-    from dicomnode.inference.models import load_manifest, models_folder
+    from dicomnode.inference.examiner import installed_examiner
     from dicomnode.inference.nnunet import load_networks
 
     settings = quiet_settings(config)
-    models = load_manifest(models_folder(settings.inference.models_folder))
+    models = installed_examiner(settings).models
     out_folder.mkdir(parents=True, exist_ok=True)
     with (
         progress_bar() as bar,
