@@ -136,22 +136,17 @@ class JobQueue:
             options["workflow_id"] += f":{time.time_ns()}"
             return self._enqueue_new(connection, options, revision.id)
 
-    def enqueue_reexamination(self, connection: Connection, examined: Examined) -> str:
-        """Behind all new series, within the caller's transaction; once for each examination.
-
-        A job of that id that has ended well replaced nothing: it was cancelled, or is of a lost
-        database. Then there has to be another one.
-        """
-        job_id = reexamination_id(examined)
+    def enqueue_reexamination(
+        self, connection: Connection, examined: Examined, suffix: str = ""
+    ) -> bool:
+        """Behind all new series, within the caller's transaction; False where there is that job."""
+        job_id = reexamination_id(examined) + suffix
         options = _options(Stage.EXAMINE, Lane.GPU, job_id, Priority.BATCH)
         try:
-            return self._enqueue_new(connection, options, examined.revision_id)
+            self._enqueue_new(connection, options, examined.revision_id)
         except engine_error.DBOSWorkflowIDInUseError:
-            open_job = self.client.list_workflows(workflow_ids=[job_id], status=list(OPEN))
-            if open_job:
-                return job_id
-            options["workflow_id"] += f":{time.time_ns()}"
-            return self._enqueue_new(connection, options, examined.revision_id)
+            return False
+        return True
 
     def _enqueue_new(
         self, connection: Connection, options: EnqueueOptions, revision_id: int

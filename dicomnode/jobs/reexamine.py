@@ -7,6 +7,7 @@ supersedes it. Jobs are queued page by page, so whoever is interrupted runs the 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.outdated import Examined
 
 _AT_ONCE = 100
+_ID_PARTS = 4  # of `reexamination_id`; behind them stands what tells one more from the first
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ def _requeue(database: Database, queue: JobQueue, wanted: WantedDigest, wish: Wi
 
 
 def _open_jobs(queue: JobQueue) -> set[str]:
-    """Those that wait, run, or were set aside for a person."""
+    """The ids of those that wait, run, or were set aside for a person."""
     found = queue.client.list_workflows(
         name=Stage.EXAMINE.value, status=list(OPEN), load_input=False, load_output=False
     )
-    return {job.workflow_id for job in found}
+    return {":".join(job.workflow_id.split(":")[:_ID_PARTS]) for job in found}
 
 
 def _pages(database: Database, wish: Wish) -> Iterator[list[Examined]]:
@@ -93,5 +95,19 @@ def _enqueue(database: Database, queue: JobQueue, due: list[Examined]) -> None:
     """In small transactions: the receiver writes into the same database."""
     for first in range(0, len(due), _AT_ONCE):
         with database.begin() as connection:
-            for examined in due[first : first + _AT_ONCE]:
-                queue.enqueue_reexamination(connection, examined)
+            known = [
+                examined
+                for examined in due[first : first + _AT_ONCE]
+                if not queue.enqueue_reexamination(connection, examined)
+            ]
+        if known:
+            _enqueue_once_more(database, queue, known)
+
+
+def _enqueue_once_more(database: Database, queue: JobQueue, known: list[Examined]) -> None:
+    """A job that has ended and replaced nothing was cancelled, or is of a lost database."""
+    open_jobs = _open_jobs(queue)  # another process may have queued them just now
+    with database.begin() as connection:
+        for examined in known:
+            if reexamination_id(examined) not in open_jobs:
+                queue.enqueue_reexamination(connection, examined, f":{time.time_ns()}")
