@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -149,13 +149,17 @@ def examine_nifti(
     settings: Settings,
     out_folder: Path,
     progress: Progress = ignore,
+    modality: str = "",
 ) -> Examination:
-    """Examine one NIfTI volume: masks on its own grid, `<kind>.nii.gz`, and the same verdict."""
+    """Examine one NIfTI volume: masks on its own grid, `<kind>.nii.gz`, and the same verdict.
+
+    The file does not say its `modality`; where it is unknown only networks for CT and MR look.
+    """
     progress("reading the file")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        volume = read_nifti(path)
+        volume = replace(read_nifti(path), modality=modality)
     except SeriesRefusedError as refused:
         return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
     assessed = assess(volume, HeaderClaims(), networks, settings, progress)
