@@ -25,8 +25,8 @@ def reexamine(
 ) -> None:
     """Examine again what other networks, rules or thresholds examined, behind all new series.
 
-    May be repeated: what is queued is not queued twice. `dicomnode jobs list` shows what waits; a
-    failed examination is left to `dicomnode jobs retry`.
+    Restart the worker with the new networks first. May be repeated: what is queued is not queued
+    twice. `dicomnode jobs list` shows what waits; a failed examination is left to `jobs retry`.
     """
     from dicomnode.inference.examiner import installed_examiner
     from dicomnode.jobs.reexamine import Wish
