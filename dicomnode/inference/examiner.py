@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from dicomnode.config import Settings
 from dicomnode.domain import ModelIdentity, Subject
@@ -41,7 +42,12 @@ class Examiner:
         """The digest that an examination of a series with these volumes would have now."""
         chosen = (self.choose(subject).networks for subject in subjects)
         volumes = [[model.identity for model in networks] for networks in chosen]
-        return examiner_digest(volumes, self.settings)
+        return _digest(volumes, self._way)
+
+    @cached_property
+    def _way(self) -> tuple[str, ...]:
+        """Found once: a count asks for the digest of every series."""
+        return _way(self.settings)
 
 
 def installed_examiner(settings: Settings) -> Examiner:
@@ -54,12 +60,22 @@ def installed_examiner(settings: Settings) -> Examiner:
 
 def examiner_digest(volumes: Sequence[Iterable[ModelIdentity]], settings: Settings) -> str:
     """Of the networks that looked at each volume, how they run, rules, thresholds, policies."""
+    return _digest(volumes, _way(settings))
+
+
+def _way(settings: Settings) -> tuple[str, ...]:
+    return (
+        f"tile step {settings.inference.tile_step}",
+        f"mirroring {settings.inference.mirroring}",
+        f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}",
+        f"series {settings.series.model_dump_json()}",
+    )
+
+
+def _digest(volumes: Sequence[Iterable[ModelIdentity]], way: Sequence[str]) -> str:
+    """Volumes that the same networks looked at count once."""
     chosen = [sorted(f"{one.kind.value} {one.sha256}" for one in each) for each in volumes]
     if chosen and all(each == chosen[0] for each in chosen):
         chosen = chosen[:1]
     parts = [line for each in chosen for line in (*each, "")][:-1]
-    parts.append(f"tile step {settings.inference.tile_step}")
-    parts.append(f"mirroring {settings.inference.mirroring}")
-    parts.append(f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}")
-    parts.append(f"series {settings.series.model_dump_json()}")
-    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
+    return hashlib.sha256("\n".join((*parts, *way)).encode("utf-8")).hexdigest()

@@ -52,15 +52,16 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_two_networks_of_a_kind_need_a_rule(config: Path, tmp_path: Path) -> None:
-    for command in (["work"], ["gate", "1.2.3"], ["reexamine"], ["explain", str(tmp_path)]):
-        Database(load(config).database_url).migrate()
+    Database(load(config).database_url).migrate()
+    for command in (["work"], ["reexamine"]):
         done = dicomnode(*command, "--config", str(config))
         assert done.returncode == 2, done.stderr
         assert f"2 face networks are installed ({ANOTHER}, Dataset903_starter_face)" in done.stderr
         assert 'no [[inference.use]] with kind = "face"' in done.stderr
     assert dicomnode("models", "list", "--config", str(config)).returncode == 0
-    assert dicomnode("status", "--config", str(config)).returncode == 0
-    assert "2 face networks" in dicomnode("check", "--config", str(config)).stdout
+    told = dicomnode("status", "--config", str(config))
+    assert (told.returncode, told.stdout) == (0, "nothing received yet\n")
+    assert "2 face networks" in told.stderr
 
 
 def test_an_unknown_network_refuses_to_start(config: Path) -> None:
@@ -81,8 +82,6 @@ def test_explain_says_which_network_looks(config: Path, tmp_path: Path) -> None:
         for item in json.loads(done.stdout)["series"]
     }
     assert face == {"CT": f"{ANOTHER} 7", "MR": "Dataset903_starter_face 0.1.0"}
-    shown = dicomnode("explain", str(tmp_path / "in"), "--config", str(config))
-    assert "face: Dataset" in shown.stdout
 
 
 def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
@@ -102,7 +101,6 @@ def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
         examinations.record(connection, revision.id, examination)
     options = ["--config", str(config)]
     assert dicomnode("gate", STUDY, *options).returncode == 0
-    assert "another version" not in dicomnode("status", *options).stderr
 
     config.write_text(config.read_text() + "[verdict]\nface_visible_ml = 34.0\n")
     held = dicomnode("gate", STUDY, *options)
