@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicomnode.config import Settings, UseSettings
@@ -175,6 +175,7 @@ CONDITIONS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(SUBJECTS, st.lists(st.tuples(st.sampled_from("AB"), CONDITIONS), max_size=4))
 def test_a_network_only_sees_what_it_is_for_and_an_unknown_never_chooses(
     for_: Subject, rules: list[tuple[str, dict[str, Any]]]
@@ -196,9 +197,9 @@ def model(name: str, modalities: tuple[str, ...] = BOTH) -> Model:
     return Model(identity, Path(name), ("all",), "checkpoint_final.pth", modalities, "MIT", "test")
 
 
-def examiner(*use: UseSettings, **settings: Any) -> Examiner:
+def examiner(*use: UseSettings, **sections: Any) -> Examiner:
     inference = {"use": list(use)}
-    made = Settings.model_validate({"inference": inference, **settings})
+    made = Settings.model_validate({"inference": inference, **sections})
     return Examiner((model("A", ("CT",)), model("B")), made)
 
 
