@@ -22,6 +22,7 @@ from dicomnode.commands import (
     node,
     pull,
     quarantine,
+    reexamine,
     train,
 )
 from dicomnode.commands.common import err
@@ -44,6 +45,7 @@ for command in (
     examine.examine,
     explain.explain,
     pull.pull,
+    reexamine.reexamine,
     ask.status,
     ask.gate,
     ask.check,

@@ -37,7 +37,7 @@ from dicomnode.config_values import (
     is_http_url,
     is_loopback,
 )
-from dicomnode.domain import RefusalCode
+from dicomnode.domain import RefusalCode, SegmentKind
 from dicomnode.errors import ConfigurationError
 
 
@@ -147,14 +147,33 @@ class SeriesSettings(_Section):
     missing_frame_of_reference: Literal["accept", "refuse"] = "accept"
 
 
+class UseSettings(_Section):
+    """Which network of a kind looks at which series; a condition that is left out always holds."""
+
+    kind: SegmentKind
+    network: Annotated[str, Field(min_length=1)]
+    modalities: Annotated[tuple[Literal["CT", "MR"], ...], Field(min_length=1)] | None = None
+    body_parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    finest_spacing_mm: PositiveFloat | None = None
+    coarsest_spacing_mm: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> UseSettings:
+        finest, coarsest = self.finest_spacing_mm, self.coarsest_spacing_mm
+        if finest is not None and coarsest is not None and finest > coarsest:
+            raise ValueError("finest_spacing_mm must not be larger than coarsest_spacing_mm")
+        return self
+
+
 class InferenceSettings(_Section):
-    """The networks and where they run."""
+    """The networks, where they run, and which of them for which series."""
 
     models_folder: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
+    use: tuple[UseSettings, ...] = ()
 
 
 class VerdictSettings(_Section):

@@ -7,7 +7,7 @@ volumes are in millilitres, digests are lower-case hexadecimal SHA-256.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -169,8 +169,35 @@ class HeaderClaims:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What the choice of networks looks at in one volume; an empty text is unknown.
+
+    `body_part` is what (0018,0015) claims, in capitals; `spacing_mm` is that of the grid (z, y, x)
+    that the networks see, to a thousandth.
+    """
+
+    modality: str
+    body_part: str
+    spacing_mm: tuple[float, float, float]
+
+
+def subject_of(
+    modality: str, claims: HeaderClaims, spacing_mm: tuple[float, float, float]
+) -> Subject:
+    z, y, x = (round(millimetres, 3) for millimetres in spacing_mm)
+    return Subject(modality, (claims.body_part_examined or "").strip().upper(), (z, y, x))
+
+
+# The digest of what would examine a series with these volumes now: networks, rules, thresholds.
+WantedDigest = Callable[[Sequence[Subject]], str]
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """What was found in one revision of a series: numbers only, no pictures, no patient."""
+    """What was found in one revision of a series: numbers only, no pictures, no patient.
+
+    `unanswered` says of each kind of which no network looked why none did.
+    """
 
     volumes_ml: Mapping[SegmentKind, float]
     largest_component_ml: Mapping[SegmentKind, float]
@@ -183,6 +210,12 @@ class Evidence:
     widest_gap_mm: float = 0.0
     face_in_gaps_ml: float = 0.0
     warnings: tuple[str, ...] = ()
+    modality: str = ""
+    unanswered: Mapping[SegmentKind, str] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> Subject:
+        return subject_of(self.modality, self.claims, self.spacing_mm)
 
 
 class VerdictKind(StrEnum):
@@ -247,7 +280,7 @@ class Examination:
     """The result of the main path for one revision: volumes with verdicts, and what is none.
 
     A series without a volume has at least one entry in `set_aside`. `examiner_digest` names what
-    examined: the networks, the rules and their thresholds.
+    examined: the networks that looked at each volume, the rules and their thresholds.
     """
 
     revision_digest: str

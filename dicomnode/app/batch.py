@@ -100,6 +100,7 @@ def examine_all(
     out: Path,
     report: Callable[[list[Line]], None],
     progress: Callable[[str], None] = lambda stage: None,
+    nifti_modality: str = "",
 ) -> Tally:
     """Examine everything in `found`; `report` gets the lines of one series or file at a time."""
     tally = Tally()
@@ -112,7 +113,7 @@ def examine_all(
         _one(_subject(revision) | {"folder": str(folder)}, run, tally, report)
     for path in found.nifti:
         folder = out / short_name(str(path.resolve()))
-        run = partial(examine_nifti, path, networks, settings, folder, progress)
+        run = partial(examine_nifti, path, networks, settings, folder, progress, nifti_modality)
         _one({"path": str(path), "folder": str(folder)}, run, tally, report)
     return tally
 

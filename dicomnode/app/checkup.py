@@ -13,7 +13,8 @@ from urllib.request import urlopen
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
-from dicomnode.inference.models import load_manifest, models_folder, verify
+from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.models import verify
 from dicomnode.intake.listening import listen
 from dicomnode.retrieval.probe import probe
 from dicomnode.tracking.database import Database
@@ -137,7 +138,7 @@ def sources(settings: Settings) -> Iterator[Finding]:
 
 
 def models(settings: Settings) -> Iterator[Finding]:
-    for model in load_manifest(models_folder(settings.inference.models_folder)):
+    for model in installed_examiner(settings).models:
         subject, who = f"model {model.identity.kind.value}", model.identity
         try:
             verify(model)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from dicomnode.app.batch import find, short_name
 from dicomnode.app.drawn_series import STUDIES, write_series
-from dicomnode.app.examiner import installed_examiner
 from dicomnode.app.loopback import (
     Process,
     pacs_and_node,
@@ -26,6 +25,7 @@ from dicomnode.domain import DeliveryState, GateDecision
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.decision import decide
 from dicomnode.inference.examine import seg_series_uid
+from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesState, verdicts_of_study
 from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
@@ -116,7 +116,7 @@ class Demo:
                     study.study_instance_uid,
                     verdicts_of_study(connection, study.study_instance_uid),
                     node.settings.gate,
-                    installed_examiner(node.settings),
+                    installed_examiner(node.settings).wanted_digest,
                 )
                 for study in studies
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,15 @@ import numpy as np
 from dicomnode.app.batch import Found, failure_sentence, short_name
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom.geometry import SliceGeometry, Vector
+from dicomnode.dicom.header import read_claims
 from dicomnode.dicom.nifti import write_volume_nifti
 from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.resample import to_canonical
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.volume import read_volume
-from dicomnode.domain import Revision, SetAside
+from dicomnode.domain import Revision, SegmentKind, SetAside, Subject, subject_of
 from dicomnode.errors import SeriesRefusedError
+from dicomnode.inference.examiner import Examiner
 
 _TOWARD = ("LR", "PA", "HF")  # growing and falling x, y, z of PS3.3 C.7.6.2.1.1
 _PLANES = ("sagittal", "coronal", "axial")
@@ -42,7 +44,8 @@ class ExplainedVolume:
     one; `toward` says where their indices grow (L, R, P, A, H, F). `affine_lps` takes (slice, row,
     column, 1) to patient millimetres and is None where the slices are no regular grid: then
     `positions_mm`, the centre of the first voxel of each slice, tells all. `network_shape` and
-    `network_spacing_mm` are of the grid (z, y, x) that the networks see.
+    `network_spacing_mm` are of the grid (z, y, x) that the networks see. `networks` says of each
+    kind which one looks, by name and version, or why none does.
     """
 
     label: str
@@ -67,6 +70,7 @@ class ExplainedVolume:
     sop_classes: tuple[str, ...]
     has_frame_of_reference: bool
     warnings: tuple[str, ...]
+    networks: Mapping[SegmentKind, str]
     nifti: Path | None = None
 
 
@@ -102,6 +106,7 @@ class Explanation:
 def explain(
     found: Found,
     settings: SeriesSettings,
+    examiner: Examiner,
     nifti_folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> Explanation:
@@ -112,19 +117,19 @@ def explain(
     """
     series = []
     for revision in found.revisions:
-        series.append(_series(revision, settings, nifti_folder))
+        series.append(_series(revision, settings, examiner, nifti_folder))
         advance()
     return Explanation(tuple(series), found.unreadable)
 
 
 def _series(
-    revision: Revision, settings: SeriesSettings, nifti_folder: Path | None
+    revision: Revision, settings: SeriesSettings, examiner: Examiner, nifti_folder: Path | None
 ) -> ExplainedSeries:
     volumes: list[ExplainedVolume] = []
     aside: list[SetAside] = []
     failure = ""
     try:
-        _read(revision, settings, nifti_folder, volumes, aside)
+        _read(revision, settings, examiner, nifti_folder, volumes, aside)
     except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
         failure = failure_sentence(error)
     return ExplainedSeries(
@@ -142,6 +147,7 @@ def _series(
 def _read(
     revision: Revision,
     settings: SeriesSettings,
+    examiner: Examiner,
     nifti_folder: Path | None,
     volumes: list[ExplainedVolume],
     aside: list[SetAside],
@@ -153,12 +159,12 @@ def _read(
         name = f"{short_name(revision.series_instance_uid)}-{number}.nii.gz"
         nifti = None if nifti_folder is None else nifti_folder / name
         try:
-            volumes.append(_volume(stack, nifti))
+            volumes.append(_volume(stack, examiner, nifti))
         except SeriesRefusedError as refused:
             aside.append(SetAside(refused.refusal, len(stack.images)))
 
 
-def _volume(stack: SourceStack, nifti: Path | None) -> ExplainedVolume:
+def _volume(stack: SourceStack, examiner: Examiner, nifti: Path | None) -> ExplainedVolume:
     volume, geometry = read_volume(stack), stack.geometry
     canonical = to_canonical(volume)
     if nifti is not None:
@@ -187,8 +193,19 @@ def _volume(stack: SourceStack, nifti: Path | None) -> ExplainedVolume:
         sop_classes=_names(str(image.ds.SOPClassUID.name) for image in stack.images),
         has_frame_of_reference=stack.frame_of_reference_uid is not None,
         warnings=volume.warnings,
+        networks=_networks(
+            examiner,
+            subject_of(volume.modality, read_claims(stack.datasets), canonical.spacing_mm),
+        ),
         nifti=nifti,
     )
+
+
+def _networks(examiner: Examiner, subject: Subject) -> Mapping[SegmentKind, str]:
+    chosen = examiner.choose(subject)
+    found = (model.identity for model in chosen.networks)
+    said = {who.kind: f"{who.name} {who.version}" for who in found} | dict(chosen.unanswered)
+    return {kind: said[kind] for kind in SegmentKind}
 
 
 def _axes(geometry: SliceGeometry) -> tuple[Vector, Vector, Vector]:

@@ -47,8 +47,12 @@ def _volume(volume: ExplainedVolume) -> tuple[RenderableType, ...]:
             f"{distance.median:g} mm apart ({distance.minimum:g} to {distance.maximum:g})\n"
             f"values {volume.values.minimum:g} to {volume.values.maximum:g}"
         ),
-        Text("\n".join(volume.warnings)),
+        Text("\n".join((*_networks(volume), *volume.warnings))),
     )
+
+
+def _networks(volume: ExplainedVolume) -> list[str]:
+    return [f"{kind.replace('_', ' ')}: {said}" for kind, said in volume.networks.items()]
 
 
 def _set_aside(aside: SetAside) -> tuple[RenderableType, ...]:

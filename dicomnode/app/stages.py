@@ -5,27 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicomnode.app.batch import short_name
-from dicomnode.app.examiner import examiner_digest
 from dicomnode.config import Settings
 from dicomnode.delivery.store import send
 from dicomnode.domain import Examination, Revision
 from dicomnode.inference.examine import examine
-from dicomnode.inference.models import load_manifest, models_folder
+from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
 
 
 def make_stages(settings: Settings) -> Stages:
-    """Load every network once; raises `ModelError` before any work begins."""
-    models = load_manifest(models_folder(settings.inference.models_folder))
-    networks = load_networks(models, settings.inference)
-    digest = examiner_digest(models, settings)
+    """Load every network in use once; raises `ModelError` before any work begins."""
+    examiner = installed_examiner(settings)
+    networks = load_networks(examiner.models, settings.inference)
+    digest = examiner.digest
 
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
         return examine(revision, networks, settings, folder)
 
-    return Stages(examine=examine_revision, deliver=send, examiner_digest=digest)
+    return Stages(examine=examine_revision, deliver=send)
 
 
 def result_folder(results: Path, revision: Revision, digest: str) -> Path:

@@ -77,7 +77,8 @@ def _state(item: SeriesStatus) -> Text:
     signal = item.completed_by.lower().replace("_", " ")
     # What somebody else counts says more than the signal.
     below = item.missing or (f"whole by {signal}" if signal else "")
-    return Text("\n").join(Text(_printable(line)) for line in (item.state_sentence, below) if line)
+    lines = (item.state_sentence, below, item.outdated)
+    return Text("\n").join(Text(_printable(line)) for line in lines if line)
 
 
 def _answer(item: SeriesStatus) -> Text:

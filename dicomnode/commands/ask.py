@@ -16,8 +16,9 @@ from dicomnode.commands.common import (
     quiet_settings,
     show,
 )
-from dicomnode.domain import GateOutcome
-from dicomnode.errors import DicomnodeError
+from dicomnode.config import Settings
+from dicomnode.domain import GateOutcome, WantedDigest
+from dicomnode.errors import DicomnodeError, ModelError
 
 GATE_EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKNOWN_STUDY: 4}
 
@@ -32,27 +33,44 @@ def status(
     config: Config = None,
 ) -> None:
     """What the node knows: studies, series, verdicts with reasons, deliveries."""
+    from dicomnode.tracking import outdated
     from dicomnode.tracking.refusals import summary
     from dicomnode.tracking.status import count_studies, studies_status, study_status
 
     if refusals and uid is not None:
         raise DicomnodeError("--refusals counts those of all studies: leave the UID out")
-    with existing_database(quiet_settings(config)).read() as connection:
+    settings = quiet_settings(config)
+    with existing_database(settings).read() as connection:
         counts = summary(connection) if uid is None else ()
         if refusals:
             show(tables.refusals(counts), counts, json_)
             return
-        total = count_studies(connection)
+        total, wanted = count_studies(connection), _wanted_digest(settings)
         if uid is None:
-            studies = studies_status(connection, limit)
+            studies = studies_status(connection, limit, wanted)
         else:
-            one = study_status(connection, uid)
+            one = study_status(connection, uid, wanted)
             studies = (one,) if one else ()
+        old = outdated.count(connection, wanted) if uid is None and wanted else 0
     if uid is not None and not studies:
         raise DicomnodeError(f"{uid}: no study and no series of this UID was received")
     show(tables.status(studies, counts), studies, json_)
     if uid is None and len(studies) < total:
         err.print(f"{len(studies)} of {total} studies; --limit shows more", highlight=False)
+    if old:
+        sentence = f"{old} series were examined by another version: dicomnode reexamine"
+        err.print(sentence, highlight=False)
+
+
+def _wanted_digest(settings: Settings) -> WantedDigest | None:
+    """None where the networks can't be told: that is said, and hides nothing else."""
+    from dicomnode.inference.examiner import installed_examiner
+
+    try:
+        return installed_examiner(settings).wanted_digest
+    except ModelError as error:
+        err.print(f"which version examined what is not told: {error}", highlight=False)
+        return None
 
 
 def gate(
@@ -61,14 +79,15 @@ def gate(
     config: Config = None,
 ) -> None:
     """May this study leave? Exit code 0 release, 3 hold, 4 unknown study."""
-    from dicomnode.app.examiner import installed_examiner
     from dicomnode.gate.decision import decide
+    from dicomnode.inference.examiner import installed_examiner
     from dicomnode.tracking.findings import verdicts_of_study
 
     settings = quiet_settings(config)
     with existing_database(settings).read() as connection:
         findings = verdicts_of_study(connection, study_uid)
-    decision = decide(study_uid, findings, settings.gate, installed_examiner(settings))
+    wanted = installed_examiner(settings).wanted_digest
+    decision = decide(study_uid, findings, settings.gate, wanted)
     show(tables.gate(decision), decision, json_)
     raise typer.Exit(GATE_EXIT_CODES[decision.outcome])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +13,27 @@ from dicomnode.commands.common import Config, err, progress_bar, quiet_settings
 from dicomnode.errors import DicomnodeError
 
 
+class Modality(StrEnum):
+    CT = "CT"
+    MR = "MR"
+
+
 def examine(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders or files.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the masks go.")],
+    nifti_modality: Annotated[
+        Modality | None,
+        typer.Option(help="What NIfTI files are of; without it only networks for both look."),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per volume."""
     from dicomnode.app import batch
-    from dicomnode.inference.models import load_manifest, models_folder
+    from dicomnode.inference.examiner import installed_examiner
     from dicomnode.inference.nnunet import load_networks
 
     settings = quiet_settings(config)
-    models = load_manifest(models_folder(settings.inference.models_folder))
+    models = installed_examiner(settings).models
     out_folder.mkdir(parents=True, exist_ok=True)
     with (
         progress_bar() as bar,
@@ -47,7 +57,8 @@ def examine(
         def stage(text: str) -> None:
             bar.update(task, description=text)
 
-        tally = batch.examine_all(found, networks, settings, out_folder, report, stage)
+        modality = nifti_modality or ""
+        tally = batch.examine_all(found, networks, settings, out_folder, report, stage, modality)
     err.print(
         f"{tally.examined} examined, {tally.refused} refused or set aside, {tally.failed} failed; "
         f"masks and results.jsonl are in {out_folder}",

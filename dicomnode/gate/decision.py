@@ -15,6 +15,7 @@ from dicomnode.domain import (
     GateDecision,
     GateOutcome,
     SetAside,
+    WantedDigest,
     worst_verdict,
 )
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
@@ -31,20 +32,18 @@ def decide(
     study_instance_uid: str,
     findings: Sequence[SeriesFinding],
     settings: GateSettings,
-    examiner_digest: str,
+    wanted: WantedDigest,
 ) -> GateDecision:
     """The decision with its reasons; `findings` are all series of the study, examined or not.
 
     Among them are those that others count in the study and that never came.
-    `examiner_digest` names the networks, rules and thresholds that are installed now: what
-    others said doesn't count.
+    `wanted` names the networks, rules and thresholds that would examine a series now: what others
+    said doesn't count.
     """
     if not findings:
         reason = "no series of this study was ever received, so nothing is known of it"
         return GateDecision(study_instance_uid, GateOutcome.UNKNOWN_STUDY, (reason,))
-    holding = [
-        reason for finding in findings for reason in _holds(finding, settings, examiner_digest)
-    ]
+    holding = [reason for finding in findings for reason in _holds(finding, settings, wanted)]
     if not holding and not any(finding.volumes for finding in findings):
         holding = ["nothing of this study was examined, so nothing is proven"]
     holding += _unfinished_pulls(findings)
@@ -62,7 +61,7 @@ def _unfinished_pulls(findings: Sequence[SeriesFinding]) -> list[str]:
     ]
 
 
-def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str) -> tuple[str, ...]:
+def _holds(finding: SeriesFinding, settings: GateSettings, wanted: WantedDigest) -> tuple[str, ...]:
     """Why this series holds its study; empty where it doesn't."""
     why = _not_whole(finding)
     if not why and finding.is_own_segmentation:
@@ -71,7 +70,7 @@ def _holds(finding: SeriesFinding, settings: GateSettings, examiner_digest: str)
         why
         or finding.missing
         or _unexamined(finding)
-        or _outdated(finding, examiner_digest)
+        or _outdated(finding, wanted)
         or _unproven(finding)
     )
     reasons = (why,) if why else _not_passing(finding, settings)
@@ -97,10 +96,13 @@ def _unexamined(finding: SeriesFinding) -> str:
     return _NOT_EXAMINED.get(finding.state, "")
 
 
-def _outdated(finding: SeriesFinding, examiner_digest: str) -> str:
-    if finding.examiner_digest == examiner_digest:
+def _outdated(finding: SeriesFinding, wanted: WantedDigest) -> str:
+    if finding.examiner_digest == wanted(finding.subjects):
         return ""
-    return "it was examined by other networks, rules or thresholds than those installed now"
+    return (
+        "it was examined by other networks, rules or thresholds than those installed now "
+        "(dicomnode reexamine)"
+    )
 
 
 def _unproven(finding: SeriesFinding) -> str:

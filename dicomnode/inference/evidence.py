@@ -6,6 +6,7 @@ Volumes are taken on the regular grid that the networks saw, where every voxel h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -27,17 +28,20 @@ def measure(
     *,
     models: tuple[ModelIdentity, ...],
     claims: HeaderClaims,
+    matrix: tuple[int, ...] | None = None,
+    modality: str = "",
+    unanswered: Mapping[SegmentKind, str] = MappingProxyType({}),
     in_gap: npt.NDArray[np.bool_] | None = None,
     widest_gap_mm: float = 0.0,
     warnings: tuple[str, ...] = (),
 ) -> Evidence:
     """Evidence from `masks`, all on one grid with axes (z, y, x) and `spacing_mm` likewise.
 
-    `in_gap` broadcasts to the grid and says where slices are missing.
+    `matrix` is the size of the grid, which has to be told where no network looked. `in_gap`
+    broadcasts to the grid and says where slices are missing.
     """
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
-    shape = next(iter(masks.values())).shape
-    depth, height, width = (int(length) for length in shape)
+    depth, height, width = matrix or next(iter(masks.values())).shape
     return Evidence(
         volumes_ml={kind: _round(np.count_nonzero(m) * voxel_ml) for kind, m in masks.items()},
         largest_component_ml={
@@ -52,10 +56,12 @@ def measure(
             _round(width * spacing_mm[2]),
         ),
         spacing_mm=spacing_mm,
-        matrix=(depth, height, width),
+        matrix=(int(depth), int(height), int(width)),
         widest_gap_mm=_round(widest_gap_mm),
         face_in_gaps_ml=_round(_face_in_gaps_voxels(masks, in_gap) * voxel_ml),
         warnings=warnings,
+        modality=modality,
+        unanswered=dict(unanswered),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -32,10 +32,13 @@ from dicomnode.domain import (
     SegmentKind,
     SetAside,
     Verdict,
+    subject_of,
 )
 from dicomnode.errors import SeriesRefusedError
 from dicomnode.inference.evidence import measure
+from dicomnode.inference.examiner import examiner_digest
 from dicomnode.inference.picture import write_picture
+from dicomnode.inference.selection import Candidate, choose
 from dicomnode.inference.verdict import judge
 
 Mask = npt.NDArray[np.uint8]
@@ -47,11 +50,8 @@ def ignore(_: str) -> None:
     """Nobody watches."""
 
 
-class Segmenter(Protocol):
+class Segmenter(Candidate, Protocol):
     """A network that is loaded and ready; see `dicomnode.inference.nnunet.Network`."""
-
-    @property
-    def identity(self) -> ModelIdentity: ...
 
     def segment(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -93,9 +93,10 @@ def examine(
 ) -> Examination:
     """Examine every volume in one revision of a DICOM series.
 
-    Writes a SEG and a picture for each volume into `out_folder`. What can't become a volume is set
-    aside with its refusal, which is no error. Raises `SegmentationError` when a SEG, decoded again,
-    does not hold the masks.
+    Of `networks` those look at a volume that `inference.use` chooses for it. Writes a SEG and a
+    picture for each volume into `out_folder`. What can't become a volume is set aside with its
+    refusal, which is no error. Raises `SegmentationError` when a SEG, decoded again, does not hold
+    the masks.
     """
     progress("reading the series")
     series = sort_series(revision.paths, settings.series)
@@ -109,7 +110,17 @@ def examine(
             set_aside.append(SetAside(refused.refusal, len(stack.images)))
         else:
             volumes.append(volume)
-    return Examination(revision.digest, tuple(volumes), merged(set_aside), __version__)
+    return _examination(revision.digest, settings, volumes, merged(set_aside))
+
+
+def _examination(
+    revision_digest: str,
+    settings: Settings,
+    volumes: Sequence[ExaminedVolume] = (),
+    set_aside: tuple[SetAside, ...] = (),
+) -> Examination:
+    digest = examiner_digest([volume.evidence.models for volume in volumes], settings)
+    return Examination(revision_digest, tuple(volumes), set_aside, __version__, digest)
 
 
 def _examine_stack(
@@ -138,16 +149,19 @@ def examine_nifti(
     settings: Settings,
     out_folder: Path,
     progress: Progress = ignore,
+    modality: str = "",
 ) -> Examination:
-    """Examine one NIfTI volume: masks on its own grid, `<kind>.nii.gz`, and the same verdict."""
+    """Examine one NIfTI volume: masks on its own grid, `<kind>.nii.gz`, and the same verdict.
+
+    The file does not say its `modality`; where it is unknown only networks for CT and MR look.
+    """
     progress("reading the file")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        volume = read_nifti(path)
+        volume = replace(read_nifti(path), modality=modality)
     except SeriesRefusedError as refused:
-        aside = (SetAside(refused.refusal, 1),)
-        return Examination(digest, set_aside=aside, software_version=__version__)
+        return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
     assessed = assess(volume, HeaderClaims(), networks, settings, progress)
     out_folder.mkdir(parents=True, exist_ok=True)
     for kind, mask in assessed.masks.items():
@@ -155,7 +169,7 @@ def examine_nifti(
         write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
     _write_picture(assessed, out_folder / "picture.png")
     found = ExaminedVolume("", volume.geometry.shape[0], assessed.evidence, assessed.verdict)
-    return Examination(digest, (found,), software_version=__version__)
+    return _examination(digest, settings, [found])
 
 
 def assess(
@@ -165,17 +179,22 @@ def assess(
     settings: Settings,
     progress: Progress = ignore,
 ) -> Assessment:
-    """Every network's mask of one volume, what the masks amount to, and the verdict."""
+    """The mask of every network that is for this volume, what they amount to, and the verdict."""
     canonical = to_canonical(volume)
+    subject = subject_of(volume.modality, claims, canonical.spacing_mm)
+    chosen = choose(networks, settings.inference.use, subject)
     masks: dict[SegmentKind, Mask] = {}
-    for network in networks:
+    for network in chosen.networks:
         progress(f"network {network.identity.kind.value}")
         masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
     evidence = measure(
         masks,
         canonical.spacing_mm,
-        models=tuple(network.identity for network in networks),
+        models=tuple(network.identity for network in chosen.networks),
         claims=claims,
+        matrix=canonical.array.shape,
+        modality=volume.modality,
+        unanswered=chosen.unanswered,
         in_gap=canonical.in_gap,
         widest_gap_mm=volume.geometry.widest_gap_mm,
         warnings=volume.warnings,
@@ -200,7 +219,7 @@ def _write_seg(
         found,
         stack,
         series_instance_uid=seg_series_uid(revision.series_instance_uid, stack.label),
-        sop_instance_uid=_sop_instance_uid(revision, stack.label, models),
+        sop_instance_uid=_sop_instance_uid(revision, stack.label, models, settings),
         settings=settings.segmentation,
         out=out,
     )
@@ -216,14 +235,18 @@ def seg_series_uid(series_instance_uid: str, label: str = "") -> str:
     return result_uid("SEG series", series_instance_uid, *([label] if label else []))
 
 
-def _sop_instance_uid(revision: Revision, label: str, models: Sequence[ModelIdentity]) -> str:
-    """The same series, pixels and networks give the same UID: a re-run is idempotent.
+def _sop_instance_uid(
+    revision: Revision, label: str, models: Sequence[ModelIdentity], settings: Settings
+) -> str:
+    """The same series, pixels, networks and way to run them: the same UID, so a re-run is harmless.
 
     A network that found nothing counts too: its absence from the SEG is its answer.
     """
     networks = sorted(f"{model.kind} {model.sha256}" for model in models)
     volume = [f"volume {label}"] if label else []
-    return result_uid("SEG", revision.series_instance_uid, revision.digest, *volume, *networks)
+    run = f"tile step {settings.inference.tile_step}, mirroring {settings.inference.mirroring}"
+    series = revision.series_instance_uid
+    return result_uid("SEG", series, revision.digest, *volume, *networks, run)
 
 
 def _write_picture(assessment: Assessment, path: Path) -> None:

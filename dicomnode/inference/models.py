@@ -46,9 +46,10 @@ def models_folder(configured: Path | None) -> Path:
 
 
 def load_manifest(folder: Path) -> tuple[Model, ...]:
-    """The networks that `folder/manifest.json` pins, one per kind.
+    """The networks that `folder/manifest.json` pins, any number of each kind.
 
-    Raises `ModelError` when the manifest is missing, malformed, or names a kind twice.
+    Raises `ModelError` when the manifest is missing, malformed, or has two networks of one kind
+    and name. Which of them look at a series: `dicomnode.inference.selection`.
     """
     path = folder / MANIFEST_NAME
     try:
@@ -62,9 +63,11 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
         raise ModelError(f"{path}: not a model manifest: {error!r}") from None
     if not models:
         raise ModelError(f"{path}: no networks are pinned, so nothing could be examined")
-    kinds = [model.identity.kind for model in models]
-    if len(set(kinds)) != len(kinds):
-        raise ModelError(f"{path}: two networks of one kind; keep one of each")
+    names = [(model.identity.kind, model.identity.name) for model in models]
+    if twice := sorted(name for kind, name in set(names) if names.count((kind, name)) > 1):
+        raise ModelError(
+            f"{path}: two networks are called {twice[0]}: give one another name in its card.json"
+        )
     return models
 
 

@@ -31,6 +31,7 @@ class Network:
     def __init__(self, model: Model, settings: InferenceSettings) -> None:
         verify(model)
         self.identity: ModelIdentity = model.identity
+        self.modalities = model.modalities
         self._predictor = _load(model, settings)
 
     def segment(

@@ -49,10 +49,11 @@ def judge(evidence: Evidence, settings: VerdictSettings) -> Verdict:
 
 
 def every_network_answered(evidence: Evidence, _: VerdictSettings) -> Opinion | None:
-    missing = [kind.value for kind in SegmentKind if kind not in evidence.volumes_ml]
+    missing = [kind for kind in SegmentKind if kind not in evidence.volumes_ml]
     if not missing:
         return None
-    reason = f"no {' and no '.join(missing)} network is installed, so there is no proof"
+    why = (evidence.unanswered.get(kind, f"no {kind} network is installed") for kind in missing)
+    reason = f"{'; '.join(why)}: there is no proof"
     return Opinion("every-network-answered", VerdictKind.UNDETERMINED, reason)
 
 

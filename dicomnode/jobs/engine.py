@@ -15,6 +15,7 @@ from dicomnode.domain import DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import (
+    OPEN,
     WORKFLOW_VERSION,
     JobQueue,
     Lane,
@@ -22,8 +23,8 @@ from dicomnode.jobs.lanes import (
     attempt_order,
     first_attempt,
 )
-from dicomnode.jobs.set_aside import set_aside_sentence
-from dicomnode.tracking import deliveries, examinations, series
+from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
+from dicomnode.tracking import deliveries, series
 from dicomnode.tracking.database import Database
 
 
@@ -50,8 +51,6 @@ _STATES = {
     "CANCELLED": JobState.CANCELLED,
 }
 _ACTIVE = (JobState.WAITING, JobState.RUNNING, JobState.WAITING_TO_RETRY)
-_ENDED_WELL = (JobState.DONE, JobState.CANCELLED)
-_OPEN = [word for word, state in _STATES.items() if state not in _ENDED_WELL]
 _MOST_DELIVERIES = 100_000
 # How a delivery that has ended is shown; one that is pending stands where its attempt stands.
 _ENDED_DELIVERIES = {
@@ -111,9 +110,8 @@ def cancel(database: Database, job_id: str) -> None:
         if job.state not in _ACTIVE:
             raise JobError(f"job {job_id} has ended ({job.state}); there is nothing to cancel")
         queue.client.cancel_workflow(job_id)
-    with database.begin() as connection:
-        sentence = f"cancelled by a person; `dicomnode jobs retry {job_id}` takes it up again"
-        examinations.record_failure(connection, _revision_id(status), sentence)
+    sentence = f"cancelled by a person; `dicomnode jobs retry {job_id}` takes it up again"
+    record_not_examined(database, _revision_id(status), sentence)
 
 
 @contextmanager
@@ -144,7 +142,8 @@ def _find(client: DBOSClient, workflow_id: str) -> WorkflowStatus:
 
 def _examinations(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
     """Without `everything`, a failure that a newer revision has overtaken is left out too."""
-    found = client.list_workflows(name=Stage.EXAMINE.value, status=None if everything else _OPEN)
+    status = None if everything else list(OPEN)
+    found = client.list_workflows(name=Stage.EXAMINE.value, status=status)
     if everything:
         return [_examination(status) for status in found]
     with database.read() as connection:
@@ -206,7 +205,7 @@ def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
 
 def _newest_attempts(client: DBOSClient) -> dict[int, WorkflowStatus]:
     """By delivery: the attempt that counts, where the engine has one that did not end well."""
-    found = client.list_workflows(name=Stage.DELIVER.value, status=_OPEN, load_input=False)
+    found = client.list_workflows(name=Stage.DELIVER.value, status=list(OPEN), load_input=False)
     ordered = sorted(found, key=_age)
     return {attempt_order(status.workflow_id)[0]: status for status in ordered}
 

@@ -28,6 +28,7 @@ from dbos import error as engine_error
 from dicomnode.config import DeliverySettings, Settings
 from dicomnode.domain import Revision
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.outdated import Examined
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -52,6 +53,10 @@ class Lane(StrEnum):
 
     GPU = "gpu"
     DELIVER = "deliver"
+
+
+# What the engine calls jobs that are not done with: waiting, running, failed or set aside.
+OPEN = ("ENQUEUED", "DELAYED", "PENDING", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
 class Priority(IntEnum):
@@ -118,27 +123,38 @@ class JobQueue:
             lazy=True,
         )
 
-    def enqueue_examination(
-        self,
-        connection: Connection,
-        revision: Revision,
-        examiner_digest: str,
-        priority: Priority = Priority.ROUTINE,
-    ) -> str:
+    def enqueue_examination(self, connection: Connection, revision: Revision) -> str:
         """Within the caller's transaction, for a revision that is new in it; returns the job's id.
 
         An id that is in use is left from a tracking database that was lost and built again from
         the spool: what that job found is gone with it, so there has to be another one.
         """
-        job_id = examination_id(revision, examiner_digest)
-        options = _options(Stage.EXAMINE, Lane.GPU, job_id, priority)
-        options["workflow_id_reuse_policy"] = "reject"
+        options = _options(Stage.EXAMINE, Lane.GPU, examination_id(revision), Priority.ROUTINE)
         try:
-            self.client.enqueue_in_transaction(connection, options, revision.id)
+            return self._enqueue_new(connection, options, revision.id)
         except engine_error.DBOSWorkflowIDInUseError:
-            options["workflow_id"] = job_id = f"{job_id}:{time.time_ns()}"
-            self.client.enqueue_in_transaction(connection, options, revision.id)
-        return job_id
+            options["workflow_id"] += f":{time.time_ns()}"
+            return self._enqueue_new(connection, options, revision.id)
+
+    def enqueue_reexamination(
+        self, connection: Connection, examined: Examined, suffix: str = ""
+    ) -> bool:
+        """Behind all new series, within the caller's transaction; False where there is that job."""
+        job_id = reexamination_id(examined) + suffix
+        options = _options(Stage.EXAMINE, Lane.GPU, job_id, Priority.BATCH)
+        try:
+            self._enqueue_new(connection, options, examined.revision_id)
+        except engine_error.DBOSWorkflowIDInUseError:
+            return False
+        return True
+
+    def _enqueue_new(
+        self, connection: Connection, options: EnqueueOptions, revision_id: int
+    ) -> str:
+        """Raises `DBOSWorkflowIDInUseError` where there was a job of that id."""
+        options["workflow_id_reuse_policy"] = "reject"
+        self.client.enqueue_in_transaction(connection, options, revision_id)
+        return options["workflow_id"]
 
     def enqueue_delivery(self, connection: Connection, attempt: Attempt) -> str:
         """Within the caller's transaction; the same attempt again is the same job."""
@@ -152,11 +168,15 @@ class JobQueue:
         self.client.destroy()
 
 
-def examination_id(revision: Revision, examiner_digest: str) -> str:
-    """The idempotency key: stage, series, what it holds, and what looks at it."""
-    return ":".join(
-        (Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16], examiner_digest[:16])
-    )
+def examination_id(revision: Revision) -> str:
+    """The idempotency key: stage, series, and what it holds."""
+    return ":".join((Stage.EXAMINE, revision.series_instance_uid, revision.digest[:16]))
+
+
+def reexamination_id(examined: Examined) -> str:
+    """The same with the examination that is to be replaced."""
+    series, digest = examined.series_instance_uid, examined.revision_digest[:16]
+    return f"{Stage.EXAMINE}:{series}:{digest}:again-{examined.examination_id}"
 
 
 @contextmanager

@@ -37,14 +37,15 @@ def record_set_aside(client: DBOSClient, database: Database) -> None:
         assert status.input is not None
         key, sentence = int(status.input["args"][0]), set_aside_sentence(status)
         if status.name == Stage.EXAMINE:
-            recorded = _examination(database, key, sentence)
+            recorded = record_not_examined(database, key, sentence)
         else:
             recorded = _delivery(database, key, sentence)
         if recorded:
             log.error("job set aside", extra={"job": status.workflow_id})
 
 
-def _examination(database: Database, revision_id: int, sentence: str) -> bool:
+def record_not_examined(database: Database, revision_id: int, sentence: str) -> bool:
+    """Say why a series that waits for its examination gets none; what was examined stays."""
     with database.begin() as connection:
         found = findings(connection, revisions.c.id == revision_id)
         under_way = any(finding.state in _UNDER_WAY for finding in found)

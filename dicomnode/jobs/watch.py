@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
-from dicomnode.jobs.lanes import JobQueue, Priority
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.questions import Questions
-from dicomnode.tracking import clock, examinations, series
+from dicomnode.tracking import clock, series
 from dicomnode.tracking.completeness import SeriesFacts, decide
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
@@ -27,32 +27,12 @@ class Watch:
     database: Database
     spool: Spool
     queue: JobQueue
-    examiner_digest: str
     questions: Questions | None = None
 
     def enqueue_complete_series(self) -> int:
         """Give every series that is complete now a revision and a job; how many there were."""
         now = datetime.now(UTC)
         return sum(self._enqueue(facts.series_id, now) for facts in self._complete(now))
-
-    def enqueue_outdated(self) -> int:
-        """What other networks, rules or thresholds examined is examined again, when there is time.
-
-        The old verdict is void from this transaction on, so the gate holds meanwhile.
-        """
-        with self.database.read() as connection:
-            if not examinations.any_outdated(connection, self.examiner_digest):
-                return 0
-        with self.database.begin() as connection:
-            outdated = examinations.void_outdated(connection, self.examiner_digest)
-            for revision_id in outdated:
-                revision = series.load_revision(connection, revision_id, self.spool)
-                self.queue.enqueue_examination(
-                    connection, revision, self.examiner_digest, Priority.BATCH
-                )
-        if outdated:
-            log.info("verdicts of another examiner are void", extra={"revisions": len(outdated)})
-        return len(outdated)
 
     def _complete(self, now: datetime) -> list[SeriesFacts]:
         """Those that are complete now, without those of which a sender is still being asked."""
@@ -81,7 +61,7 @@ class Watch:
                 revision = series.complete(connection, series_id, self.spool, settings, now)
                 if revision is None:
                     return False  # an instance came between the look and the transaction
-                self.queue.enqueue_examination(connection, revision, self.examiner_digest)
+                self.queue.enqueue_examination(connection, revision)
         except DatabaseError:
             raise
         except Exception:

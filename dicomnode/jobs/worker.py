@@ -57,7 +57,7 @@ def work(
             lanes.running(settings),
         ):
             log.info("working", extra={"executor": executor_id})
-            watch = Watch(settings, database, spool, queue, stages.examiner_digest, questions)
+            watch = Watch(settings, database, spool, queue, questions)
             rounds = _Rounds(watch, lock)
             rounds.recover()
             ready()
@@ -85,7 +85,6 @@ class _Rounds:
         self._guarded(self._watch.enqueue_complete_series)
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
-            self._guarded(self._watch.enqueue_outdated)
 
     def _guarded(self, chore: Callable[[], object]) -> None:
         try:

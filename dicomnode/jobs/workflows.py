@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import destination_names, resolve
-from dicomnode.domain import Examination, Revision, SegmentationFile
+from dicomnode.domain import DeliveryState, Examination, Revision, SegmentationFile
 from dicomnode.errors import (
     DatabaseError,
     DeliveryRefusedError,
@@ -55,12 +55,11 @@ class Stages:
     """The work itself, given by the wiring; the engine knows no network and no protocol.
 
     `examine` returns volumes or refusals and raises where it fails; `deliver` is
-    `dicomnode.delivery.store.send`; `examiner_digest` names networks, rules and thresholds.
+    `dicomnode.delivery.store.send`.
     """
 
     examine: Callable[[Revision], Examination]
     deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
-    examiner_digest: str
 
 
 @dataclass
@@ -124,7 +123,7 @@ class Workflows:
         and its SEGs go nowhere.
         """
         connection = self.once.sql_session().connection()
-        examination = _examination(found, self.stages.examiner_digest)
+        examination = _examination(found)
         if examination is None:
             failure = found.get("failure", _SAYS_NOTHING)
             examinations.record_failure(connection, revision_id, failure)
@@ -137,11 +136,13 @@ class Workflows:
     def _queue_deliveries(
         self, connection: Connection, revision_id: int, examination_id: int
     ) -> None:
-        """Every SEG of the examination to every destination."""
+        """Every SEG of the examination to every destination that does not have it."""
         revision = series.load_revision(connection, revision_id, self.spool)
         for name in destination_names(revision, self.settings):
             for delivery_id in deliveries.add(connection, examination_id, name):
-                self.queue.enqueue_delivery(connection, first_attempt(delivery_id, self.settings))
+                if deliveries.load(connection, delivery_id).state is DeliveryState.PENDING:
+                    attempt = first_attempt(delivery_id, self.settings)
+                    self.queue.enqueue_delivery(connection, attempt)
 
     def _send(self, attempt: Attempt) -> dict[str, str]:
         """Try once; how it ended, as a small value."""
@@ -195,13 +196,13 @@ class Workflows:
             self._active.pop()
 
 
-def _examination(found: dict[str, Any], examiner_digest: str) -> Examination | None:
+def _examination(found: dict[str, Any]) -> Examination | None:
     """What the step found; None where it failed, or where its result says nothing."""
     if "examination" not in found:
         return None
     examination = _EXAMINATION.validate_python(found["examination"])
     says_nothing = not examination.volumes and not examination.set_aside
-    return None if says_nothing else replace(examination, examiner_digest=examiner_digest)
+    return None if says_nothing else examination
 
 
 def _step(name: str) -> StepOptions:

@@ -41,26 +41,29 @@ def add(
 ) -> tuple[int, ...]:
     """Queue every SEG of a recorded examination, in the order of its volumes.
 
+    What the destination got last in that SEG series is there already: it stands as delivered.
     Adding it again returns the same ids.
     """
     at = now or datetime.now(UTC)
     of_examination = (
-        sa.select(segmentations.c.id)
+        sa.select(segmentations)
         .join(volumes, volumes.c.id == segmentations.c.volume_id)
         .where(volumes.c.examination_id == examination_id)
         .order_by(volumes.c.number)
     )
     rows = [
         {
-            "segmentation_id": segmentation_id,
+            "segmentation_id": row.id,
             "destination": destination,
-            "state": DeliveryState.PENDING.value,
+            "state": (
+                DeliveryState.DELIVERED if _is_there(c, row, destination) else DeliveryState.PENDING
+            ).value,
             "attempts": 0,
             "last_error": "",
             "created_at": at,
             "updated_at": at,
         }
-        for segmentation_id in c.scalars(of_examination)
+        for row in c.execute(of_examination).all()
     ]
     insert_missing(c, deliveries, rows)
     queued = (
@@ -71,6 +74,23 @@ def add(
         .order_by(volumes.c.number)
     )
     return tuple(c.scalars(queued))
+
+
+def _is_there(c: sa.Connection, segmentation: sa.Row[Any], destination: str) -> bool:
+    """The same UID is the same result: same pixels, same networks, run in the same way."""
+    g = segmentations.c
+    last_delivered = (
+        sa.select(g.sop_instance_uid)
+        .join(deliveries, deliveries.c.segmentation_id == g.id)
+        .where(
+            g.series_instance_uid == segmentation.series_instance_uid,
+            deliveries.c.destination == destination,
+            deliveries.c.state == DeliveryState.DELIVERED.value,
+        )
+        .order_by(deliveries.c.id.desc())
+        .limit(1)
+    )
+    return bool(c.scalar(last_delivered) == segmentation.sop_instance_uid)
 
 
 def claim(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> Delivery | None:

@@ -21,7 +21,7 @@ from dicomnode.domain import (
     SetAside,
     Verdict,
 )
-from dicomnode.tracking import deliveries
+from dicomnode.tracking import deliveries, outdated
 from dicomnode.tracking.schema import (
     examinations,
     refusals,
@@ -79,44 +79,6 @@ def record_failure(
     return _insert(c, revision, empty, failure, now or datetime.now(UTC))
 
 
-# Written as in the partial indexes.
-_OF_NOW = sa.text("examinations.is_current")
-
-
-def void_outdated(c: sa.Connection, examiner_digest: str, limit: int = 20) -> list[int]:
-    """Void what other networks, rules or thresholds said; the revisions to examine again.
-
-    A failed examination is left to a person, who looks at its reason and retries it.
-    """
-    e = examinations
-    query = (
-        sa.select(e.c.id, e.c.series_id, e.c.revision_id)
-        .where(_OF_NOW, e.c.failure == "", e.c.examiner_digest != examiner_digest)
-        .order_by(e.c.id)
-        .limit(limit)
-    )
-    outdated = c.execute(query).all()
-    for row in outdated:
-        _supersede(c, row.series_id, datetime.now(UTC))
-        c.execute(
-            revisions.update()
-            .where(revisions.c.id == row.revision_id)
-            .values(examination_started_at=None)
-        )
-    return [row.revision_id for row in outdated]
-
-
-def any_outdated(c: sa.Connection, examiner_digest: str) -> bool:
-    """Whether `void_outdated` would find one; looked for every few seconds.
-
-    In two ranges of the partial index: no database looks for `<>` in one.
-    """
-    e = examinations.c
-    outdated = (e.examiner_digest < examiner_digest, e.examiner_digest > examiner_digest)
-    found = [sa.select(e.id).where(_OF_NOW, e.failure == "", other).limit(1) for other in outdated]
-    return any(c.scalar(query) is not None for query in found)
-
-
 def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:
     """The revision's row; its series is locked until the end of the transaction."""
     series_id = c.scalar(sa.select(revisions.c.series_id).where(revisions.c.id == revision_id))
@@ -144,6 +106,7 @@ def _insert(
             failure=failure,
             software_version=examination.software_version,
             examiner_digest=examination.examiner_digest,
+            subjects=outdated.encode(each.evidence.subject for each in examination.volumes),
             is_current=revision.is_current,
         )
     )

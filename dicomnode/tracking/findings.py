@@ -16,8 +16,10 @@ from dicomnode.domain import (
     Refusal,
     RefusalCode,
     SetAside,
+    Subject,
     Verdict,
     VerdictKind,
+    WantedDigest,
 )
 from dicomnode.tracking import expected, holds
 from dicomnode.tracking.completeness import NamedCount, Source
@@ -95,6 +97,16 @@ class SeriesFinding:
     unfinished_pull: str = ""
     open_from: str = ""
     open_since: datetime | None = None
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What the choice of networks looks at in its volumes."""
+        return tuple(volume.evidence.subject for volume in self.volumes)
+
+    def is_outdated(self, wanted: WantedDigest) -> bool:
+        """Whether other networks, rules or thresholds than now said what stands here."""
+        ended = self.state in (SeriesState.EXAMINED, SeriesState.REFUSED)
+        return ended and self.examiner_digest != wanted(self.subjects)
 
     @property
     def missing(self) -> str:

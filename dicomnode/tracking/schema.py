@@ -189,16 +189,13 @@ examinations = sa.Table(
     # Why the examination itself failed: a sentence; empty for an examination that ended.
     text("failure"),
     title("software_version"),
-    # What examined: networks, rules and thresholds together; another one voids the verdict.
+    # What examined: networks, rules and thresholds together; if it is not the wanted one, the
+    # verdict was made by another version.
     title("examiner_digest"),
+    # What the choice of networks looks at in its volumes (`tracking.outdated`).
+    sa.Column("subjects", sa.Text, nullable=False, default="[]", server_default="[]"),
     current(),
     only_one_current("examinations"),
-    sa.Index(
-        "ix_examinations_current_examiner_digest",
-        "examiner_digest",
-        sqlite_where=sa.text("is_current"),
-        postgresql_where=sa.text("is_current"),
-    ),
 )
 
 # The verdict of a series: the worst of the volumes of its examination.

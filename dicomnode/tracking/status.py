@@ -8,7 +8,14 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from dicomnode.domain import ExaminedVolume, SetAside, Verdict, VerdictKind, worst_verdict
+from dicomnode.domain import (
+    ExaminedVolume,
+    SetAside,
+    Verdict,
+    VerdictKind,
+    WantedDigest,
+    worst_verdict,
+)
 from dicomnode.tracking import deliveries
 from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_study
 from dicomnode.tracking.schema import series, studies
@@ -22,6 +29,9 @@ STATE_SENTENCES = {
     SeriesState.REFUSED: "no volume can be made of it",
     SeriesState.FAILED: "the examination failed and can be tried again",
 }
+
+
+OUTDATED = "made by another version of the networks, rules or thresholds: dicomnode reexamine"
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class SeriesStatus:
     `verdict` to `warnings` are those of its worst volume; `volumes` has each. `refusal` is the
     first of `refusals` where there is no volume at all. `completed_by` and `completion` are the
     signal that found its revision complete, and its sentence. `missing` is a sentence where
-    somebody names more instances than are here, or its study is still to be pulled.
+    somebody names more instances than are here, or its study is still to be pulled. `outdated` is
+    one where another version of networks, rules or thresholds said what stands here.
     """
 
     series_instance_uid: str
@@ -100,6 +111,7 @@ class SeriesStatus:
     completed_by: str = ""
     completion: str = ""
     missing: str = ""
+    outdated: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ class StudyStatus:
     """`verdict` is the worst of its series; empty until each of them has ended.
 
     What can't be examined proves nothing: a set-aside counts as UNDETERMINED, and so do instances
-    that somebody names and that never came.
+    that somebody names and that never came, and what another version said.
     """
 
     study_instance_uid: str
@@ -115,29 +127,37 @@ class StudyStatus:
     series: tuple[SeriesStatus, ...]
 
 
-def studies_status(c: sa.Connection, limit: int = 50) -> tuple[StudyStatus, ...]:
+def studies_status(
+    c: sa.Connection, limit: int = 50, wanted: WantedDigest | None = None
+) -> tuple[StudyStatus, ...]:
     """The studies received last, newest first."""
     latest = (
         sa.select(studies.c.study_instance_uid)
         .order_by(studies.c.first_received_at.desc())
         .limit(limit)
     )
-    return tuple(found for uid in c.scalars(latest).all() if (found := study_status(c, uid)))
+    uids = c.scalars(latest).all()
+    return tuple(found for uid in uids if (found := study_status(c, uid, wanted)))
 
 
 def count_studies(c: sa.Connection) -> int:
     return c.scalar(sa.select(sa.func.count()).select_from(studies)) or 0
 
 
-def study_status(c: sa.Connection, uid: str) -> StudyStatus | None:
-    """The study with this Study Instance UID, or that holds the series with this UID."""
+def study_status(
+    c: sa.Connection, uid: str, wanted: WantedDigest | None = None
+) -> StudyStatus | None:
+    """The study with this Study Instance UID, or that holds the series with this UID.
+
+    Without `wanted` nobody asks which version said what.
+    """
     found = verdicts_of_study(c, uid) or _by_series(c, uid)
     if not found:
         return None
     return StudyStatus(
         study_instance_uid=found[0].study_instance_uid,
-        verdict=_study_verdict(found),
-        series=_series(c, found),
+        verdict=_study_verdict(found, wanted),
+        series=_series(c, found, wanted),
     )
 
 
@@ -147,18 +167,22 @@ def _by_series(c: sa.Connection, uid: str) -> tuple[SeriesFinding, ...]:
     return () if study_uid is None else verdicts_of_study(c, study_uid)
 
 
-def _series(c: sa.Connection, found: Sequence[SeriesFinding]) -> tuple[SeriesStatus, ...]:
+def _series(
+    c: sa.Connection, found: Sequence[SeriesFinding], wanted: WantedDigest | None
+) -> tuple[SeriesStatus, ...]:
     ids = [finding.examination_id for finding in found if finding.examination_id is not None]
     by_examination: dict[int, list[DeliveryStatus]] = {}
     for delivery in deliveries.of_examinations(c, ids):
         by_examination.setdefault(delivery.examination_id, []).append(_delivery(delivery))
     return tuple(
-        _one_series(finding, tuple(by_examination.get(finding.examination_id or 0, ())))
+        _one_series(finding, tuple(by_examination.get(finding.examination_id or 0, ())), wanted)
         for finding in found
     )
 
 
-def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> SeriesStatus:
+def _one_series(
+    finding: SeriesFinding, sent: tuple[DeliveryStatus, ...], wanted: WantedDigest | None
+) -> SeriesStatus:
     counts = not finding.has_newer_instances
     volumes = tuple(_volume(volume, counts) for volume in finding.volumes)
     # Volume and verdict of a series are chosen alike: the worst, and the first of equals.
@@ -193,7 +217,12 @@ def _one_series(finding: SeriesFinding, sent: tuple[DeliveryStatus, ...]) -> Ser
         completed_by=finding.completed_by,
         completion=finding.completion,
         missing=_missing(finding),
+        outdated=OUTDATED if _is_outdated(finding, wanted) else "",
     )
+
+
+def _is_outdated(finding: SeriesFinding, wanted: WantedDigest | None) -> bool:
+    return wanted is not None and finding.is_outdated(wanted)
 
 
 def _state_sentence(finding: SeriesFinding) -> str:
@@ -241,13 +270,17 @@ def _rule(verdict: Verdict) -> str:
     return f"{verdict.rule_id} v{verdict.rule_version}"
 
 
-def _study_verdict(found: Sequence[SeriesFinding]) -> str:
+def _study_verdict(found: Sequence[SeriesFinding], wanted: WantedDigest | None) -> str:
     """Empty until every series has ended; what can't be examined, or isn't here, proves nothing."""
     ended = (SeriesState.EXAMINED, SeriesState.REFUSED, SeriesState.NOT_RECEIVED)
     if any(finding.state not in ended for finding in found):
         return ""
     kinds = [finding.verdict.kind for finding in found if finding.verdict is not None]
-    if any(one.refusals or one.verdict is None or one.missing for one in found):
+    unproven = (
+        one.refusals or one.verdict is None or one.missing or _is_outdated(one, wanted)
+        for one in found
+    )
+    if any(unproven):
         kinds.append(VerdictKind.UNDETERMINED)
     return worst_verdict(kinds).value
 

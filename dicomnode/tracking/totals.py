@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from dicomnode.tracking import refusals
+from dicomnode.domain import WantedDigest
+from dicomnode.tracking import outdated, refusals
 from dicomnode.tracking.findings import SeriesState
 from dicomnode.tracking.schema import (
     associations,
@@ -60,6 +61,11 @@ def totals(c: sa.Connection) -> tuple[Total, ...]:
         Total("deliveries", "Deliveries by state.", "state", _by(c, deliveries.c.state)),
         Total("associations_open", "Associations open now.", "", {"": c.scalar(still_open) or 0}),
     )
+
+
+def outdated_total(c: sa.Connection, wanted: WantedDigest) -> Total:
+    help_ = "Series that another version examined, for dicomnode reexamine."
+    return Total("series_outdated", help_, "", {"": outdated.count(c, wanted)})
 
 
 def _by(

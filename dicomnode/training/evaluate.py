@@ -22,6 +22,7 @@ from dicomnode.domain import Evidence, HeaderClaims, SegmentKind
 from dicomnode.inference.evidence import measure
 from dicomnode.inference.models import MANIFEST_NAME, load_manifest, pin
 from dicomnode.inference.nnunet import Network, load_networks
+from dicomnode.inference.selection import check
 from dicomnode.inference.verdict import judge
 from dicomnode.training.cases import Case
 from dicomnode.training.drawn import Affine, Volume
@@ -150,9 +151,9 @@ def evaluate(
     """
     if not (models / MANIFEST_NAME).is_file():
         pin(models)
-    networks = load_networks(
-        load_manifest(models), InferenceSettings.model_validate({"device": device})
-    )
+    pinned = load_manifest(models)
+    check(pinned, ())  # one network of each kind: which of two is judged would be chance
+    networks = load_networks(pinned, InferenceSettings.model_validate({"device": device}))
     wanted = [c for c in read_cases(cases) if persons is None or c.person in persons]
     scores = []
     for done, case in enumerate(wanted):

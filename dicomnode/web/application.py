@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,21 +15,25 @@ from starlette.routing import Route
 
 from dicomnode import __version__
 from dicomnode.config import Settings
-from dicomnode.errors import DatabaseError
+from dicomnode.errors import DatabaseError, ModelError
+from dicomnode.inference.examiner import installed_examiner
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.totals import Total, totals
+from dicomnode.tracking.totals import Total, outdated_total, totals
 from dicomnode.web.access import HEALTH_PATH, BearerToken
 from dicomnode.web.connections import BoundedRequests, limits_of
 from dicomnode.web.metrics import MEDIA_TYPE, exposition
 from dicomnode.web.store import StoreService
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def make_application(
     settings: Settings, intake: Intake, database: Database, token: bytes
 ) -> Starlette:
     """Without a `token` everyone may ask; `config` sees to it that this is on loopback only."""
-    monitor, service = _Monitor(intake, database), StoreService(settings, intake)
+    monitor, service = _Monitor(settings, intake, database), StoreService(settings, intake)
     return Starlette(
         routes=[
             Route(HEALTH_PATH, monitor.health),
@@ -50,7 +55,8 @@ _COUNTED_AGAIN_SECONDS = 30.0
 class _Monitor:
     """How the node is, for programs that watch it."""
 
-    def __init__(self, intake: Intake, database: Database) -> None:
+    def __init__(self, settings: Settings, intake: Intake, database: Database) -> None:
+        self._settings = settings
         self._intake = intake
         self._database = database
         self._counting = threading.Lock()
@@ -75,9 +81,17 @@ class _Monitor:
         with self._counting:
             if time.monotonic() >= self._count_again_at:
                 with self._database.read() as connection:
-                    self._counted = totals(connection)
+                    self._counted = (*totals(connection), *self._outdated(connection))
                 self._count_again_at = time.monotonic() + _COUNTED_AGAIN_SECONDS
             return self._counted
+
+    def _outdated(self, connection: Connection) -> tuple[Total, ...]:
+        """Models may be installed while this runs. What is wrong with them the worker says."""
+        try:
+            wanted = installed_examiner(self._settings).wanted_digest
+        except ModelError:
+            return ()
+        return (outdated_total(connection, wanted),)
 
     def _database_answers(self) -> bool:
         try:

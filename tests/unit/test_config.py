@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from dicomnode.config import DestinationSettings, Settings, load
+from dicomnode.config import DestinationSettings, Settings, UseSettings, load
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
+USE = '[[inference.use]]\nkind = "face"\nnetwork = "A"\n'
 
 
 def test_the_shipped_file_holds_exactly_the_defaults() -> None:
@@ -25,9 +26,10 @@ def test_the_shipped_file_names_every_key() -> None:
         if name in ("destinations", "sources"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+        commented |= {item for item in section if f"\n# [[{name}.{item}]]\n" in text}
         assert set(section) <= set(shipped[name]) | commented, name
-    destination_keys = set(DestinationSettings.model_fields)
-    assert destination_keys <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+    for block in (DestinationSettings, UseSettings):
+        assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
 
 
 def test_every_section_is_frozen() -> None:
@@ -49,6 +51,17 @@ def test_every_section_is_frozen() -> None:
         ('[web]\nhost = "pacs.example"\n', "needs token_file"),
         ("[scp\n", "not a TOML file"),
         ('[gate]\npass_verdicts = ["FACE_VISIBLE"]\n', "gate.pass_verdicts"),
+        ('[[inference.use]]\nkind = "ear"\nnetwork = "A"\n', "inference.use.0.kind: "),
+        ('[[inference.use]]\nkind = "face"\n', "inference.use.0.network: "),
+        (USE + 'modalities = ["PT"]\n', "inference.use.0.modalities.0: "),
+        (USE + "modalities = []\n", "inference.use.0.modalities: "),
+        (USE + "body_parts = []\n", "inference.use.0.body_parts: "),
+        (USE + 'modality = "CT"\n', "inference.use.0.modality: unknown key"),
+        (USE + "coarsest_spacing_mm = 0\n", "inference.use.0.coarsest_spacing_mm: "),
+        (
+            USE + "finest_spacing_mm = 2.0\ncoarsest_spacing_mm = 1.0\n",
+            "finest_spacing_mm must not be larger than coarsest_spacing_mm",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_key(tmp_path: Path, text: str, message: str) -> None:
@@ -65,6 +78,18 @@ def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     path.write_text(block * 2)
     with pytest.raises(ConfigurationError, match="same name"):
         load(path)
+
+
+def test_the_rules_that_choose_networks_are_read_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        USE + 'modalities = ["CT"]\nbody_parts = ["HEAD", ""]\nfinest_spacing_mm = 0.2\n'
+        '[[inference.use]]\nkind = "face"\nnetwork = "B"\n'
+    )
+    first, second = load(path).inference.use
+    assert (first.network, first.modalities, first.body_parts) == ("A", ("CT",), ("HEAD", ""))
+    assert (first.finest_spacing_mm, first.coarsest_spacing_mm) == (0.2, None)
+    assert second == UseSettings(kind="face", network="B")  # type: ignore[arg-type]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from dicomnode.config import DestinationSettings
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
@@ -17,8 +16,7 @@ from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking import audit
-from dicomnode.tracking.findings import verdicts_of_study
-from dicomnode.tracking.schema import METADATA, studies
+from dicomnode.tracking.schema import METADATA
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer
@@ -93,24 +91,6 @@ def test_what_was_examined_is_not_examined_again_after_a_restart(make_node: Make
             node.put("a")  # sent again
             time.sleep(0.5)
     assert len(examined) == 1
-
-
-def test_another_examiner_examines_everything_again(make_node: MakeNode) -> None:
-    node = make_node()
-    stages = small_node.stages(node.settings)
-    node.put("a")
-    for digest in ("first", "second", "first"):
-        with node.working(replace(stages, examiner_digest=digest)):
-            until(lambda digest=digest: examiner_of(node) == digest)
-
-
-def examiner_of(node: Node) -> str:
-    with node.database.read() as connection:
-        study = connection.scalar(sa.select(studies.c.study_instance_uid))
-        if study is None:
-            return ""
-        (found,) = verdicts_of_study(connection, study)
-    return found.examiner_digest if found.verdict is not None else ""
 
 
 def test_a_tracking_database_that_was_lost_and_rebuilt_is_worked_through_again(

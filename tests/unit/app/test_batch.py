@@ -36,6 +36,7 @@ class Network:
     """Finds nothing; with `broken`, fails as no caller foresees."""
 
     identity = ModelIdentity(SegmentKind.FOREGROUND, "nothing", "1", "0" * 64)
+    modalities: tuple[str, ...] = ("CT", "MR")
 
     def __init__(self, broken: bool = False) -> None:
         self._broken = broken

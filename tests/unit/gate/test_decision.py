@@ -30,7 +30,7 @@ SETTINGS = GateSettings()
 
 
 def decide(study: str, findings: Sequence[SeriesFinding], settings: GateSettings) -> GateDecision:
-    return decide_by(study, findings, settings, "installed")
+    return decide_by(study, findings, settings, lambda subjects: "installed")
 
 
 def verdict(kind: VerdictKind) -> Verdict:

@@ -17,28 +17,33 @@ from dicomnode.jobs.lanes import (
     attempt_order,
     examination_id,
     first_attempt,
+    reexamination_id,
 )
 from dicomnode.jobs.liveness import FileLiveness, new_executor_id
+from dicomnode.tracking.outdated import Examined
 
 REVISION = Revision(1, 1, "d" * 64, "1.2", "1.2.3", "CT", ())
 
 
-def test_the_same_content_and_models_are_the_same_job() -> None:
+def test_the_same_content_is_the_same_job() -> None:
     again = replace(REVISION, id=9, number=4)
-    assert examination_id(REVISION, "m" * 64) == examination_id(again, "m" * 64)
+    assert examination_id(REVISION) == examination_id(again)
 
 
-@pytest.mark.parametrize(
-    ("changed", "models"),
-    [
-        ({"digest": "e" * 64}, "m" * 64),
-        ({"series_instance_uid": "1.2.4"}, "m" * 64),
-        ({}, "n" * 64),
-    ],
-)
-def test_other_content_or_models_are_another_job(changed: dict[str, Any], models: str) -> None:
-    other = replace(REVISION, **changed)
-    assert examination_id(other, models) != examination_id(REVISION, "m" * 64)
+@pytest.mark.parametrize("changed", [{"digest": "e" * 64}, {"series_instance_uid": "1.2.4"}])
+def test_other_content_is_another_job(changed: dict[str, Any]) -> None:
+    assert examination_id(replace(REVISION, **changed)) != examination_id(REVISION)
+
+
+def test_a_reexamination_is_one_job_for_each_examination_that_it_replaces() -> None:
+    first = Examined(7, 1, "d" * 64, "1.2.3", "old", ())
+    ids = [
+        examination_id(REVISION),
+        reexamination_id(first),
+        reexamination_id(replace(first, examination_id=8)),
+    ]
+    assert len(set(ids)) == 3
+    assert all(job_id.split(":")[1] == "1.2.3" for job_id in ids)
 
 
 def test_a_job_with_a_priority_never_runs_before_stat() -> None:

@@ -26,7 +26,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
     )
     database = Database(f"sqlite:///{tmp_path}/tracking.sqlite")
     database.migrate()
-    yield Watch(settings, database, Spool(tmp_path / "spool"), Mock(), "installed")
+    yield Watch(settings, database, Spool(tmp_path / "spool"), Mock())
     database.close()
 
 

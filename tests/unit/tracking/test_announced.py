@@ -33,7 +33,7 @@ def node(database: Database, spool: Spool) -> Database:
 def gate(database: Database) -> GateDecision:
     with database.read() as connection:
         found = verdicts_of_study(connection, STUDY)
-    return decide(STUDY, found, GateSettings(), "")
+    return decide(STUDY, found, GateSettings(), lambda subjects: "")
 
 
 def shown(database: Database) -> dict[str, SeriesStatus]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import DeliveryState, SegmentationFile
 from dicomnode.tracking import deliveries, examinations, instances, series
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.deliveries import Delivery
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
     SERIES,
@@ -68,6 +71,55 @@ def test_every_seg_of_an_examination_is_queued_once_for_each_destination(
         ("archive", segmentation(1)),
         ("archive", segmentation(2)),
     ]
+
+
+def again(database: Database, spool: Spool, seg: SegmentationFile) -> Delivery:
+    """Examine the series of `delivery_id` again, with this SEG as the result."""
+    with database.begin() as connection:
+        revision = series.load_revision(connection, 1, spool)
+        same = examined(revision)
+        volumes = (replace(same.volumes[0], segmentation=seg),)
+        examination_id = examinations.record(connection, 1, replace(same, volumes=volumes))
+        (added,) = deliveries.add(connection, examination_id, "pacs")
+        return deliveries.load(connection, added)
+
+
+def test_a_result_that_the_destination_has_is_not_sent_again(
+    database: Database, spool: Spool, delivery_id: int
+) -> None:
+    with database.begin() as connection:
+        deliveries.mark_delivered(connection, delivery_id)
+    same = again(database, spool, segmentation())
+    assert (same.state, same.attempts) == (DeliveryState.DELIVERED, 0)
+    with database.begin() as connection:
+        assert deliveries.claim(connection, same.id) is None
+        (elsewhere,) = deliveries.add(connection, same.examination_id, "archive")
+        assert deliveries.load(connection, elsewhere).state is DeliveryState.PENDING
+
+
+def test_another_result_goes_out_and_so_does_the_first_one_when_it_comes_back(
+    database: Database, spool: Spool, delivery_id: int
+) -> None:
+    """A viewer shows the newest instance of the series, so the last one sent has to be the one."""
+    with database.begin() as connection:
+        deliveries.mark_delivered(connection, delivery_id)
+    other = again(database, spool, segmentation(2))
+    assert other.state is DeliveryState.PENDING
+    with database.begin() as connection:
+        deliveries.mark_delivered(connection, other.id)
+    assert again(database, spool, segmentation()).state is DeliveryState.PENDING
+
+
+@pytest.mark.parametrize("end", ["pending", "refused", "cancelled"])
+def test_what_never_arrived_is_sent(
+    database: Database, spool: Spool, delivery_id: int, end: str
+) -> None:
+    with database.begin() as connection:
+        if end == "refused":
+            deliveries.mark_refused(connection, delivery_id, "0xA900")
+        elif end == "cancelled":
+            deliveries.cancel(connection, delivery_id)
+    assert again(database, spool, segmentation()).state is DeliveryState.PENDING
 
 
 def test_an_examination_without_a_seg_queues_nothing(database: Database, spool: Spool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +11,6 @@ from dicomnode.tracking import deliveries, examinations, findings, instances, se
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import verdicts
 from dicomnode.tracking.spool import Spool
-from tests.unit.tracking.plans import query_plans
 from tests.unit.tracking.rows import (
     STUDY,
     at,
@@ -179,44 +176,3 @@ def test_a_failure_takes_the_verdict_away(database: Database, spool: Spool) -> N
         examinations.record(connection, revision.id, examined(revision))
         examinations.record_failure(connection, revision.id, "the model is gone")
     assert finding(database).verdict is None
-
-
-def test_what_another_examiner_said_is_void(database: Database, spool: Spool) -> None:
-    revision = revision_of(database, spool)
-    examination = replace(two_echoes(revision), examiner_digest="old")
-    with database.begin() as connection:
-        examination_id = examinations.record(connection, revision.id, examination)
-        waiting = deliveries.add(connection, examination_id, "pacs")
-        assert not examinations.any_outdated(connection, "old")
-        assert examinations.void_outdated(connection, "old") == []
-        assert examinations.any_outdated(connection, "aaa")
-        assert examinations.any_outdated(connection, "zzz")
-    assert finding(database).examiner_digest == "old"
-    with database.begin() as connection:
-        assert examinations.any_outdated(connection, "new")
-        assert examinations.void_outdated(connection, "new") == [revision.id]
-        assert not examinations.any_outdated(connection, "new")
-        assert examinations.void_outdated(connection, "new") == []
-        states = [deliveries.load(connection, each).state for each in waiting]
-    assert states == [DeliveryState.CANCELLED] * 2
-    found = finding(database)
-    assert (found.state, found.verdict) == ("waiting", None)
-    assert (found.volumes, found.refusals) == ((), ())
-
-
-def test_a_failure_is_left_to_a_person(database: Database, spool: Spool) -> None:
-    revision = revision_of(database, spool)
-    with database.begin() as connection:
-        examinations.record_failure(connection, revision.id, "the GPU is gone")
-        assert examinations.void_outdated(connection, "new") == []
-
-
-def test_looking_for_outdated_examinations_uses_the_partial_index(database: Database) -> None:
-    """Looked for every other second: it must not walk over all that was ever examined."""
-    if not database.is_sqlite:
-        return
-    plans = query_plans(database, lambda c: examinations.any_outdated(c, "new"))
-    assert len(plans) == 2
-    for plan in plans:
-        assert plan.startswith("SEARCH")
-        assert "ix_examinations_current_examiner_digest" in plan

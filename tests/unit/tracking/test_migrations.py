@@ -10,13 +10,14 @@ from alembic import command
 from sqlalchemy.exc import IntegrityError
 
 from dicomnode.config import CompletenessSettings
-from dicomnode.domain import DeliveryState, VerdictKind
+from dicomnode.domain import DeliveryState, Subject, VerdictKind
 from dicomnode.tracking import (
     deliveries,
     examinations,
     expected,
     findings,
     instances,
+    outdated,
     refusals,
     series,
 )
@@ -142,6 +143,20 @@ def test_an_examination_becomes_one_volume_with_its_verdict_and_its_seg(
     assert (volume.verdict.reasons, volume.verdict.numbers) == (("because",), {"ml": 2.5})
     assert volume.segmentation == segmentation()
     assert (found.state, found.examiner_digest, found.refusals) == ("examined", "new", ())
+
+
+def test_what_was_examined_before_is_of_the_version_that_examined_it(migrated: Database) -> None:
+    """Of the examination whose digest another network would have, nothing else."""
+    subject = Subject("", "", (1.0, 0.5, 0.5))
+    with migrated.read() as connection:
+        assert [one.subjects for one in outdated.examined_now(connection)] == [(subject,), ()]
+        assert outdated.count(connection, lambda subjects: "new") == 0
+        assert outdated.count(connection, lambda subjects: "newer" if subjects else "new") == 1
+    with migrated.begin() as connection:
+        command.downgrade(_alembic_config(connection), "0006")
+    migrated.migrate()
+    with migrated.read() as connection:
+        assert outdated.count(connection, lambda subjects: "newer" if subjects else "new") == 1
 
 
 def test_a_refusal_becomes_a_row_and_is_counted(migrated: Database) -> None:

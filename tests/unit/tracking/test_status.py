@@ -108,6 +108,24 @@ def test_what_was_set_aside_beside_a_defaced_volume_leaves_the_study_undetermine
     assert (found.verdict, found.series[0].verdict) == ("UNDETERMINED", "DEFACED")
 
 
+def test_what_another_version_said_is_shown_and_proves_nothing(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examination = replace(examined(revision), examiner_digest="old")
+        examinations.record(connection, revision.id, examination)
+        now = status.study_status(connection, STUDY, lambda subjects: "old")
+        later = status.study_status(connection, STUDY, lambda subjects: "new")
+    assert now is not None
+    assert later is not None
+    assert (now.verdict, now.series[0].outdated) == ("DEFACED", "")
+    assert (later.verdict, later.series[0].verdict) == ("UNDETERMINED", "DEFACED")
+    assert "dicomnode reexamine" in later.series[0].outdated
+
+
 def test_a_series_uid_finds_its_study(database: Database) -> None:
     with database.begin() as connection:
         instances.add(connection, [instance(1)])

@@ -52,6 +52,32 @@ def test_a_scrape_does_not_count_what_was_just_counted(
     database.close()
 
 
+@pytest.mark.parametrize("models_folder", [None, "nowhere"])
+def test_what_another_version_examined_is_counted_where_the_models_can_be_read(
+    tmp_path: Path, models_folder: str | None
+) -> None:
+    settings = Settings.model_validate(
+        {
+            "node": {"data_folder": tmp_path / "data"},
+            "inference": {"models_folder": models_folder},
+        }
+    )
+    database = Database(settings.database_url)
+    database.migrate()
+    intake = Intake(settings.scp, database, Spool(settings.spool_folder), "metrics")
+    application = make_application(settings, intake, database, b"")
+
+    async def scrape() -> str:
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+            return (await client.get("/metrics")).text
+
+    told = asyncio.run(scrape())
+    assert "dicomnode_verdicts" in told
+    assert ("dicomnode_series_outdated 0\n" in told) == (models_folder is None)
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("error", "failure_reason"),
     [
