@@ -70,7 +70,7 @@ def evaluate(
     models: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Models folder.")],
     cases: Annotated[
         Path,
-        typer.Argument(exists=True, file_okay=False, help="Folder of cases: docs/evaluation.md."),
+        typer.Argument(exists=True, file_okay=False, help="Cases: docs/evaluation.md."),
     ],
     results: Annotated[Path, typer.Option("--out", help="Where CSV, JSON and PNG go.")],
     person: Annotated[

@@ -30,6 +30,7 @@ Triple = tuple[float, float, float]
 
 TOLERANCE_MM = 2.0
 HD_SHARE = 0.95
+ROUNDING_MM = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def agreement(
     box = ndimage.find_objects((a | b).view(np.uint8))[0]
     a, b = a[box], b[box]
     distances_mm, areas_mm2 = _distances(_surface(a, spacing_mm), _surface(b, spacing_mm))
-    near = distances_mm <= tolerance_mm
+    near = distances_mm <= tolerance_mm + ROUNDING_MM
     return Agreement(
         dice=dice(a, b),
         hd95_mm=_quantile(distances_mm, areas_mm2, HD_SHARE),
