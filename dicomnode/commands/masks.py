@@ -69,6 +69,8 @@ def masks(
     if not any(line.outcome.volumes for line in lines):
         raise DicomnodeError(f"{folder}: no image that masks could be made of; see {out}")
     say(f"{nnssl.FILE_NAME}, report.csv and report.json are in {out}")
+    if out.name != collection:
+        say(f"nnssl looks for the first in a folder of its name: nnssl_raw/{collection}")
 
 
 def _devices(repeated: list[str], joined: str) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ANATOMY_SUFFIX = "__anatomy_mask.nii.gz"
 ANONYMIZATION_SUFFIX = "__anonymization_mask.nii.gz"
-IMAGE_SUFFIX = "__image.nii.gz"  # of a DICOM series, which nnssl can't read
+IMAGE_SUFFIX = "__image.nii.gz"  # of what nnssl can't read, such as a DICOM series
 RECORD_SUFFIX = "__masks.json"
 MADE_SUFFIXES = (ANATOMY_SUFFIX, ANONYMIZATION_SUFFIX, IMAGE_SUFFIX, RECORD_SUFFIX)
 

@@ -43,6 +43,8 @@ MASKS = {
     SegmentKind.ANONYMISED_AREA: ANONYMIZATION_SUFFIX,
 }
 MASK_VERSION = 1
+# What nnssl preprocesses; anything else stops its whole run.
+NNSSL_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 
 
 @dataclass(frozen=True)
@@ -142,12 +144,16 @@ def _sources(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
     (path,) = item.paths
     read, write = _FORMATS[item.kind]
     volume = read(path)
+    modality = _modality(path, volume)
+    if not path.name.endswith(NNSSL_SUFFIXES):
+        name = f"{stem_of(path)}.nii.gz"
+        yield _as_nifti(item.key, name, modality, volume, job)
+        return
     canonical = to_canonical(volume)
 
     def save(mask: Mask, out: Path) -> None:
         write(mask_to_source(mask, canonical, volume.geometry), path, out)
 
-    modality = _modality(path, volume)
     yield _Source(item.key, item.name, path, modality, volume.warnings, canonical, save)
 
 
@@ -155,22 +161,26 @@ _FORMATS = {"nifti": (read_nifti, write_mask_nifti), "itk": (read_itk, write_mas
 
 
 def _of_series(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
-    """Each volume of a DICOM series becomes a NIfTI file; masks lie on the grid of that file."""
+    """Each volume of a DICOM series becomes an image of its own."""
     found = sort_series(item.paths, job.series)
     aside += [str(one.refusal) for one in found.set_aside]
     for stack in found.stacks:
+        label = f"_{fit(stack.label)}" if stack.label else ""
+        name = f"{stem_of(Path(item.name))}{label}.nii.gz"
         try:
             volume = read_volume(stack)
-            canonical = to_canonical(volume)
+            yield _as_nifti(f"{item.key}{label}", name, stack.modality, volume, job)
         except SeriesRefusedError as refused:
             aside.append(str(refused.refusal))
-            continue
-        label = f"_{fit(stack.label)}" if stack.label else ""
-        key, name = f"{item.key}{label}", f"{stem_of(Path(item.name))}{label}.nii.gz"
-        image = job.out / f"{key}{IMAGE_SUFFIX}"
-        atomically(image, partial(write_on_grid, canonical.array, canonical))
-        save = partial(_save_on_grid, canonical)
-        yield _Source(key, name, image, stack.modality, volume.warnings, canonical, save)
+
+
+def _as_nifti(key: str, name: str, modality: str, volume: Volume, job: Job) -> _Source:
+    """What nnssl can't read is written as NIfTI, on the grid that the networks see."""
+    canonical = to_canonical(volume)
+    image = job.out / f"{key}{IMAGE_SUFFIX}"
+    atomically(image, partial(write_on_grid, canonical.array, canonical))
+    save = partial(_save_on_grid, canonical)
+    return _Source(key, name, image, modality, volume.warnings, canonical, save)
 
 
 def _save_on_grid(canonical: CanonicalVolume, mask: Mask, out: Path) -> None:
