@@ -47,8 +47,9 @@ def masks(
     folder = folder.resolve()
     out = folder.with_name(f"{folder.name}-masks") if out is None else out.absolute()
     collection = nnssl.collection_name(name, out, folder)
-    spreading = spread(settings.inference, _devices(device or [], devices), workers)
+    names = _devices(device or [], devices)
     models = batch.mask_models(settings.inference)
+    spreading = spread(models, settings.inference, names, workers)
     job = Job(out, batch.examiner(models, settings.inference), settings.series)
     with progress_bar() as bar:
         task = bar.add_task("looking for images", total=None)
@@ -62,7 +63,7 @@ def masks(
                 told = f"{outcome.key}: {'; '.join(outcome.reasons)}"
                 bar.console.print(told, markup=False, highlight=False, soft_wrap=True)
 
-        outcomes = batch.make_all(planned, models, spreading, job, tell)
+        outcomes = batch.make_all(planned, spreading, job, tell)
     lines = batch.write_results(collection, folder, found, outcomes, models, job)
     for line in report_text(lines):
         say(line)

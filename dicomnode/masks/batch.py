@@ -17,7 +17,7 @@ from dicomnode.masks.files import kept
 from dicomnode.masks.find import Found, Item
 from dicomnode.masks.make import MASKS, Job, Outcome, examiner_of
 from dicomnode.masks.report import Line, write_report
-from dicomnode.masks.workers import run
+from dicomnode.masks.workers import Device, run
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,14 @@ def _earlier(item: Item, job: Job) -> Outcome | None:
 
 def make_all(
     planned: Plan,
-    models: Sequence[Model],
-    devices: Sequence[InferenceSettings],
+    devices: Sequence[Device],
     job: Job,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """Outcomes of all items, those of before too. Raises `ModelError`."""
     outcomes = list(planned.done)
     if planned.todo:
-        with closing(run(planned.todo, models, devices[: len(planned.todo)], job)) as made:
+        with closing(run(planned.todo, devices[: len(planned.todo)], job)) as made:
             for outcome in made:
                 progress(outcome)
                 outcomes.append(outcome)

@@ -75,7 +75,7 @@ def _all_there(volumes: Sequence[Made]) -> bool:
 def atomically(path: Path, write: Callable[[Path], object]) -> None:
     """`write` gets a path beside `path` with the same suffix, and it is renamed when on disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    part = path.with_name(f".part-{path.name}")
     try:
         write(part)
         with part.open("rb") as file:

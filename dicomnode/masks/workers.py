@@ -11,14 +11,18 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
 from dicomnode.config import InferenceSettings
 from dicomnode.errors import ModelError
+from dicomnode.inference.examine import Segmenter
 from dicomnode.inference.models import Model
+from dicomnode.inference.nnunet import load_networks
 from dicomnode.masks.find import Item
 from dicomnode.masks.make import Job, Outcome, make
 
@@ -27,12 +31,20 @@ SECONDS_TO_END = 10.0
 _GIVEN_UP = "no process was left to make it: those on every device died again and again"
 
 
+@dataclass(frozen=True)
+class Device:
+    """`load` is called in the process of the device, and has to be picklable for that."""
+
+    name: str
+    load: Callable[[], Sequence[Segmenter]]
+
+
 class Worker:
     """A process with the networks loaded on one device."""
 
-    def __init__(self, models: Sequence[Model], settings: InferenceSettings, job: Job) -> None:
-        self._setup = (tuple(models), settings, job)
-        self.device = settings.device
+    def __init__(self, device: Device, job: Job) -> None:
+        self._setup = (device, job)
+        self.device = device.name
         self._lock = threading.Lock()
         self._stopped = False
         self._start()
@@ -92,7 +104,7 @@ class Worker:
 
 
 def run(
-    items: Sequence[Item], models: Sequence[Model], devices: Sequence[InferenceSettings], job: Job
+    items: Sequence[Item], devices: Sequence[Device], job: Job
 ) -> Generator[Outcome, None, None]:
     """Outcomes as they come, in any order, one for each item.
 
@@ -102,7 +114,7 @@ def run(
     done: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: a feeder ended
     for item in items:
         waiting.put(item)
-    workers = [Worker(models, settings, job) for settings in devices]
+    workers = [Worker(device, job) for device in devices]
     try:
         for worker in workers:
             worker.wait_until_ready()
@@ -150,30 +162,27 @@ def _feed(
         done.put(None)
 
 
-def _serve(
-    connection: Connection, models: Sequence[Model], settings: InferenceSettings, job: Job
-) -> None:
+def _serve(connection: Connection, device: Device, job: Job) -> None:
     """What runs in the process of a device."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the parent, which ends us
-    from dicomnode.inference.nnunet import load_networks
-
     try:
-        networks = load_networks(models, settings)
+        networks = device.load()
     except ModelError as error:
         connection.send(str(error))
         return
     connection.send(None)
     with suppress(EOFError, OSError):  # the parent is gone
         while (item := connection.recv()) is not None:
-            connection.send(make(item, networks, job, settings.device))
+            connection.send(make(item, networks, job, device.name))
 
 
 def spread(
-    settings: InferenceSettings, devices: Sequence[str], workers: int
-) -> list[InferenceSettings]:
-    """Settings for each process; processes that share the CPU share its cores."""
-    names = list(devices or [settings.device]) * workers
+    models: Sequence[Model], settings: InferenceSettings, names: Sequence[str], processes: int
+) -> list[Device]:
+    """So many processes on each device; those that share the CPU share its cores."""
+    names = list(names or [settings.device]) * processes
     threads = settings.cpu_threads
     if len(names) > 1 and not threads:
         threads = max(1, (os.cpu_count() or 1) // len(names))
-    return [settings.model_copy(update={"device": n, "cpu_threads": threads}) for n in names]
+    own = [settings.model_copy(update={"device": n, "cpu_threads": threads}) for n in names]
+    return [Device(s.device, partial(load_networks, tuple(models), s)) for s in own]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomnode.domain import ModelIdentity, SegmentKind
+from dicomnode.errors import ModelError
 
 # Oblique and left-handed on purpose: masks have to lie as the image does.
 AFFINE = np.array(
@@ -40,3 +41,12 @@ def save(path: Path, voxels: npt.NDArray[np.generic] | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(array() if voxels is None else voxels, AFFINE), path)
     return path
+
+
+def load() -> list[Threshold]:
+    """What a process of a device calls."""
+    return NETWORKS
+
+
+def load_in_vain() -> list[Threshold]:
+    raise ModelError("no such device")

@@ -18,7 +18,6 @@ from dicomnode.masks.make import Job, Outcome, make
 from tests.factories import make_series
 from tests.unit.masks.sets import AFFINE, NETWORKS, array, save
 
-
 NOT_FETCHED = "the file is not there; if it is a link, its data were not fetched"
 
 

@@ -13,13 +13,12 @@ from typer.testing import CliRunner
 from dicomnode.cli import app
 from dicomnode.config import InferenceSettings
 from dicomnode.errors import ModelError
-from dicomnode.masks.batch import mask_models
 from dicomnode.masks.find import Item, find
 from dicomnode.masks.make import Job, Outcome
-from dicomnode.masks.workers import DEATHS, _feed, run, spread
+from dicomnode.masks.workers import DEATHS, Device, _feed, run, spread
 from dicomnode.training.drawn import draw_head
 from dicomnode.training.read import write_nifti
-from tests.unit.masks.sets import save
+from tests.unit.masks.sets import load, load_in_vain, save
 
 
 class Dying:
@@ -72,12 +71,59 @@ def test_a_device_that_is_gone_leaves_the_rest_to_others(tmp_path: Path) -> None
     assert (statuses, left) == ({"a": "failed"}, 2)
 
 
+def _threads(devices: list[Device]) -> list[tuple[str, int]]:
+    return [(device.name, device.load.args[1].cpu_threads) for device in devices]  # type: ignore[attr-defined]
+
+
 def test_processes_on_one_cpu_share_its_cores() -> None:
-    found = spread(InferenceSettings(device="cpu"), [], 64)
-    assert len(found) == 64
-    assert all(settings.cpu_threads == 1 for settings in found)
-    gpus = spread(InferenceSettings(cpu_threads=3), ["cuda:0", "cuda:1"], 1)
-    assert [(s.device, s.cpu_threads) for s in gpus] == [("cuda:0", 3), ("cuda:1", 3)]
+    settings = InferenceSettings(device="cpu")
+    assert _threads(spread([], settings, [], 64)) == [("cpu", 1)] * 64
+    gpus = spread([], InferenceSettings(cpu_threads=3), ["cuda:0", "cuda:1"], 1)
+    assert _threads(gpus) == [("cuda:0", 3), ("cuda:1", 3)]
+
+
+def test_two_processes_make_all_masks_and_end(tmp_path: Path) -> None:
+    for name in "abcd":
+        save(tmp_path / "set" / f"{name}.nii.gz")
+    items = find(tmp_path / "set").items
+    outcomes = list(run(items, [Device("one", load), Device("two", load)], _job(tmp_path)))
+    assert sorted(outcome.key for outcome in outcomes) == ["a", "b", "c", "d"]
+    assert {outcome.status for outcome in outcomes} == {"made"}
+    assert not multiprocessing.active_children()
+
+
+def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
+    for number in range(30):
+        save(tmp_path / "set" / f"{number}.nii.gz")
+    made = run(find(tmp_path / "set").items, [Device("one", load)], _job(tmp_path))
+    outcomes = [next(made)]
+    (process,) = multiprocessing.active_children()
+    process.kill()
+    outcomes += made
+    assert len({outcome.key for outcome in outcomes}) == len(outcomes) == 30
+    assert [outcome.status for outcome in outcomes].count("made") >= 29
+
+
+def test_a_run_that_is_left_ends_its_processes(tmp_path: Path) -> None:
+    for number in range(9):
+        save(tmp_path / "set" / f"{number}.nii.gz")
+    made = run(find(tmp_path / "set").items, [Device("one", load)], _job(tmp_path))
+    next(made)
+    made.close()
+    assert not multiprocessing.active_children()
+    assert not list((tmp_path / "out").rglob("*.part*.json"))
+
+
+def test_networks_that_cant_be_loaded_end_the_run(tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a.nii.gz")
+    made = run(find(tmp_path / "set").items, [Device("one", load_in_vain)], _job(tmp_path))
+    with pytest.raises(ModelError, match="no such device"):
+        next(made)
+    assert not multiprocessing.active_children()
+
+
+def _job(tmp_path: Path) -> Job:
+    return Job(tmp_path / "out", "networks")
 
 
 def _head(path: Path) -> None:
@@ -86,24 +132,9 @@ def _head(path: Path) -> None:
     write_nifti(path, head.array.astype(np.int16), head.affine)
 
 
-def test_a_killed_process_is_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "set"
-    for name in "abc":
-        _head(folder / f"{name}.nii.gz")
-    settings = InferenceSettings(device="cpu")
-    made = run(
-        find(folder).items, mask_models(settings), [settings], Job(tmp_path / "out", "networks")
-    )
-    outcomes = [next(made)]
-    (process,) = multiprocessing.active_children()
-    process.kill()
-    outcomes += made
-    assert sorted(outcome.key for outcome in outcomes) == ["a", "b", "c"]
-    assert [outcome.status for outcome in outcomes].count("made") >= 2
-    assert not multiprocessing.active_children()
-
-
-def test_the_command_makes_masks_once(tmp_path: Path) -> None:
+def test_the_command_makes_masks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMNODE_INFERENCE__CPU_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder, out = tmp_path / "set", tmp_path / "Dataset123_try"
     _head(folder / "sub-1" / "anat" / "sub-1_T1w.nii.gz")
     (folder / "broken.nii.gz").write_bytes(b"nothing")
