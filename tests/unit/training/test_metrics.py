@@ -147,8 +147,8 @@ def test_figures_are_symmetric_and_scale_with_the_voxels(seed: int, factor: floa
 def test_a_large_volume_takes_seconds() -> None:
     place = np.indices((256, 256, 256), dtype=np.float32)
     radius = np.sqrt(((place - 128) ** 2).sum(axis=0))
-    began = time.monotonic()
+    began = time.process_time()  # of this process: the machine may be busy
     found = agreement(radius < 100, radius < 103, (1.0, 1.0, 1.0), 5.0)
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
     assert 2.0 < found.hd95_mm < 4.5
     assert found.surface_dice == 1.0
