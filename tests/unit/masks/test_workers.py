@@ -131,6 +131,7 @@ def _head(path: Path) -> None:
     write_nifti(path, head.array.astype(np.int16), head.affine)
 
 
+@pytest.mark.timeout(900)  # loads real networks, which a busy machine does slowly
 def test_the_command_makes_masks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DICOMNODE_INFERENCE__CPU_THREADS", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

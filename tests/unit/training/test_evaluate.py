@@ -277,6 +277,7 @@ def test_the_worst_cases_are_named(judged: list[Score]) -> None:
     assert [entry["case"] for entry in found["wrong_verdicts"]] == ["d4", "i2", "p1"]
 
 
+@pytest.mark.timeout(900)  # loads real networks, which a busy machine does slowly
 def test_the_starter_networks_are_judged_on_a_drawn_head(tmp_path: Path) -> None:
     head = draw_head(77, "MR", spacing_mm=4.0)
     cases = tmp_path / "cases"
