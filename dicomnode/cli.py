@@ -18,6 +18,7 @@ from dicomnode.commands import (
     examine,
     explain,
     jobs,
+    masks,
     models,
     node,
     pull,
@@ -50,6 +51,7 @@ for command in (
     ask.gate,
     ask.check,
     train.evaluate,
+    masks.masks,
 ):
     app.command()(command)
 for group in (jobs, quarantine, models, train, database):

@@ -169,7 +169,7 @@ class InferenceSettings(_Section):
     """The networks, where they run, and which of them for which series."""
 
     models_folder: Path | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False

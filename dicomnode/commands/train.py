@@ -81,19 +81,30 @@ def export(
 
 def evaluate(
     models: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Models folder.")],
-    cases: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Training set.")],
-    results: Annotated[Path, typer.Option("--out", help="Where CSV and JSON go.")],
+    cases: Annotated[
+        Path,
+        typer.Argument(exists=True, file_okay=False, help="Cases: docs/evaluation.md."),
+    ],
+    results: Annotated[Path, typer.Option("--out", help="Where CSV, JSON and PNG go.")],
     person: Annotated[
         list[str] | None, typer.Option(help="Only cases of this person; may be repeated.")
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Judge networks on whole scans: Dice, millilitres, verdicts, per case."""
+    """Judge networks on whole scans: Dice, HD95, surface Dice, millilitres, verdicts.
+
+    Run it again to go on after an interruption: what the same networks judged is kept.
+    """
     from dicomnode.training.evaluate import evaluate as judge
+    from dicomnode.training.evaluation_text import evaluation_text
 
     with _steps() as progress:
-        judge(models, cases, results, persons=person, device=device, progress=progress)
-    say(f"scores are in {results}")
+        done = judge(models, cases, results, persons=person, device=device, progress=progress)
+    for line in evaluation_text(done):
+        say(line)
+    say(f"scores.csv, summary.json and dice.png are in {results}")
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @contextmanager

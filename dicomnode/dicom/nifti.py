@@ -36,28 +36,40 @@ def read_nifti(path: Path) -> Volume:
         _check_sum(path)
         image = _load(path)
         shape = tuple(int(size) for size in image.shape)
-        _check_shape(shape, image.get_data_dtype())  # type: ignore[no-untyped-call]
+        check_shape(shape, image.get_data_dtype())  # type: ignore[no-untyped-call]
         affine = _orientation(image)
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
     except _READ_ERRORS as error:
         refuse(
             RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {reason(error)}"
         )
+    return volume_of(values, affine)
+
+
+def volume_of(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
+    """Voxels (i, j, k) as a stack of slices; `affine` takes (i, j, k, 1) to LPS millimetres."""
     array = values.transpose(2, 1, 0)
     if _is_reversed(affine):
         array = array[::-1]
     array = np.ascontiguousarray(array)
     broken = ~np.isfinite(array)
+    warnings: tuple[str, ...] = ()
     if broken.any():
         array[broken] = array[~broken].min() if not broken.all() else 0.0
-    return Volume(array, _geometry(affine, shape), modality="")
+        warnings = (f"{broken.mean():.1%} of the voxels are no numbers and count as the lowest",)
+    return Volume(array, _geometry(affine, values.shape), modality="", warnings=warnings)
+
+
+def voxels_of(mask: NDArray[np.uint8], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A mask (slice, row, column) of `volume_of` as voxels (i, j, k)."""
+    return (mask[::-1] if _is_reversed(affine) else mask).transpose(2, 1, 0)
 
 
 def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
     """A mask (slice, row, column) of `read_nifti(like)` as uint8 on the grid of `like`."""
     image = _load(like)
     affine = _orientation(image)
-    voxels = (mask[::-1] if _is_reversed(affine) else mask).transpose(2, 1, 0)
+    voxels = voxels_of(mask, affine)
     if voxels.shape != tuple(image.shape[:3]):
         raise ValueError(f"mask has shape {voxels.shape}, {like.name} {image.shape}")
     header = image.header.copy()  # type: ignore[no-untyped-call]
@@ -70,8 +82,15 @@ def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
 
 def write_volume_nifti(canonical: CanonicalVolume, out: Path) -> None:
     """The grid that the networks see, as float32 with its place in the patient."""
+    write_on_grid(canonical.array, canonical, out)
+
+
+def write_on_grid(
+    array: NDArray[np.float32] | NDArray[np.uint8], canonical: CanonicalVolume, out: Path
+) -> None:
+    """An array (z, y, x) on the grid that the networks see, such as their mask, in its type."""
     to_ras = _RAS_TO_LPS @ canonical.affine_lps[:, [2, 1, 0, 3]]
-    image = nib.Nifti1Image(canonical.array.transpose(2, 1, 0), to_ras)  # type: ignore[no-untyped-call]
+    image = nib.Nifti1Image(array.transpose(2, 1, 0), to_ras)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")  # type: ignore[no-untyped-call]
     image.set_sform(to_ras, _SCANNER)  # type: ignore[no-untyped-call]
     image.set_qform(to_ras, _SCANNER)  # type: ignore[no-untyped-call]
@@ -96,7 +115,8 @@ def _load(path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _check_shape(shape: tuple[int, ...], kind: np.dtype[np.generic]) -> None:
+def check_shape(shape: tuple[int, ...], kind: np.dtype[np.generic]) -> None:
+    """Raises `SeriesRefusedError` unless it is one volume of gray values of a bearable size."""
     if len(shape) < 3 or any(size != 1 for size in shape[3:]):
         refuse(
             RefusalCode.NOT_VOLUMETRIC,

@@ -12,7 +12,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -57,12 +57,17 @@ def load_networks(models: Sequence[Model], settings: InferenceSettings) -> tuple
     return networks
 
 
-def device_name(wanted: Literal["auto", "cpu", "cuda"]) -> str:
-    """`cuda` where there is a GPU that torch can use, else `cpu`; `cuda` wanted in vain raises."""
+def device_name(wanted: str) -> str:
+    """`auto` is `cuda` where there is a GPU that torch can use, else `cpu`; a `cuda` or `cuda:N`
+    wanted in vain raises."""
     torch = _torch()
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise ModelError("inference.device is cuda, but torch finds no usable GPU; use auto or cpu")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "auto":
+        return "cuda" if usable else "cpu"
+    kind, _, number = wanted.partition(":")
+    if kind == "cuda" and int(number or 0) >= usable:
+        raise ModelError(f"device {wanted}: torch finds {usable} usable GPU(s); use auto or cpu")
+    return wanted
 
 
 def _load(model: Model, settings: InferenceSettings) -> Any:

@@ -1,37 +1,62 @@
 """Judges networks on whole scans with the node's own examiner: masks, millilitres, verdicts.
 
-Conventions: Dice is 1 where reference and answer are both empty and 0 where only one is. Volumes
-are those of the evidence (anonymised area: largest piece). A case without reference masks (a scan
-defaced by others) has millilitres and a verdict only.
+The folder of results holds `scores.jsonl` (a line as soon as a case is judged, so an interrupted
+run goes on), `scores.csv`, `summary.json` and `dice.png`. A case is judged again where its files,
+the networks, the thresholds or the definition of a figure changed. Conventions: see `metrics`,
+`verdict_figures` and `intervals`.
 """
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from dicomnode import __version__
 from dicomnode.config import InferenceSettings, VerdictSettings
-from dicomnode.domain import Evidence, HeaderClaims, SegmentKind
+from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, as_json
+from dicomnode.errors import DicomnodeError
 from dicomnode.inference.evidence import measure
+from dicomnode.inference.examine import Segmenter
 from dicomnode.inference.models import MANIFEST_NAME, load_manifest, pin
-from dicomnode.inference.nnunet import Network, load_networks
+from dicomnode.inference.nnunet import load_networks
 from dicomnode.inference.selection import check
 from dicomnode.inference.verdict import judge
+from dicomnode.training.boxplot import write_boxplot
+from dicomnode.training.case_folders import IMAGE_SUFFIX, LABELS_SUFFIX, read_cases
 from dicomnode.training.cases import Case
-from dicomnode.training.drawn import Affine, Volume
+from dicomnode.training.drawn import Labels, Volume
 from dicomnode.training.grid import Grid
+from dicomnode.training.metrics import TOLERANCE_MM, agreement
 from dicomnode.training.read import read_nifti
-from dicomnode.training.variants import ANONYMISED, FACE, FOREGROUND
+from dicomnode.training.scores import (
+    LOG_NAME,
+    TABLE_NAME,
+    RegionScore,
+    Score,
+    append,
+    read_log,
+    write_table,
+)
+from dicomnode.training.summary import summary
+from dicomnode.training.synthesis.labels import ANONYMISED, FACE, FOREGROUND
 
 Progress = Callable[[str, int, int], None]
-Masks = dict[SegmentKind, npt.NDArray[np.uint8]]
+Mask = npt.NDArray[np.bool_]
+Masks = Mapping[SegmentKind, npt.NDArray[np.uint8]]
+
+SUMMARY_NAME = "summary.json"
+PICTURE_NAME = "dice.png"
+METRICS_VERSION = 1
+AMBIGUOUS_AIR = 4  # air in front of the head that a tool overwrote: neither right nor wrong
 
 # Which values of a reference label map make up the region of a network.
 REFERENCE = {
@@ -39,101 +64,17 @@ REFERENCE = {
     SegmentKind.FACE: (FACE,),
     SegmentKind.ANONYMISED_AREA: (ANONYMISED,),
 }
+# The head as it was before anything was removed: nobody argues about what was anonymised in it.
+HEAD = (FOREGROUND, FACE, ANONYMISED)
 
 
 @dataclass(frozen=True)
-class Score:
-    """One judged case; `nan` where there is no reference."""
+class Evaluation:
+    """`failed`: cases that could not be judged, each with its reason."""
 
-    case: str
-    person: str
-    state: str
-    method: str
-    foreground_dice: float
-    face_dice: float
-    anonymised_dice: float
-    foreground_ml: float
-    face_ml: float
-    exposed_face_ml: float
-    anonymised_ml: float
-    reference_face_ml: float
-    reference_anonymised_ml: float
-    verdict: str
-
-
-def dice(reference: npt.NDArray[Any], answer: npt.NDArray[Any]) -> float:
-    a, b = np.asarray(reference, bool), np.asarray(answer, bool)
-    total = int(a.sum()) + int(b.sum())
-    return 1.0 if total == 0 else 2.0 * int((a & b).sum()) / total
-
-
-def read_cases(folder: Path) -> list[Case]:
-    listed = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
-    return [Case(**entry) for entry in listed]
-
-
-def _evidence(masks: Masks, grid: Grid) -> Evidence:
-    return measure(masks, grid.spacing_mm, models=(), claims=HeaderClaims())
-
-
-def _segment(networks: Sequence[Network], array: Volume, affine: Affine) -> tuple[Masks, Grid]:
-    shape = cast(tuple[int, int, int], array.shape)
-    grid = Grid(shape, affine)
-    return {n.identity.kind: n.segment(array, grid.spacing_mm) for n in networks}, grid
-
-
-def _score(case: Case, folder: Path, networks: Sequence[Network]) -> Score:
-    array, affine = read_nifti(folder / f"{case.name}.nii.gz")
-    masks, grid = _segment(networks, array, affine)
-    evidence = _evidence(masks, grid)
-    overlap = dict.fromkeys(SegmentKind, float("nan"))
-    truth_ml = dict.fromkeys(SegmentKind, float("nan"))
-    if case.reference:
-        labels, _ = read_nifti(folder / f"{case.name}_labels.nii.gz")
-        for kind, values in REFERENCE.items():
-            reference = np.isin(labels, values)
-            overlap[kind] = dice(reference, masks[kind])
-            truth_ml[kind] = float(reference.sum()) * grid.voxel_ml
-    return Score(
-        case=case.name,
-        person=case.person,
-        state=case.state,
-        method=case.method,
-        foreground_dice=overlap[SegmentKind.FOREGROUND],
-        face_dice=overlap[SegmentKind.FACE],
-        anonymised_dice=overlap[SegmentKind.ANONYMISED_AREA],
-        foreground_ml=evidence.volumes_ml[SegmentKind.FOREGROUND],
-        face_ml=evidence.volumes_ml[SegmentKind.FACE],
-        exposed_face_ml=evidence.exposed_face_ml,
-        anonymised_ml=evidence.largest_component_ml[SegmentKind.ANONYMISED_AREA],
-        reference_face_ml=truth_ml[SegmentKind.FACE],
-        reference_anonymised_ml=truth_ml[SegmentKind.ANONYMISED_AREA],
-        verdict=judge(evidence, VerdictSettings()).kind.value,
-    )
-
-
-def _span(values: Sequence[float]) -> dict[str, float]:
-    known = [v for v in values if not np.isnan(v)]
-    if not known:
-        return {}
-    return {
-        "cases": len(known),
-        "min": round(min(known), 4),
-        "median": round(float(np.median(known)), 4),
-        "max": round(max(known), 4),
-    }
-
-
-def summary(scores: Sequence[Score]) -> dict[str, Any]:
-    """Spans of every figure per state, and the verdicts given."""
-    out: dict[str, Any] = {}
-    figures = [f for f in Score.__dataclass_fields__ if f.endswith(("_dice", "_ml"))]
-    for state in sorted({s.state for s in scores}):
-        own = [s for s in scores if s.state == state]
-        verdicts = [s.verdict for s in own]
-        out[state] = {f: _span([getattr(s, f) for s in own]) for f in figures}
-        out[state]["verdicts"] = {v: verdicts.count(v) for v in sorted(set(verdicts))}
-    return out
+    scores: tuple[Score, ...] = ()
+    reused: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -144,31 +85,184 @@ def evaluate(
     persons: Collection[str] | None = None,
     device: str = "auto",
     progress: Progress,
-) -> list[Score]:
-    """Runs the three networks of `models` on the cases that `prepare` wrote; CSV and JSON in `out`.
+) -> Evaluation:
+    """Runs the networks of `models` on the cases in `cases`; files in `out`, see above.
 
-    `persons`: only their cases (for a fold: those left out of its training).
+    `persons`: only their cases (for a fold: those left out of its training). A case that can't be
+    read is named in the summary and doesn't stop the others. Raises `ModelError`, and
+    `DicomnodeError` where there are no cases.
     """
     if not (models / MANIFEST_NAME).is_file():
         pin(models)
+    wanted = [c for c in read_cases(cases) if persons is None or c.person in persons]
+    if not wanted:
+        raise DicomnodeError(f"{cases}: no case of {', '.join(persons or ())}")
+    settings = InferenceSettings.model_validate({"device": device})
     pinned = load_manifest(models)
     check(pinned, ())  # one network of each kind: which of two is judged would be chance
-    networks = load_networks(pinned, InferenceSettings.model_validate({"device": device}))
-    wanted = [c for c in read_cases(cases) if persons is None or c.person in persons]
-    scores = []
-    for done, case in enumerate(wanted):
-        progress("evaluating", done, len(wanted))
-        scores.append(_score(case, cases, networks))
-    progress("evaluating", len(wanted), len(wanted))
-    _write(out, scores)
-    return scores
-
-
-def _write(out: Path, scores: Sequence[Score]) -> None:
+    networks = load_networks(pinned, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "scores.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(Score.__dataclass_fields__))
-        writer.writeheader()
-        writer.writerows(asdict(s) for s in scores)
-    text = json.dumps(summary(scores), indent=1)
-    (out / "summary.json").write_text(text + "\n", encoding="utf-8")
+    done = judge_cases(wanted, cases, networks, _examiner(networks, settings), out, progress)
+    write_results(out, done, networks)
+    return done
+
+
+def judge_cases(
+    wanted: Sequence[Case],
+    folder: Path,
+    networks: Sequence[Segmenter],
+    examiner: str,
+    out: Path,
+    progress: Progress,
+) -> Evaluation:
+    """Score each case that the log in `out` has no score of."""
+    known = read_log(out / LOG_NAME)
+    scores, reused, failed = [], 0, {}
+    for number, case in enumerate(wanted):
+        progress("evaluating", number, len(wanted))
+        try:
+            inputs = _inputs(case, folder)
+            score = known.get((case.name, examiner, inputs))
+            reused += score is not None
+            if score is None:
+                score = _score(case, folder, networks, examiner, inputs)
+                append(out / LOG_NAME, score)
+        except Exception as error:  # noqa: BLE001 - the edge for one case: recorded, and on
+            failed[case.name] = f"{type(error).__name__}: {error}"
+        else:
+            scores.append(replace(score, verdict=_verdict(score)))
+    progress("evaluating", len(wanted), len(wanted))
+    return Evaluation(tuple(scores), reused, failed)
+
+
+def write_results(out: Path, done: Evaluation, networks: Sequence[Segmenter]) -> None:
+    """CSV, JSON and picture of all scores."""
+    write_table(out / TABLE_NAME, done.scores)
+    write_boxplot(done.scores, out / PICTURE_NAME)
+    document = {
+        "software_version": __version__,
+        "networks": [as_json(network.identity) for network in networks],
+        "verdict_settings": VerdictSettings().model_dump(),
+        **summary(done.scores),
+        "failed": done.failed,
+    }
+    text = json.dumps(document, indent=1, allow_nan=False)
+    (out / SUMMARY_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _examiner(networks: Sequence[Segmenter], settings: InferenceSettings) -> str:
+    """A digest of everything that decides a score, apart from the case.
+
+    Not of the thresholds: a verdict is given anew from the volumes, with no network.
+    """
+    parts = sorted(f"{n.identity.kind.value} {n.identity.sha256}" for n in networks)
+    parts.append(f"tile step {settings.tile_step} mirroring {settings.mirroring}")
+    parts.append(f"metrics {METRICS_VERSION} {TOLERANCE_MM}")
+    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
+
+
+def _paths(case: Case, folder: Path) -> list[Path]:
+    suffixes = [IMAGE_SUFFIX, LABELS_SUFFIX] if case.reference else [IMAGE_SUFFIX]
+    return [folder / f"{case.name}{suffix}" for suffix in suffixes]
+
+
+def _inputs(case: Case, folder: Path) -> str:
+    whole = hashlib.sha256(json.dumps([case.person, case.state, case.method]).encode("utf-8"))
+    for path in _paths(case, folder):
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _score(
+    case: Case, folder: Path, networks: Sequence[Segmenter], examiner: str, inputs: str
+) -> Score:
+    array, affine = read_nifti(folder / f"{case.name}{IMAGE_SUFFIX}")
+    grid = Grid(cast(tuple[int, int, int], array.shape), affine)
+    began = time.monotonic()
+    masks = _segment(networks, array, grid)
+    seconds = time.monotonic() - began
+    evidence = measure(masks, grid.spacing_mm, models=(), claims=HeaderClaims())
+    return Score(
+        case=case.name,
+        person=case.person,
+        modality=case.modality or ("CT" if array.min() < -500 else "MR"),
+        state=case.state,
+        method=case.method,
+        verdict="",
+        **_volumes(evidence),
+        seconds=round(seconds, 2),
+        examiner=examiner,
+        inputs=inputs,
+        regions=_regions(masks, _labels(case, folder, grid), grid) if case.reference else {},
+    )
+
+
+def _segment(networks: Sequence[Segmenter], array: Volume, grid: Grid) -> Masks:
+    return {n.identity.kind: n.segment(array, grid.spacing_mm) for n in networks}
+
+
+def _verdict(score: Score) -> str:
+    """What the rules say to the volumes of a score, with the thresholds of now."""
+    volumes = {
+        SegmentKind.FOREGROUND: score.foreground_ml,
+        SegmentKind.FACE: score.face_ml,
+        SegmentKind.ANONYMISED_AREA: score.anonymised_ml,
+    }
+    evidence = Evidence(
+        volumes_ml={kind: ml for kind, ml in volumes.items() if not math.isnan(ml)},
+        largest_component_ml={SegmentKind.ANONYMISED_AREA: score.anonymised_piece_ml},
+        exposed_face_ml=score.exposed_face_ml,
+        models=(),
+        claims=HeaderClaims(),
+        field_of_view_mm=(0.0, 0.0, 0.0),
+        spacing_mm=(1.0, 1.0, 1.0),
+        matrix=(0, 0, 0),
+    )
+    return judge(evidence, VerdictSettings()).kind.value
+
+
+def _volumes(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "foreground_ml": evidence.volumes_ml.get(SegmentKind.FOREGROUND, math.nan),
+        "face_ml": evidence.volumes_ml.get(SegmentKind.FACE, math.nan),
+        "exposed_face_ml": evidence.exposed_face_ml,
+        "anonymised_ml": evidence.volumes_ml.get(SegmentKind.ANONYMISED_AREA, math.nan),
+        "anonymised_piece_ml": evidence.largest_component_ml.get(SegmentKind.ANONYMISED_AREA, 0.0),
+    }
+
+
+def _labels(case: Case, folder: Path, grid: Grid) -> Labels:
+    """Raises `ValueError` where the reference doesn't fit its image."""
+    labels, affine = read_nifti(folder / f"{case.name}{LABELS_SUFFIX}")
+    if labels.shape != grid.shape or not np.allclose(affine, grid.affine, atol=1e-2):
+        raise ValueError("the label map is not on the grid of its image")
+    values = labels.astype(np.uint8)
+    if not np.array_equal(values, labels) or values.max() > AMBIGUOUS_AIR:
+        raise ValueError(f"the label map holds other values than 0 to {AMBIGUOUS_AIR}")
+    return values
+
+
+def _regions(masks: Masks, labels: Labels, grid: Grid) -> dict[str, RegionScore]:
+    """Every network against its region, the anonymised area a second time inside the head."""
+    told = labels != AMBIGUOUS_AIR
+    found = {
+        kind.value: _region(np.isin(labels, REFERENCE[kind]), mask.astype(bool) & told, grid)
+        for kind, mask in masks.items()
+    }
+    area = masks.get(SegmentKind.ANONYMISED_AREA)
+    if area is not None:
+        inside = area.astype(bool) & np.isin(labels, HEAD)
+        found["anonymised_area_head"] = _region(labels == ANONYMISED, inside, grid)
+    return found
+
+
+def _region(reference: Mask, answer: Mask, grid: Grid) -> RegionScore:
+    agreed = agreement(reference, answer, grid.spacing_mm)
+    return RegionScore(
+        dice=agreed.dice,
+        hd95_mm=agreed.hd95_mm,
+        surface_dice=agreed.surface_dice,
+        reference_ml=int(np.count_nonzero(reference)) * grid.voxel_ml,
+        answer_ml=int(np.count_nonzero(answer)) * grid.voxel_ml,
+    )

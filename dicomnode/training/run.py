@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.training import plans
+from dicomnode.training.curves import read_training_logs, write_curves
 from dicomnode.training.nnunet_paths import DATASETS, RESULTS, nnunet_folders
 
 Progress = Callable[[str, int, int], None]
@@ -100,6 +101,11 @@ def _epoch(trainer: Any) -> None:
     trainer.on_epoch_end()
 
 
+def _draw_curves(fold: Path) -> None:
+    records = read_training_logs(sorted(fold.glob("training_log_*.txt")), list(plans.REGIONS))
+    write_curves(records, fold / "curves.png")
+
+
 def run(
     folder: Path,
     *,
@@ -123,6 +129,7 @@ def run(
         for epoch in range(trainer.current_epoch, last):
             progress("training", epoch, epochs)
             _epoch(trainer)
+            _draw_curves(training_folder(folder) / f"fold_{fold}")
         if last == epochs:
             with contextlib.redirect_stdout(io.StringIO()):
                 trainer.on_train_end()

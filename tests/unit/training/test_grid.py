@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicomnode.training.evaluate import dice
 from dicomnode.training.grid import Grid, sample, to_hpl
+from dicomnode.training.metrics import dice
 
 HPL = np.array([[0.0, 0, 1, 5], [0, 1, 0, -3], [1, 0, 0, 7], [0, 0, 0, 1]])
 

@@ -1,0 +1,82 @@
+"""`masks`: a data set gets the masks that a framework for pretraining reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dicomnode.commands.common import Config, progress_bar, quiet_settings, say
+from dicomnode.errors import ConfigurationError, DicomnodeError
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+def masks(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The data set.")],
+    for_: Annotated[Literal["nnssl"], typer.Option("--for", help="Who reads the masks.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where masks and reports go. Default: FOLDER-masks.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The collection's name, such as Dataset123_mine.")
+    ] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="auto, cpu, cuda or cuda:N; may be repeated.")
+    ] = None,
+    devices: Annotated[str, typer.Option(help="The same in one word: cuda:0,cuda:1.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes for each device.")] = 1,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out paths like this: '*_bold*'. Repeatable.")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Write an anatomy and an anonymization mask for every image of a data set, for nnssl.
+
+    Run it again to go on after an interruption: finished masks of the same networks are kept.
+    """
+    from dicomnode.masks import batch, nnssl
+    from dicomnode.masks.find import find
+    from dicomnode.masks.make import Job, Outcome
+    from dicomnode.masks.report import report_text
+    from dicomnode.masks.workers import spread
+
+    settings = quiet_settings(config)
+    folder = folder.resolve()
+    out = folder.with_name(f"{folder.name}-masks") if out is None else out.absolute()
+    collection = nnssl.collection_name(name, out, folder)
+    names = _devices(device or [], devices)
+    models = batch.mask_models(settings.inference)
+    spreading = spread(models, settings.inference, names, workers)
+    job = Job(out, batch.examiner(models, settings.inference), settings.series)
+    with progress_bar() as bar:
+        task = bar.add_task("looking for images", total=None)
+        found = find(folder, exclude or (), lambda: bar.advance(task))
+        planned = batch.plan(found, job)
+        bar.reset(task, total=len(found.items), completed=len(planned.done), description="masks")
+
+        def tell(outcome: Outcome) -> None:
+            bar.advance(task)
+            if outcome.status in ("skipped", "failed"):
+                told = f"{outcome.key}: {'; '.join(outcome.reasons)}"
+                bar.console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+        outcomes = batch.make_all(planned, spreading, job, tell)
+    lines = batch.write_results(collection, folder, found, outcomes, models, job)
+    for line in report_text(lines):
+        say(line)
+    if not any(line.outcome.volumes for line in lines):
+        raise DicomnodeError(f"{folder}: no image that masks could be made of; see {out}")
+    say(f"{nnssl.FILE_NAME}, report.csv and report.json are in {out}")
+    if out.name != collection:
+        say(f"nnssl looks for the first in a folder of its name: nnssl_raw/{collection}")
+
+
+def _devices(repeated: list[str], joined: str) -> list[str]:
+    names = [*repeated, *(name.strip() for name in joined.split(",") if name.strip())]
+    for name in names:
+        if not _DEVICE.fullmatch(name):
+            raise ConfigurationError(f"device {name}: it is auto, cpu, cuda or cuda:N")
+    return names

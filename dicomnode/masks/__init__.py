@@ -1,0 +1,1 @@
+"""Masks for whole data sets, as frameworks for pretraining read them."""

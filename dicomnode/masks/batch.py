@@ -1,0 +1,114 @@
+"""A whole data set: what is there, what has masks already, the rest over the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode import __version__
+from dicomnode.config import InferenceSettings
+from dicomnode.domain import as_json
+from dicomnode.errors import ModelError
+from dicomnode.inference.models import Model, load_manifest, models_folder
+from dicomnode.masks import nnssl
+from dicomnode.masks.files import kept
+from dicomnode.masks.find import Found, Item
+from dicomnode.masks.make import MASKS, Job, Outcome, examiner_of
+from dicomnode.masks.report import Line, write_report
+from dicomnode.masks.workers import Device, run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`done`: what an earlier run finished; `todo`: the rest."""
+
+    items: tuple[Item, ...]
+    done: tuple[Outcome, ...]
+    todo: tuple[Item, ...]
+
+
+def mask_models(settings: InferenceSettings) -> tuple[Model, ...]:
+    """The networks for the two masks; raises `ModelError` where one isn't installed."""
+    folder = models_folder(settings.models_folder)
+    models = tuple(m for m in load_manifest(folder) if m.identity.kind in MASKS)
+    missing = set(MASKS) - {model.identity.kind for model in models}
+    if missing:
+        raise ModelError(f"{folder}: no network for {', '.join(sorted(missing))} is pinned there")
+    return models
+
+
+def plan(found: Found, job: Job) -> Plan:
+    """Which items still need masks."""
+    done, todo = [], []
+    for item in found.items:
+        earlier = _earlier(item, job)
+        if earlier is None:
+            todo.append(item)
+        else:
+            done.append(earlier)
+    return Plan(tuple(found.items), tuple(done), tuple(todo))
+
+
+def _earlier(item: Item, job: Job) -> Outcome | None:
+    try:
+        record = kept(job.out, item.key, job.examiner, item.fingerprint)
+    except OSError:
+        return None
+    if record is None:
+        return None
+    return Outcome(item.key, "kept", record.volumes, record.set_aside)
+
+
+def make_all(
+    planned: Plan,
+    devices: Sequence[Device],
+    job: Job,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Outcomes of all items, those of before too. Raises `ModelError`."""
+    outcomes = list(planned.done)
+    if planned.todo:
+        with closing(run(planned.todo, devices[: len(planned.todo)], job)) as made:
+            for outcome in made:
+                progress(outcome)
+                outcomes.append(outcome)
+    return outcomes
+
+
+def write_results(
+    name: str,
+    folder: Path,
+    found: Found,
+    outcomes: Sequence[Outcome],
+    models: Sequence[Model],
+    job: Job,
+) -> list[Line]:
+    """nnssl's file and the report, in the order in which the inputs were found."""
+    by_key = {outcome.key: outcome for outcome in outcomes}
+    pairs = [(item, by_key[item.key]) for item in found.items if item.key in by_key]
+    images = [(item.place, made) for item, outcome in pairs for made in outcome.volumes]
+    if images:
+        nnssl.write_collection(job.out / nnssl.FILE_NAME, nnssl.collection(name, images))
+    lines = [Line(_relative(item.paths[0], folder), outcome) for item, outcome in pairs]
+    lines += [
+        Line(_relative(path, folder), Outcome("", "skipped", reasons=(reason,)))
+        for path, reason in found.unreadable
+    ]
+    about = {
+        "software_version": __version__,
+        "collection_name": name,
+        "networks": [as_json(model.identity) for model in models],
+        "files_that_are_no_images": found.others,
+    }
+    write_report(job.out, lines, about)
+    return lines
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def examiner(models: Sequence[Model], settings: InferenceSettings) -> str:
+    return examiner_of([model.identity for model in models], settings)
