@@ -155,6 +155,7 @@ class InferenceSettings(_Section):
     cpu_threads: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
 class VerdictSettings(_Section):

@@ -18,6 +18,8 @@ def examiner_digest(models: Iterable[Model], settings: Settings) -> str:
     parts = sorted(f"{model.identity.kind.value} {model.identity.sha256}" for model in models)
     parts.append(f"tile step {settings.inference.tile_step}")
     parts.append(f"mirroring {settings.inference.mirroring}")
+    if settings.inference.precision != "auto":  # keeps the digests of before there was a choice
+        parts.append(f"precision {settings.inference.precision}")
     parts.append(f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}")
     parts.append(f"series {settings.series.model_dump_json()}")
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()

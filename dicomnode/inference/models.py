@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dicomnode.domain import ModelIdentity, SegmentKind
 from dicomnode.errors import ModelError
+from dicomnode.inference.cards import normalised
 
 STARTER_FOLDER = Path(__file__).parent / "starter"
 MANIFEST_NAME = "manifest.json"
@@ -32,6 +34,10 @@ class Model:
     modalities: tuple[str, ...]
     licence: str
     source: str
+    labels: tuple[int, ...] = ()  # which answers are the segment; none named: all but background
+    trainer: str = ""  # builds the network in place of the checkpoint's own; empty: its own
+    stand_in: bool = False  # a starter network, for a kind that the site has no network for
+    card: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -83,16 +89,25 @@ def _model(folder: Path, entry: dict[str, Any]) -> Model:
         modalities=tuple(entry["modalities"]),
         licence=entry["licence"],
         source=entry["source"],
+        labels=tuple(int(label) for label in entry.get("labels", ())),
+        trainer=str(entry.get("trainer", "")),
+        stand_in=bool(entry.get("stand_in", False)),
+        card=dict(entry.get("card", {})),
     )
 
 
 def digest(model: Model) -> str:
-    """SHA-256 over the names and contents of the model's files, in a fixed order."""
+    """SHA-256 over the names and contents of the model's files, in a fixed order.
+
+    And over the labels, where they are named: another choice of labels is another answer.
+    """
     whole = hashlib.sha256()
     for path in model.files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         whole.update(f"{path.relative_to(model.folder).as_posix()} {content}\n".encode())
+    if model.labels:
+        whole.update(f"labels {sorted(set(model.labels))}\n".encode())
     return whole.hexdigest()
 
 
@@ -147,5 +162,7 @@ def _entry_of_card(folder: Path, card_path: Path, card: dict[str, Any]) -> dict[
         "licence": card["licence"],
         "source": card["source"],
         "sha256": "",
+        "card": normalised(card),
     }
+    entry |= {key: card[key] for key in ("labels", "trainer", "stand_in") if card.get(key)}
     return entry | {"sha256": digest(_model(folder, entry))}

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from dicomnode.config import InferenceSettings
 from dicomnode.domain import ModelIdentity
 from dicomnode.errors import ModelError
+from dicomnode.inference.architecture import Built, build
+from dicomnode.inference.checkpoints import Checkpoint, load_checkpoint
 from dicomnode.inference.models import Model, verify
 
 log = logging.getLogger("dicomnode.inference")
@@ -31,6 +33,7 @@ class Network:
     def __init__(self, model: Model, settings: InferenceSettings) -> None:
         verify(model)
         self.identity: ModelIdentity = model.identity
+        self._labels = model.labels
         self._predictor = _load(model, settings)
 
     def segment(
@@ -39,13 +42,16 @@ class Network:
         """The binary mask of `array`, on its grid.
 
         `array` has the axes (z, y, x) toward head, posterior and left, `spacing_mm` likewise;
-        CT in Hounsfield units, MR in any unit.
+        CT in Hounsfield units, MR in any unit. The mask is where nnU-Net answers one of the labels
+        that the manifest names, or, where it names none, any but background.
         """
         with _quiet():
             labels = self._predictor.predict_single_npy_array(
                 array[np.newaxis], {"spacing": list(spacing_mm)}
             )
-        return cast("npt.NDArray[np.uint8]", (np.asarray(labels) > 0).astype(np.uint8))
+        answer = np.asarray(labels)
+        inside = np.isin(answer, self._labels) if self._labels else answer > 0
+        return cast("npt.NDArray[np.uint8]", inside.astype(np.uint8))
 
 
 def load_networks(models: Sequence[Model], settings: InferenceSettings) -> tuple[Network, ...]:
@@ -70,60 +76,71 @@ def _load(model: Model, settings: InferenceSettings) -> Any:
 
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
+    device = torch.device(device_name(settings.device))
     with _quiet():
         predictor = nnUNetPredictor(
             tile_step_size=settings.tile_step,
             use_mirroring=settings.mirroring,
-            device=torch.device(device_name(settings.device)),
+            device=device,
             allow_tqdm=False,
         )
-        checkpoints = [
-            _checkpoint(model, model.folder / f"fold_{fold}" / model.checkpoint)
-            for fold in model.folds
-        ]
-        _initialise(predictor, model, checkpoints)
+        built, checkpoints = _built(model)
+        if settings.precision != "auto":
+            _compute_in(built.network, device.type, getattr(torch, settings.precision))
+        _initialise(predictor, built, checkpoints)
     return predictor
 
 
-def _checkpoint(model: Model, path: os.PathLike[str]) -> dict[str, Any]:
-    """nnU-Net unpickles checkpoints freely; here only tensors and plain values may be in them."""
-    torch = _torch()
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return cast("dict[str, Any]", loaded)
-    except Exception as error:  # torch raises many kinds; all mean "not loadable"
-        raise ModelError(
-            f"model {model.identity.name}: {path} can't be loaded safely (weights_only): {error}"
-        ) from error
+def check(model: Model) -> None:
+    """Raises `ModelError` unless every fold loads and fits the network that its plans describe."""
+    _torch()
+    with _quiet():
+        built, checkpoints = _built(model)
+        for fold, checkpoint in zip(model.folds, checkpoints, strict=True):
+            _require_fitting(built, checkpoint, f"model {model.identity.name}: fold {fold}")
 
 
-def _initialise(predictor: Any, model: Model, checkpoints: list[dict[str, Any]]) -> None:
-    from batchgenerators.utilities.file_and_folder_operations import load_json
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+def _require_fitting(built: Built, checkpoint: Checkpoint, what: str) -> None:
+    weights, wanted = checkpoint["network_weights"], built.network.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
+        raise ModelError(f"{what}: its weights are not those of the network in plans.json")
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise ModelError(f"{what}: some of its weights are no numbers; its training failed")
 
-    plans = PlansManager(load_json(str(model.folder / "plans.json")))
-    dataset = load_json(str(model.folder / "dataset.json"))
-    first = checkpoints[0]
-    configuration = plans.get_configuration(first["init_args"]["configuration"])
-    trainer = recursive_find_trainer_class_by_name(first["trainer_name"])
-    network = trainer.build_network_architecture(
-        plans,
-        configuration,
-        determine_num_input_channels(plans, configuration, dataset),
-        plans.get_label_manager(dataset).num_segmentation_heads,
-        enable_deep_supervision=False,
-    )
+
+def _built(model: Model) -> tuple[Built, list[Checkpoint]]:
+    """The network with the weights of its first fold, and the checkpoints of all folds."""
+    name = model.identity.name
+    checkpoints = [
+        load_checkpoint(model.folder / f"fold_{fold}" / model.checkpoint, name)
+        for fold in model.folds
+    ]
+    return build(model.folder, checkpoints[0], name, model.trainer), checkpoints
+
+
+def _initialise(predictor: Any, built: Built, checkpoints: Sequence[Checkpoint]) -> None:
     predictor.manual_initialization(
-        network,
-        plans,
-        configuration,
+        built.network,
+        built.plans,
+        built.configuration,
         [checkpoint["network_weights"] for checkpoint in checkpoints],
-        dataset,
-        first["trainer_name"],
-        first.get("inference_allowed_mirroring_axes"),
+        built.dataset,
+        built.trainer,
+        checkpoints[0].get("inference_allowed_mirroring_axes"),
     )
+
+
+def _compute_in(network: Any, device: str, dtype: Any) -> None:
+    """Let the network compute in `dtype`, whatever nnU-Net's predictor chose for the device."""
+    import torch
+
+    forward, reduced = network.forward, dtype != torch.float32
+
+    def in_dtype(x: Any) -> Any:
+        with torch.autocast(device, dtype=dtype if reduced else None, enabled=reduced):
+            return forward(x).float()
+
+    network.forward = in_dtype
 
 
 def _torch() -> Any:
