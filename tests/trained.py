@@ -91,7 +91,11 @@ def _prepare(recipe: Recipe, folder: Path) -> None:
         array = rng.normal(size=(1, 20, 22, 24)).astype(np.float32)
         labels = rng.integers(0, len(recipe.labels), array.shape).astype(np.int16)
         image, seg, properties = DefaultPreprocessor(verbose=False).run_case_npy(
-            array, labels, {"spacing": list(SPACING_MM)}, manager, configuration,
+            array,
+            labels,
+            {"spacing": list(SPACING_MM)},
+            manager,
+            configuration,
             dataset_json(recipe),
         )
         nnUNetDatasetBlosc2.save_case(image, seg, properties, str(data / case))
@@ -119,8 +123,15 @@ def plans(recipe: Recipe) -> dict[str, Any]:
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {
-            "0": {"max": 1, "mean": 0, "median": 0, "min": 0, "percentile_00_5": 0,
-                  "percentile_99_5": 1, "std": 1}
+            "0": {
+                "max": 1,
+                "mean": 0,
+                "median": 0,
+                "min": 0,
+                "percentile_00_5": 0,
+                "percentile_99_5": 1,
+                "std": 1,
+            }
         },
     }
 

@@ -8,7 +8,6 @@ architectures are made of are let through.
 from __future__ import annotations
 
 import inspect
-import json
 import pydoc
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from dicomnode.errors import ModelError
 from dicomnode.inference.checkpoints import Checkpoint
+from dicomnode.inference.layout import read_json
 
 # The trainer whose architecture is the one in the plans, whatever else a custom one changed.
 BASE_TRAINER = "nnUNetTrainer"
@@ -46,8 +46,6 @@ def build(folder: Path, checkpoint: Checkpoint, name: str, trainer: str = "") ->
     """
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    dataset = read_json(folder / "dataset.json", name)
-    plans = PlansManager(dict(read_json(folder / "plans.json", name)))
     wanted = trainer or str(checkpoint["trainer_name"])
     trainer_class = _trainer_class(wanted)
     if trainer_class is None:
@@ -57,13 +55,15 @@ def build(folder: Path, checkpoint: Checkpoint, name: str, trainer: str = "") ->
             "`dicomnode models install` finds that out by itself"
         )
     try:
+        dataset = read_json(folder / "dataset.json")
+        plans = PlansManager(read_json(folder / "plans.json"))
         configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
         require_known_architecture(configuration)
         network = _architecture(trainer_class, plans, configuration, dataset)
         network.load_state_dict(checkpoint["network_weights"])
     except ModelError as error:
         raise ModelError(f"model {name}: {error}") from None
-    except Exception as error:  # noqa: BLE001  whatever a foreign file makes nnunetv2 raise
+    except Exception as error:  # whatever a foreign file makes nnunetv2 raise
         raise ModelError(f"model {name}: can't be built: {_first_lines(error)}") from error
     return Built(network, plans, configuration, dataset, trainer_class.__name__)
 
@@ -71,18 +71,6 @@ def build(folder: Path, checkpoint: Checkpoint, name: str, trainer: str = "") ->
 def knows_trainer(name: str) -> bool:
     """Whether nnunetv2 has a trainer of this name here."""
     return _trainer_class(name) is not None
-
-
-def read_json(path: Path, name: str) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"model {name}: {path.name} can't be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ModelError(f"model {name}: {path.name} is no JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"model {name}: {path.name} is not what nnU-Net v2 writes")
-    return content
 
 
 def require_known_architecture(configuration: Any) -> None:
@@ -123,9 +111,7 @@ def _trainer_class(name: str) -> Any:
     return found if isinstance(found, type) and issubclass(found, nnUNetTrainer) else None
 
 
-def _architecture(
-    trainer: Any, plans: Any, configuration: Any, dataset: Mapping[str, Any]
-) -> Any:
+def _architecture(trainer: Any, plans: Any, configuration: Any, dataset: Mapping[str, Any]) -> Any:
     """As `nnUNetPredictor.initialize_from_trained_model_folder` does it, old signature included."""
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
@@ -133,7 +119,7 @@ def _architecture(
     outputs = plans.get_label_manager(dataset).num_segmentation_heads
     build_with = trainer.build_network_architecture
     if "plans_manager" in inspect.signature(build_with).parameters:
-        first = (plans, configuration)
+        first: tuple[Any, ...] = (plans, configuration)
     else:
         first = (
             configuration.network_arch_class_name,

@@ -35,7 +35,7 @@ def _text_as_bytes(text: str, encoding: str) -> bytes:
 
 
 def _allowed() -> list[Any]:
-    """The explicit list for `torch.serialization.safe_globals`: values with the names they go by."""
+    """The explicit list for `torch.serialization.safe_globals`: values and their names."""
     from numpy._core import multiarray
 
     dtypes = [getattr(np.dtypes, f"{name}DType") for name in (*_SCALAR_DTYPES, *_OTHER_DTYPES)]
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path, name: str) -> Checkpoint:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"model {name}: {path} is missing; install it again") from None
-    except Exception as error:  # noqa: BLE001  torch raises many kinds; all mean "not loadable"
+    except Exception as error:  # torch raises many kinds; all mean "not loadable"
         raise ModelError(f"model {name}: {path.name} {_why(path, error)}") from error
     if not isinstance(loaded, Mapping) or any(key not in loaded for key in NEEDED):
         raise ModelError(
@@ -89,5 +89,5 @@ def _foreign_names(path: Path) -> list[str]:
     with torch.serialization.safe_globals(_allowed()):
         try:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-        except Exception:  # noqa: BLE001  a damaged or a very old file: no list of names to give
+        except Exception:  # noqa: BLE001  a damaged or a very old file: no names to give
             return []

@@ -59,7 +59,7 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     path = folder / MANIFEST_NAME
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
-        models = tuple(_model(folder, entry) for entry in entries)
+        models = tuple(model_of(folder, entry) for entry in entries)
     except FileNotFoundError:
         raise ModelError(f"{path}: no manifest; run: dicomnode models pin {folder}") from None
     except OSError as error:
@@ -74,7 +74,8 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     return models
 
 
-def _model(folder: Path, entry: dict[str, Any]) -> Model:
+def model_of(folder: Path, entry: Mapping[str, Any]) -> Model:
+    """The network of one manifest entry; raises what a malformed one makes Python raise."""
     model_folder = (folder / entry["folder"]).resolve()
     if not model_folder.is_relative_to(folder.resolve()):
         raise ValueError(f"{entry['folder']} climbs out of the models folder")
@@ -128,7 +129,7 @@ def verify(model: Model) -> None:
 
 def pin(folder: Path) -> tuple[Model, ...]:
     """Write `folder/manifest.json` from the `card.json` of each `DatasetNNN_name` in it."""
-    entries = [_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
+    entries = [manifest_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
     if not entries:
         raise ModelError(f"{folder}: no Dataset*/card.json in it, so there is nothing to pin")
     text = json.dumps({"models": entries}, indent=2, sort_keys=True) + "\n"
@@ -136,7 +137,8 @@ def pin(folder: Path) -> tuple[Model, ...]:
     return load_manifest(folder)
 
 
-def _entry(folder: Path, card_path: Path) -> dict[str, Any]:
+def manifest_entry(folder: Path, card_path: Path) -> dict[str, Any]:
+    """The manifest's entry for the network beside `card_path`, with its digest."""
     try:
         return _entry_of_card(folder, card_path, json.loads(card_path.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as error:
@@ -165,4 +167,4 @@ def _entry_of_card(folder: Path, card_path: Path, card: dict[str, Any]) -> dict[
         "card": normalised(card),
     }
     entry |= {key: card[key] for key in ("labels", "trainer", "stand_in") if card.get(key)}
-    return entry | {"sha256": digest(_model(folder, entry))}
+    return entry | {"sha256": digest(model_of(folder, entry))}

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -20,11 +21,15 @@ import numpy.typing as npt
 from dicomnode.config import InferenceSettings
 from dicomnode.domain import ModelIdentity
 from dicomnode.errors import ModelError
-from dicomnode.inference.architecture import Built, build
+from dicomnode.inference.architecture import BASE_TRAINER, Built, build, knows_trainer
 from dicomnode.inference.checkpoints import Checkpoint, load_checkpoint
 from dicomnode.inference.models import Model, verify
 
 log = logging.getLogger("dicomnode.inference")
+
+# nnU-Net's readers that reorient give their networks axes toward head, anterior and right.
+_AS_IS = (slice(None), slice(None), slice(None))
+_TURNED = (slice(None), slice(None, None, -1), slice(None, None, -1))
 
 
 class Network:
@@ -35,6 +40,8 @@ class Network:
         self.identity: ModelIdentity = model.identity
         self._labels = model.labels
         self._predictor = _load(model, settings)
+        reader = self._predictor.plans_manager.plans.get("image_reader_writer", "")
+        self._reads_ras = str(reader).endswith("WithReorient")
 
     def segment(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -45,11 +52,12 @@ class Network:
         CT in Hounsfield units, MR in any unit. The mask is where nnU-Net answers one of the labels
         that the manifest names, or, where it names none, any but background.
         """
+        turned = _TURNED if self._reads_ras else _AS_IS
         with _quiet():
             labels = self._predictor.predict_single_npy_array(
-                array[np.newaxis], {"spacing": list(spacing_mm)}
+                array[turned][np.newaxis], {"spacing": list(spacing_mm)}
             )
-        answer = np.asarray(labels)
+        answer = np.asarray(labels)[turned]
         inside = np.isin(answer, self._labels) if self._labels else answer > 0
         return cast("npt.NDArray[np.uint8]", inside.astype(np.uint8))
 
@@ -96,8 +104,46 @@ def check(model: Model) -> None:
     _torch()
     with _quiet():
         built, checkpoints = _built(model)
+        _require_one_image(built, model.identity.name)
         for fold, checkpoint in zip(model.folds, checkpoints, strict=True):
             _require_fitting(built, checkpoint, f"model {model.identity.name}: fold {fold}")
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The trainer that builds a network in place of its own, and sentences about it."""
+
+    trainer: str
+    remark: str
+    otherwise: str  # for when the weights don't fit what it builds
+
+
+def substitute_trainer(model: Model) -> Substitute | None:
+    """nnU-Net's base trainer for a network whose own one nnunetv2 does not have; else None."""
+    _torch()
+    fold = model.folder / f"fold_{model.folds[0]}"
+    own = str(load_checkpoint(fold / model.checkpoint, model.identity.name)["trainer_name"])
+    with _quiet():
+        if model.trainer or knows_trainer(own):
+            return None
+    return Substitute(
+        BASE_TRAINER,
+        f"built as {BASE_TRAINER} builds it: nnunetv2 here knows no trainer {own}",
+        f"nnunetv2 here knows no trainer {own}, and {BASE_TRAINER} does not build its network. "
+        "Get the trainer's code from its makers and name its folder in nnUNet_extTrainer, or name "
+        "another trainer with --trainer",
+    )
+
+
+def _require_one_image(built: Built, name: str) -> None:
+    if built.configuration.previous_stage_name is not None:
+        raise ModelError(f"model {name}: a cascade, which needs the mask of another network")
+    channels = built.dataset.get("channel_names") or built.dataset.get("modality") or {}
+    if len(channels) != 1:
+        raise ModelError(
+            f"model {name}: needs {len(channels)} images of one head at once "
+            f"({', '.join(map(str, channels.values()))}); the node examines one volume at a time"
+        )
 
 
 def _require_fitting(built: Built, checkpoint: Checkpoint, what: str) -> None:
