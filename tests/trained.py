@@ -32,6 +32,7 @@ class Recipe:
     configuration: str = "3d_fullres"
     folds: tuple[int | str, ...] = ("all",)
     plans_name: str = "nnUNetPlans"
+    transpose: tuple[int, int, int] = (0, 1, 2)
 
 
 def train(recipe: Recipe, root: Path) -> Path:
@@ -117,8 +118,8 @@ def plans(recipe: Recipe) -> dict[str, Any]:
         "original_median_spacing_after_transp": list(SPACING_MM),
         "original_median_shape_after_transp": list(PATCH_VOXELS),
         "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
+        "transpose_forward": list(recipe.transpose),
+        "transpose_backward": [recipe.transpose.index(axis) for axis in range(3)],
         "configurations": {recipe.configuration: _configuration(recipe)},
         "experiment_planner_used": "ExperimentPlanner",
         "label_manager": "LabelManager",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from dicomnode.app.tables import block
-from dicomnode.inference.cards import lines
+from dicomnode.inference.cards import lines, normalised
 from dicomnode.inference.catalogue import Release
 from dicomnode.inference.models import Model
 
@@ -36,7 +36,9 @@ def _model(model: Model) -> Text:
 def cards(found: Sequence[Model]) -> Text:
     """Each network with all that its card says."""
     return Text("\n").join(
-        _model(model).append_text(Text("\n")).append_text(block("card", *lines(model.card)))
+        _model(model)
+        .append_text(Text("\n"))
+        .append_text(block("card", *lines(normalised(model.card))))
         for model in found
     )
 

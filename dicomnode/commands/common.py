@@ -21,7 +21,6 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TransferSpeedColumn,
 )
 from rich.text import Text
 
@@ -122,5 +121,5 @@ def progress_bar() -> Iterator[Progress]:
 def transfer_bar() -> Iterator[Progress]:
     """As `progress_bar`, counting bytes."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), TimeElapsedColumn(), console=err) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
         yield bar

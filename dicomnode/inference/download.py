@@ -24,7 +24,6 @@ MOST_BYTES = 64 * 2**30
 FRUITLESS_ATTEMPTS = 3
 TIMEOUT_SECONDS = 60.0
 _FREE_MARGIN_BYTES = 256 * 2**20
-_BLOCK_BYTES = 2**20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 _WHOLE = re.compile(r"bytes \*/(\d+)")
 _BUSY = (429, 500, 502, 503, 504)
@@ -216,7 +215,9 @@ def _write(
     with target.part.open("r+b" if start else "wb") as file:
         file.seek(start)
         done = start
-        for block in answer.iter_raw(_BLOCK_BYTES):
+        for (
+            block
+        ) in answer.iter_raw():  # as it comes: a collected block is lost where it breaks off
             done += len(block)
             if done > most:
                 raise ModelError(f"{target.shown}: gives more than the {most} bytes it should have")

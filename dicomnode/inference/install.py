@@ -110,10 +110,11 @@ def _stage(
     """Take what the network needs, load and build it; its manifest entry."""
     from dicomnode.inference.nnunet import check, substitute_trainer
 
-    progress(f"checking {planned.network.dataset}", 0, None)
     root = work.staged / planned.network.dataset
     _take_files(planned, root / planned.network.place, origin)
     model = model_of(work.staged, _described(root, planned.card))
+    step, size_bytes = f"checking {root.name}", sum(f.stat().st_size for f in model.files)
+    progress(step, 0, size_bytes)
     substitute = substitute_trainer(model)
     if substitute is not None:
         planned.card["trainer"] = substitute.trainer
@@ -125,6 +126,7 @@ def _stage(
         if substitute is None:
             raise
         raise ModelError(f"{error}\n{substitute.otherwise}") from None
+    progress(step, size_bytes, size_bytes)
     root = root.rename(_free_place(root, model.identity.sha256, folder))
     return manifest_entry(work.staged, root / "card.json")
 
