@@ -40,6 +40,8 @@ def train(recipe: Recipe, root: Path) -> Path:
     import torch
 
     prepared = root / DATASETS / recipe.dataset
+    # Networks this small gain nothing from threads, and on a busy machine those wait endlessly.
+    torch.set_num_threads(1)
     with nnunet_folders(root), contextlib.redirect_stdout(io.StringIO()):
         _prepare(recipe, prepared)
         for fold in recipe.folds:

@@ -24,7 +24,6 @@ BASE_TRAINER = "nnUNetTrainer"
 
 _NETWORKS = re.compile(r"dynamic_network_architectures(\.\w+)+")
 _PARTS = re.compile(r"(dynamic_network_architectures|torch\.nn)(\.\w+)+")
-_SHORT_NAME = re.compile(r"\w*UNet\w*")  # looked for in dynamic_network_architectures alone
 
 
 @dataclass(frozen=True)
@@ -79,24 +78,42 @@ def require_known_architecture(configuration: Any) -> None:
     A dotted name may pass through a module into whatever that imported, so the class that it leads
     to counts, not the name alone.
     """
-    import torch
-
-    name = configuration.network_arch_class_name
     kwargs = configuration.network_arch_init_kwargs
     imports = configuration.network_arch_init_kwargs_req_import
-    wanted = [(name, _NETWORKS)] if not _SHORT_NAME.fullmatch(name) else []
-    wanted += [(kwargs[key], _PARTS) for key in imports if kwargs[key] is not None]
-    for dotted, pattern in wanted:
-        found = pydoc.locate(dotted) if pattern.fullmatch(dotted) else None
-        if not (
-            isinstance(found, type)
-            and issubclass(found, torch.nn.Module)
-            and pattern.fullmatch(f"{found.__module__}.{found.__name__}")
-        ):
+    name = configuration.network_arch_class_name
+    named = [(name, _network_class(name), _NETWORKS)]
+    named += [(kwargs[key], _part(kwargs[key]), _PARTS) for key in imports if kwargs[key]]
+    for dotted, found, pattern in named:
+        if found is None or not pattern.fullmatch(f"{found.__module__}.{found.__name__}"):
             raise ModelError(
                 f"plans.json builds with {dotted}, which is none of the classes of nnU-Net's own "
                 "architectures (torch.nn, dynamic_network_architectures): not built"
             )
+
+
+def _network_class(name: str) -> type | None:
+    """As `get_network_from_plans` finds it: where its name says, else by its last part."""
+    import dynamic_network_architectures as library
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    if "." in name and not _NETWORKS.fullmatch(name):
+        return None
+    found = pydoc.locate(name)
+    if found is None:
+        package = f"{library.__name__}.architectures"
+        folder = str(Path(library.__path__[0]) / "architectures")
+        found = recursive_find_python_class(folder, name.rpartition(".")[2], package)
+    return _module_class(found)
+
+
+def _part(name: str) -> type | None:
+    return _module_class(pydoc.locate(name)) if _PARTS.fullmatch(name) else None
+
+
+def _module_class(found: object) -> type | None:
+    import torch
+
+    return found if isinstance(found, type) and issubclass(found, torch.nn.Module) else None
 
 
 def _trainer_class(name: str) -> Any:
