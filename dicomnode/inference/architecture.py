@@ -7,7 +7,11 @@ architectures are made of are let through.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
+import os
+import pkgutil
 import pydoc
 import re
 from collections.abc import Mapping
@@ -21,6 +25,7 @@ from dicomnode.inference.layout import read_json
 
 # The trainer whose architecture is the one in the plans, whatever else a custom one changed.
 BASE_TRAINER = "nnUNetTrainer"
+EXTERNAL_TRAINERS = "nnUNet_extTrainer"  # nnunetv2's own variable, which names folders
 
 _NETWORKS = re.compile(r"dynamic_network_architectures(\.\w+)+")
 _PARTS = re.compile(r"(dynamic_network_architectures|torch\.nn)(\.\w+)+")
@@ -57,7 +62,7 @@ def build(folder: Path, checkpoint: Checkpoint, name: str, trainer: str = "") ->
         dataset = read_json(folder / "dataset.json")
         plans = PlansManager(read_json(folder / "plans.json"))
         configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
-        require_known_architecture(configuration)
+        settle_architecture(configuration)
         network = _architecture(trainer_class, plans, configuration, dataset)
         network.load_state_dict(checkpoint["network_weights"])
     except ModelError as error:
@@ -72,16 +77,18 @@ def knows_trainer(name: str) -> bool:
     return _trainer_class(name) is not None
 
 
-def require_known_architecture(configuration: Any) -> None:
-    """Raises `ModelError` unless every class that the plans name is one that nnU-Net builds from.
+def settle_architecture(configuration: Any) -> None:
+    """Have `configuration` name the network's class by its present place.
 
-    A dotted name may pass through a module into whatever that imported, so the class that it leads
+    Raises `ModelError` unless every class that the plans name is one that nnU-Net builds from. A
+    dotted name may pass through a module into whatever that imported, so the class that it leads
     to counts, not the name alone.
     """
     kwargs = configuration.network_arch_init_kwargs
     imports = configuration.network_arch_init_kwargs_req_import
     name = configuration.network_arch_class_name
-    named = [(name, _network_class(name), _NETWORKS)]
+    network = _network_class(name)
+    named = [(name, network, _NETWORKS)]
     named += [(kwargs[key], _part(kwargs[key]), _PARTS) for key in imports if kwargs[key]]
     for dotted, found, pattern in named:
         if found is None or not pattern.fullmatch(f"{found.__module__}.{found.__name__}"):
@@ -89,21 +96,19 @@ def require_known_architecture(configuration: Any) -> None:
                 f"plans.json builds with {dotted}, which is none of the classes of nnU-Net's own "
                 "architectures (torch.nn, dynamic_network_architectures): not built"
             )
+    if network is not None:  # where it is now: nnunetv2's own search needs libraries of others
+        place = f"{network.__module__}.{network.__name__}"
+        configuration.configuration["architecture"]["network_class_name"] = place
 
 
 def _network_class(name: str) -> type | None:
-    """As `get_network_from_plans` finds it: where its name says, else by its last part."""
-    import dynamic_network_architectures as library
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+    """Where its name says, or, since classes have moved, by its last part among the U-Nets."""
+    from dynamic_network_architectures.architectures import unet
 
     if "." in name and not _NETWORKS.fullmatch(name):
         return None
     found = pydoc.locate(name)
-    if found is None:
-        package = f"{library.__name__}.architectures"
-        folder = str(Path(library.__path__[0]) / "architectures")
-        found = recursive_find_python_class(folder, name.rpartition(".")[2], package)
-    return _module_class(found)
+    return _module_class(getattr(unet, name.rpartition(".")[2], None) if found is None else found)
 
 
 def _part(name: str) -> type | None:
@@ -117,15 +122,29 @@ def _module_class(found: object) -> type | None:
 
 
 def _trainer_class(name: str) -> Any:
-    """None where there is none: nnunetv2 takes any attribute of that name, so look what it is."""
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    """The trainer of this name in nnunetv2, else in the folders of nnUNet_extTrainer, else None.
+
+    nnunetv2's own search ends at the first module that can't be imported, and some need libraries
+    that are missing here or don't fit; such a module has none of the trainers that this node runs.
+    """
+    from nnunetv2.training import nnUNetTrainer as package  # noqa: N813
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
-    try:
-        found = recursive_find_trainer_class_by_name(name)
-    except (RuntimeError, AssertionError, TypeError, ImportError):
-        return None
-    return found if isinstance(found, type) and issubclass(found, nnUNetTrainer) else None
+    for item in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", lambda _: None):
+        with contextlib.suppress(Exception):
+            found = getattr(importlib.import_module(item.name), name, None)
+            if _is_trainer(found):
+                return found
+    if os.environ.get(EXTERNAL_TRAINERS):
+        with contextlib.suppress(Exception):
+            return recursive_find_trainer_class_by_name(name)
+    return None
+
+
+def _is_trainer(found: object) -> bool:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    return isinstance(found, type) and issubclass(found, nnUNetTrainer)
 
 
 def _architecture(trainer: Any, plans: Any, configuration: Any, dataset: Mapping[str, Any]) -> Any:

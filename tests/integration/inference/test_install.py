@@ -435,3 +435,14 @@ def test_the_commands_install_list_and_show(bvm: Path, models: Path, tmp_path: P
     assert dicomnode("models", "verify", "-c", str(config)).returncode == 0
     nowhere = dicomnode("models", "install", str(bvm))
     assert "--into FOLDER" in nowhere.stderr
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerNoMirroring", "nnUNetTrainer_250epochs"])
+def test_trainers_that_come_with_nnunetv2_are_found_whatever_else_can_not_be_imported(
+    copy: Callable[[str], Path], models: Path, trainer: str
+) -> None:
+    source = copy(FACE)
+    _change_checkpoint(source, trainer_name=trainer)
+    (model,) = _install(source, models).models
+    assert model.trainer == ""
+    assert not any("built as" in line for line in model.card["chosen"])
