@@ -88,6 +88,9 @@ def models_install(
     replace: Annotated[
         bool, typer.Option("--replace", help="In place of the network of this kind.")
     ] = False,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Beside the networks of this kind; all stay.")
+    ] = False,
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -107,6 +110,7 @@ def models_install(
         licence=licence,
         sha256=sha256,
         replace=replace,
+        beside=beside,
     )
     folder = _target(into, settings)
     with _steps() as progress:

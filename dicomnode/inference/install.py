@@ -63,15 +63,21 @@ def install(source: str, folder: Path, wishes: Wishes, progress: Progress) -> In
         kept, leaving = _after(before, planned, wishes)
         staged = [_stage(item, origin, folder, work, progress) for item in planned]
         stand_ins = _stage_stand_ins([*kept, *staged], folder, work)
-        move_in(folder, sorted(work.staged.iterdir()), _ordered([*kept, *staged, *stand_ins]))
+        entries = _ordered([*kept, *staged, *stand_ins])
+        write_json(work.staged / MANIFEST_NAME, {"models": entries})
+        load_manifest(work.staged)  # raises where these can't stand side by side
+        move_in(folder, sorted(work.staged.glob("Dataset*")), entries)
         if origin.fetched is not None:
             discard(origin.fetched)
-    _remove(leaving, [*kept, *staged, *stand_ins], folder)
+    _remove(leaving, entries, folder)
     return Installed(
         models=tuple(model_of(folder, entry) for entry in staged),
         stand_ins=tuple(model_of(folder, entry) for entry in stand_ins),
         replaced=tuple(str(entry["name"]) for entry in leaving),
-        remarks=tuple(f"{p.network.label}: {r}" for p in planned for r in p.card["chosen"]),
+        remarks=(
+            *(f"{item.network.label}: {line}" for item in planned for line in item.card["chosen"]),
+            *_gaps(entries),
+        ),
     )
 
 
@@ -93,6 +99,8 @@ def _after(
     before: Sequence[Entry], planned: Sequence[Planned], wishes: Wishes
 ) -> tuple[list[Entry], list[Entry]]:
     """The entries that stay and those that go; raises `ModelError` where one would go unasked."""
+    if wishes.beside:
+        return list(before), []
     kinds = {item.card["kind"] for item in planned}
     leaving = [entry for entry in before if entry["kind"] in kinds]
     unasked = [entry for entry in leaving if not entry.get("stand_in")]
@@ -100,6 +108,7 @@ def _after(
         there = ", ".join(f"{entry['kind']} by {entry['name']}" for entry in unasked)
         raise ModelError(
             f"there is a network already for {there}. To put the new one in its place: --replace"
+            "; to have both: --beside"
         )
     return [entry for entry in before if entry not in leaving], leaving
 
@@ -161,6 +170,16 @@ def _stage_stand_ins(entries: Sequence[Entry], folder: Path, work: Workplace) ->
         root = root.rename(_free_place(root, starter.identity.sha256, folder))
         staged.append(_described(root, read_json(root / "card.json") | {"stand_in": True}))
     return staged
+
+
+def _gaps(entries: Sequence[Entry]) -> list[str]:
+    """A sentence for each kind and modality that no network was made for."""
+    examined = ("CT", "MR")
+    made_for = {kind: set[str]() for kind in SegmentKind}
+    for entry in entries:
+        made_for[SegmentKind(entry["kind"])].update(entry["modalities"])
+    missing = {kind: [m for m in examined if m not in made_for[kind]] for kind in SegmentKind}
+    return [f"{k.value}: no network was made for {', '.join(m)}" for k, m in missing.items() if m]
 
 
 def _ordered(entries: Sequence[Entry]) -> list[Entry]:

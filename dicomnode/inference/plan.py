@@ -38,6 +38,7 @@ class Wishes:
     licence: str | None = None
     sha256: str | None = None
     replace: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True)

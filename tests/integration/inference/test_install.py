@@ -126,10 +126,12 @@ def test_a_zip_of_nnunets_own_export_is_installed(
     path = tmp_path / "export.zip"
     with nnunet_folders(training):
         export_pretrained_model(FACE, str(path), ("3d_fullres",), folds=("all",))  # type: ignore[arg-type]
-    (model,) = _install(path, models).models
+    done = _install(path, models)
+    (model,) = done.models
     assert model.identity.kind is SegmentKind.FACE
     assert model.licence.startswith("none given")
     assert model.modalities == ("CT",)
+    assert done.remarks[-1] == "face: no network was made for MR"
 
 
 @pytest.mark.parametrize("inside", [False, True])
