@@ -24,16 +24,6 @@ _SCALAR_DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", 
 _OTHER_DTYPES = ("Float16", "Float32", "Float64", "Str")
 
 
-def _text_as_bytes(text: str, encoding: str) -> bytes:
-    """In place of `_codecs.encode`, which pickles of old protocols write for the bytes of a scalar.
-
-    The real one can be asked for any codec; bytes are always written as latin1.
-    """
-    if encoding != "latin1":
-        raise ValueError(f"bytes encoded as {encoding}, not latin1")
-    return text.encode("latin1")
-
-
 def _allowed() -> list[Any]:
     """The explicit list for `torch.serialization.safe_globals`: values and their names."""
     from numpy._core import multiarray
@@ -44,7 +34,7 @@ def _allowed() -> list[Any]:
         for core in ("core", "_core")
         for name in ("scalar", "_reconstruct")
     ]
-    return [np.dtype, np.ndarray, *dtypes, *named, (_text_as_bytes, "_codecs.encode")]
+    return [np.dtype, np.ndarray, *dtypes, *named]
 
 
 def load_checkpoint(path: Path, name: str) -> Checkpoint:

@@ -28,7 +28,7 @@ def _saved(path: Path, **more: Any) -> Path:
 
 @pytest.mark.parametrize(
     "value",
-    [np.float32(0.5), np.float64(0.5), np.int64(3), np.bool_(True), np.arange(3.0), [np.nan, (1,)]],
+    [np.float32(0.5), np.float64(0.5), np.int64(3), np.bool_(True), np.arange(3.0), [np.nan, 1.5]],
     ids=str,
 )
 def test_what_nnunets_log_holds_is_loaded(tmp_path: Path, value: Any) -> None:
@@ -59,16 +59,6 @@ def test_scalars_of_numpy_1_are_loaded(tmp_path: Path) -> None:
 def test_anything_else_is_named_and_not_loaded(tmp_path: Path, value: Any, name: str) -> None:
     with pytest.raises(ModelError, match=rf"holds .*{name}.*Ask its makers"):
         load_checkpoint(_saved(tmp_path, extra=value), "x")
-
-
-def test_no_codec_but_latin1_is_run(tmp_path: Path) -> None:
-    path = _saved(tmp_path, _best_ema=np.float64(0.25))
-    other = tmp_path / "other.pth"
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, source.read(name).replace(b"latin1", b"rot_13"))
-    with pytest.raises(ModelError, match="rot_13"):
-        load_checkpoint(other, "x")
 
 
 @pytest.mark.parametrize("content", [b"", b"weights", b"PK\x03\x04"])
