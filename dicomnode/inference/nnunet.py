@@ -1,4 +1,6 @@
-"""nnU-Net v2 through `nnunetv2`'s own predictor: the only place that imports torch.
+"""nnU-Net v2 through `nnunetv2`'s own predictor.
+
+Only this module and the two that it is built on, `checkpoints` and `architecture`, import torch.
 
 A network is loaded once and kept warm. The result is nnU-Net's own: same preprocessing, sliding
 window and export, so `nnUNetv2_predict_from_modelfolder` gives the same mask for the same step
@@ -11,6 +13,7 @@ import contextlib
 import io
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -172,7 +175,7 @@ def _initialise(predictor: Any, built: Built, checkpoints: Sequence[Checkpoint])
         [checkpoint["network_weights"] for checkpoint in checkpoints],
         built.dataset,
         built.trainer,
-        checkpoints[0].get("inference_allowed_mirroring_axes"),
+        checkpoints[0].get("inference_allowed_mirroring_axes") or None,
     )
 
 
@@ -200,6 +203,7 @@ def _torch() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """nnunetv2 prints; the node's output is its own."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """nnunetv2 prints and warns, of older plans for one; the node's output is its own."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ def open_source(source: str, sha256: str | None, work: Workplace, progress: Prog
 
     A file or folder of that name comes before a name in the catalogue. Raises `ModelError`.
     """
+    if sha256 is not None and not re.fullmatch(r"[0-9A-Fa-f]{64}", sha256):
+        raise ModelError(f"--sha256 {sha256}: a SHA-256 has 64 hexadecimal digits")
     path = Path(source)
     if download.is_url(source):
         return _fetched(source, None, sha256, work, progress)
