@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from dicomnode.errors import ModelError
 
 if TYPE_CHECKING:
     from dicomnode.inference.install import Installed
+    from dicomnode.inference.layout import CheckpointKind
 
 app = typer.Typer(no_args_is_help=True, help="The networks, pinned by SHA-256.")
 
@@ -76,7 +77,9 @@ def models_install(
         str | None, typer.Option(help="Of several: trainer__plans__configuration, or its end.")
     ] = None,
     folds: Annotated[str, typer.Option(help="all, or numbers: 0,1,2")] = "",
-    checkpoint: Annotated[Literal["final", "best"] | None, typer.Option()] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="final or best. Default: final where there is one.")
+    ] = None,
     labels: Annotated[
         str, typer.Option(help="Labels that are the segment: 1,2 or names. Default: all.")
     ] = "",
@@ -104,7 +107,7 @@ def models_install(
         dataset=dataset,
         configuration=configuration,
         folds=_items(folds.replace("fold_", "")),
-        checkpoint=checkpoint,
+        checkpoint=_checkpoint(checkpoint),
         labels=_items(labels),
         trainer=trainer,
         licence=licence,
@@ -142,6 +145,15 @@ def models_pin(folder: Annotated[Path, typer.Argument(exists=True, file_okay=Fal
 
 def _items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _checkpoint(text: str | None) -> CheckpointKind | None:
+    """`best`, or the file's name, as nnU-Net's own commands take it."""
+    kinds: dict[str | None, CheckpointKind | None] = {None: None, "final": "final", "best": "best"}
+    name = text.removeprefix("checkpoint_").removesuffix(".pth") if text is not None else None
+    if name not in kinds:
+        raise ModelError(f"--checkpoint {text}: final or best")
+    return kinds[name]
 
 
 def _target(into: Path | None, settings: Settings) -> Path:
