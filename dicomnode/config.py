@@ -174,6 +174,12 @@ class InferenceSettings(_Section):
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
     use: tuple[UseSettings, ...] = ()
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+    @property
+    def manner(self) -> str:
+        """What decides a mask beside the network itself: a part of every digest of a result."""
+        return f"tile step {self.tile_step}, mirroring {self.mirroring}, precision {self.precision}"
 
 
 class VerdictSettings(_Section):

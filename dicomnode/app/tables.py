@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
-from dicomnode.inference.models import Model
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
@@ -23,11 +22,11 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
     from dicomnode.jobs.engine import Job
 
 __all__ = [
+    "block",
     "demo",
     "findings",
     "gate",
     "jobs",
-    "models",
     "places",
     "pulls",
     "quarantine",
@@ -147,7 +146,7 @@ def gate(decision: GateDecision) -> Group:
 def jobs(found: Sequence[Job]) -> Text:
     """Each id on a line of its own, whole at any width: it is there to be copied."""
     blocks = (
-        _block(
+        block(
             job.id,
             f"{job.state}, {job.attempts} attempt{'' if job.attempts == 1 else 's'}",
             f"next {job.next_attempt_at.isoformat(timespec='seconds')}"
@@ -164,7 +163,7 @@ def jobs(found: Sequence[Job]) -> Text:
 def quarantine(found: Sequence[QuarantinedObject]) -> Text:
     """One block per object: why it was not accepted, what it is, who sent it and when."""
     blocks = (
-        _block(
+        block(
             item.name,
             f"{item.reason}: {item.sentence}",
             f"study {item.study_instance_uid}" if item.study_instance_uid else "",
@@ -184,7 +183,7 @@ def pulls(summary: PullSummary, again: str) -> Text:
     for pull in summary.studies:
         if pull.state is not PullState.DONE:
             head = f"{pull.study_instance_uid}: {pull.state}"
-            text.append_text(_block(head, pull.last_error)).append("\n")
+            text.append_text(block(head, pull.last_error)).append("\n")
     counts = ", ".join(f"{count} {state}" for state, count in summary.counts.items())
     instances = sum(pull.received_instances for pull in summary.studies)
     counts += f"; {instances} instance{'s' * (instances != 1)} here"
@@ -196,7 +195,7 @@ def pulls(summary: PullSummary, again: str) -> Text:
     return text
 
 
-def _block(head: str, *lines: str) -> Text:
+def block(head: str, *lines: str) -> Text:
     """What people copy first, bold on a terminal; below it what is known, indented."""
     known = "".join(f"\n  {_printable(line)}" for line in lines if line)
     return Text(_printable(head), style="bold").append(known, style="not bold")
@@ -205,18 +204,6 @@ def _block(head: str, *lines: str) -> Text:
 def _printable(line: str) -> str:
     """Peers choose AE titles and parts of errors: none of it may steer a terminal."""
     return "".join(character if character.isprintable() else " " for character in line)
-
-
-def models(found: Iterable[Model]) -> Table:
-    table = Table(expand=True)
-    for heading in ("kind", "name", "version", "modalities", "licence", "SHA-256"):
-        table.add_column(heading, overflow="fold")
-    for model in found:
-        who = model.identity
-        modalities = ", ".join(model.modalities)
-        row = (who.kind, who.name, who.version, modalities, model.licence, who.sha256)
-        table.add_row(*(Text(cell) for cell in row))
-    return table
 
 
 def findings(found: Iterable[Finding]) -> Table:

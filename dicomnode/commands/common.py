@@ -14,7 +14,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from dicomnode.app import logs
@@ -106,5 +113,13 @@ def this_program() -> str:
 def progress_bar() -> Iterator[Progress]:
     """On standard error, so that standard output can be read by a program."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
+        yield bar
+
+
+@contextmanager
+def transfer_bar() -> Iterator[Progress]:
+    """As `progress_bar`, counting bytes."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
         yield bar

@@ -244,7 +244,7 @@ def _sop_instance_uid(
     """
     networks = sorted(f"{model.kind} {model.sha256}" for model in models)
     volume = [f"volume {label}"] if label else []
-    run = f"tile step {settings.inference.tile_step}, mirroring {settings.inference.mirroring}"
+    run = settings.inference.manner
     series = revision.series_instance_uid
     return result_uid("SEG", series, revision.digest, *volume, *networks, run)
 

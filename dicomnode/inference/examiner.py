@@ -65,8 +65,7 @@ def examiner_digest(volumes: Sequence[Iterable[ModelIdentity]], settings: Settin
 
 def _way(settings: Settings) -> tuple[str, ...]:
     return (
-        f"tile step {settings.inference.tile_step}",
-        f"mirroring {settings.inference.mirroring}",
+        settings.inference.manner,
         f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}",
         f"series {settings.series.model_dump_json()}",
     )

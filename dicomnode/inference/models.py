@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dicomnode.domain import ModelIdentity, SegmentKind
 from dicomnode.errors import ModelError
+from dicomnode.inference.cards import normalised
 
 STARTER_FOLDER = Path(__file__).parent / "starter"
 MANIFEST_NAME = "manifest.json"
@@ -32,6 +34,10 @@ class Model:
     modalities: tuple[str, ...]
     licence: str
     source: str
+    labels: tuple[int, ...] = ()  # which answers are the segment; none named: all but background
+    trainer: str = ""  # builds the network in place of the checkpoint's own; empty: its own
+    stand_in: bool = False  # a starter network, for a kind that the site has no network for
+    card: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -54,7 +60,7 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     path = folder / MANIFEST_NAME
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
-        models = tuple(_model(folder, entry) for entry in entries)
+        models = tuple(model_of(folder, entry) for entry in entries)
     except FileNotFoundError:
         raise ModelError(f"{path}: no manifest; run: dicomnode models pin {folder}") from None
     except OSError as error:
@@ -71,7 +77,8 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     return models
 
 
-def _model(folder: Path, entry: dict[str, Any]) -> Model:
+def model_of(folder: Path, entry: Mapping[str, Any]) -> Model:
+    """The network of one manifest entry; raises what a malformed one makes Python raise."""
     model_folder = (folder / entry["folder"]).resolve()
     if not model_folder.is_relative_to(folder.resolve()):
         raise ValueError(f"{entry['folder']} climbs out of the models folder")
@@ -86,16 +93,25 @@ def _model(folder: Path, entry: dict[str, Any]) -> Model:
         modalities=tuple(entry["modalities"]),
         licence=entry["licence"],
         source=entry["source"],
+        labels=tuple(int(label) for label in entry.get("labels", ())),
+        trainer=str(entry.get("trainer", "")),
+        stand_in=bool(entry.get("stand_in", False)),
+        card=dict(entry.get("card", {})),
     )
 
 
 def digest(model: Model) -> str:
-    """SHA-256 over the names and contents of the model's files, in a fixed order."""
+    """SHA-256 over the names and contents of the model's files, in a fixed order.
+
+    And over the labels, where they are named: another choice of labels is another answer.
+    """
     whole = hashlib.sha256()
     for path in model.files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         whole.update(f"{path.relative_to(model.folder).as_posix()} {content}\n".encode())
+    if model.labels:
+        whole.update(f"labels {sorted(set(model.labels))}\n".encode())
     return whole.hexdigest()
 
 
@@ -116,7 +132,7 @@ def verify(model: Model) -> None:
 
 def pin(folder: Path) -> tuple[Model, ...]:
     """Write `folder/manifest.json` from the `card.json` of each `DatasetNNN_name` in it."""
-    entries = [_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
+    entries = [manifest_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
     if not entries:
         raise ModelError(f"{folder}: no Dataset*/card.json in it, so there is nothing to pin")
     text = json.dumps({"models": entries}, indent=2, sort_keys=True) + "\n"
@@ -124,7 +140,8 @@ def pin(folder: Path) -> tuple[Model, ...]:
     return load_manifest(folder)
 
 
-def _entry(folder: Path, card_path: Path) -> dict[str, Any]:
+def manifest_entry(folder: Path, card_path: Path) -> dict[str, Any]:
+    """The manifest's entry for the network beside `card_path`, with its digest."""
     try:
         return _entry_of_card(folder, card_path, json.loads(card_path.read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError) as error:
@@ -150,5 +167,7 @@ def _entry_of_card(folder: Path, card_path: Path, card: dict[str, Any]) -> dict[
         "licence": card["licence"],
         "source": card["source"],
         "sha256": "",
+        "card": normalised(card),
     }
-    return entry | {"sha256": digest(_model(folder, entry))}
+    entry |= {key: card[key] for key in ("labels", "trainer", "stand_in") if card.get(key)}
+    return entry | {"sha256": digest(model_of(folder, entry))}

@@ -1,4 +1,6 @@
-"""nnU-Net v2 through `nnunetv2`'s own predictor: the only place that imports torch.
+"""nnU-Net v2 through `nnunetv2`'s own predictor.
+
+Only this module and the two that it is built on, `checkpoints` and `architecture`, import torch.
 
 A network is loaded once and kept warm. The result is nnU-Net's own: same preprocessing, sliding
 window and export, so `nnUNetv2_predict_from_modelfolder` gives the same mask for the same step
@@ -11,7 +13,9 @@ import contextlib
 import io
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +24,15 @@ import numpy.typing as npt
 from dicomnode.config import InferenceSettings
 from dicomnode.domain import ModelIdentity
 from dicomnode.errors import ModelError
+from dicomnode.inference.architecture import BASE_TRAINER, Built, build, knows_trainer
+from dicomnode.inference.checkpoints import Checkpoint, load_checkpoint
 from dicomnode.inference.models import Model, verify
 
 log = logging.getLogger("dicomnode.inference")
+
+# nnU-Net's readers that reorient give their networks axes toward head, anterior and right.
+_AS_IS = (slice(None), slice(None), slice(None))
+_TURNED = (slice(None), slice(None, None, -1), slice(None, None, -1))
 
 
 class Network:
@@ -32,7 +42,10 @@ class Network:
         verify(model)
         self.identity: ModelIdentity = model.identity
         self.modalities = model.modalities
+        self._labels = model.labels
         self._predictor = _load(model, settings)
+        reader = self._predictor.plans_manager.plans.get("image_reader_writer", "")
+        self._reads_ras = str(reader).endswith("WithReorient")
 
     def segment(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -40,13 +53,17 @@ class Network:
         """The binary mask of `array`, on its grid.
 
         `array` has the axes (z, y, x) toward head, posterior and left, `spacing_mm` likewise;
-        CT in Hounsfield units, MR in any unit.
+        CT in Hounsfield units, MR in any unit. The mask is where nnU-Net answers one of the labels
+        that the manifest names, or, where it names none, any but background.
         """
+        turned = _TURNED if self._reads_ras else _AS_IS
         with _quiet():
             labels = self._predictor.predict_single_npy_array(
-                array[np.newaxis], {"spacing": list(spacing_mm)}
+                array[turned][np.newaxis], {"spacing": list(spacing_mm)}
             )
-        return cast("npt.NDArray[np.uint8]", (np.asarray(labels) > 0).astype(np.uint8))
+        answer = np.asarray(labels)[turned]
+        inside = np.isin(answer, self._labels) if self._labels else answer > 0
+        return cast("npt.NDArray[np.uint8]", inside.astype(np.uint8))
 
 
 def load_networks(models: Sequence[Model], settings: InferenceSettings) -> tuple[Network, ...]:
@@ -76,60 +93,109 @@ def _load(model: Model, settings: InferenceSettings) -> Any:
 
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
+    device = torch.device(device_name(settings.device))
     with _quiet():
         predictor = nnUNetPredictor(
             tile_step_size=settings.tile_step,
             use_mirroring=settings.mirroring,
-            device=torch.device(device_name(settings.device)),
+            device=device,
             allow_tqdm=False,
         )
-        checkpoints = [
-            _checkpoint(model, model.folder / f"fold_{fold}" / model.checkpoint)
-            for fold in model.folds
-        ]
-        _initialise(predictor, model, checkpoints)
+        built, checkpoints = _built(model)
+        if settings.precision != "auto":
+            _compute_in(built.network, device.type, getattr(torch, settings.precision))
+        _initialise(predictor, built, checkpoints)
     return predictor
 
 
-def _checkpoint(model: Model, path: os.PathLike[str]) -> dict[str, Any]:
-    """nnU-Net unpickles checkpoints freely; here only tensors and plain values may be in them."""
-    torch = _torch()
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        return cast("dict[str, Any]", loaded)
-    except Exception as error:  # torch raises many kinds; all mean "not loadable"
+def check(model: Model) -> None:
+    """Raises `ModelError` unless every fold loads and fits the network that its plans describe."""
+    _torch()
+    with _quiet():
+        built, checkpoints = _built(model)
+        _require_one_image(built, model.identity.name)
+        for fold, checkpoint in zip(model.folds, checkpoints, strict=True):
+            _require_fitting(built, checkpoint, f"model {model.identity.name}: fold {fold}")
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The trainer that builds a network in place of its own, and sentences about it."""
+
+    trainer: str
+    remark: str
+    otherwise: str  # for when the weights don't fit what it builds
+
+
+def substitute_trainer(model: Model) -> Substitute | None:
+    """nnU-Net's base trainer for a network whose own one nnunetv2 does not have; else None."""
+    _torch()
+    fold = model.folder / f"fold_{model.folds[0]}"
+    own = str(load_checkpoint(fold / model.checkpoint, model.identity.name)["trainer_name"])
+    with _quiet():
+        if model.trainer or knows_trainer(own):
+            return None
+    return Substitute(
+        BASE_TRAINER,
+        f"built as {BASE_TRAINER} builds it: nnunetv2 here knows no trainer {own}",
+        f"nnunetv2 here knows no trainer {own}, and {BASE_TRAINER} does not build its network. "
+        "Get the trainer's code from its makers and name its folder in nnUNet_extTrainer, or name "
+        "another trainer with --trainer",
+    )
+
+
+def _require_one_image(built: Built, name: str) -> None:
+    if built.configuration.previous_stage_name is not None:
+        raise ModelError(f"model {name}: a cascade, which needs the mask of another network")
+    channels = built.dataset.get("channel_names") or built.dataset.get("modality") or {}
+    if len(channels) != 1:
         raise ModelError(
-            f"model {model.identity.name}: {path} can't be loaded safely (weights_only): {error}"
-        ) from error
+            f"model {name}: needs {len(channels)} images of one head at once "
+            f"({', '.join(map(str, channels.values()))}); the node examines one volume at a time"
+        )
 
 
-def _initialise(predictor: Any, model: Model, checkpoints: list[dict[str, Any]]) -> None:
-    from batchgenerators.utilities.file_and_folder_operations import load_json
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+def _require_fitting(built: Built, checkpoint: Checkpoint, what: str) -> None:
+    weights, wanted = checkpoint["network_weights"], built.network.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in wanted.items()}:
+        raise ModelError(f"{what}: its weights are not those of the network in plans.json")
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise ModelError(f"{what}: some of its weights are no numbers; its training failed")
 
-    plans = PlansManager(load_json(str(model.folder / "plans.json")))
-    dataset = load_json(str(model.folder / "dataset.json"))
-    first = checkpoints[0]
-    configuration = plans.get_configuration(first["init_args"]["configuration"])
-    trainer = recursive_find_trainer_class_by_name(first["trainer_name"])
-    network = trainer.build_network_architecture(
-        plans,
-        configuration,
-        determine_num_input_channels(plans, configuration, dataset),
-        plans.get_label_manager(dataset).num_segmentation_heads,
-        enable_deep_supervision=False,
-    )
+
+def _built(model: Model) -> tuple[Built, list[Checkpoint]]:
+    """The network with the weights of its first fold, and the checkpoints of all folds."""
+    name = model.identity.name
+    checkpoints = [
+        load_checkpoint(model.folder / f"fold_{fold}" / model.checkpoint, name)
+        for fold in model.folds
+    ]
+    return build(model.folder, checkpoints[0], name, model.trainer), checkpoints
+
+
+def _initialise(predictor: Any, built: Built, checkpoints: Sequence[Checkpoint]) -> None:
     predictor.manual_initialization(
-        network,
-        plans,
-        configuration,
+        built.network,
+        built.plans,
+        built.configuration,
         [checkpoint["network_weights"] for checkpoint in checkpoints],
-        dataset,
-        first["trainer_name"],
-        first.get("inference_allowed_mirroring_axes"),
+        built.dataset,
+        built.trainer,
+        checkpoints[0].get("inference_allowed_mirroring_axes") or None,
     )
+
+
+def _compute_in(network: Any, device: str, dtype: Any) -> None:
+    """Let the network compute in `dtype`, whatever nnU-Net's predictor chose for the device."""
+    import torch
+
+    forward, reduced = network.forward, dtype != torch.float32
+
+    def in_dtype(x: Any) -> Any:
+        with torch.autocast(device, dtype=dtype if reduced else None, enabled=reduced):
+            return forward(x).float()
+
+    network.forward = in_dtype
 
 
 def _torch() -> Any:
@@ -143,6 +209,7 @@ def _torch() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """nnunetv2 prints; the node's output is its own."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """nnunetv2 prints and warns, of older plans for one; the node's output is its own."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         yield

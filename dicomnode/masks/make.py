@@ -84,7 +84,7 @@ class _Source:
 def examiner_of(models: Sequence[ModelIdentity], settings: InferenceSettings) -> str:
     """A digest of what decides a mask: networks, and how they run."""
     parts = sorted(f"{model.kind.value} {model.sha256}" for model in models)
-    parts.append(f"tile step {settings.tile_step} mirroring {settings.mirroring}")
+    parts.append(settings.manner)
     parts.append(f"masks {MASK_VERSION}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -156,7 +156,7 @@ def _examiner(networks: Sequence[Segmenter], settings: InferenceSettings) -> str
     Not of the thresholds: a verdict is given anew from the volumes, with no network.
     """
     parts = sorted(f"{n.identity.kind.value} {n.identity.sha256}" for n in networks)
-    parts.append(f"tile step {settings.tile_step} mirroring {settings.mirroring}")
+    parts.append(settings.manner)
     parts.append(f"metrics {METRICS_VERSION} {TOLERANCE_MM}")
     return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
