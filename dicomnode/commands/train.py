@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,13 +69,17 @@ def export(
     folder: Folder,
     models: Annotated[Path, typer.Option("--out", help="The models folder to write.")],
     fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
+    figures: Annotated[
+        Path | None, typer.Option(exists=True, help="For the cards: summary.json of evaluate.")
+    ] = None,
 ) -> None:
     """Write the three networks as ordinary nnU-Net folders, with cards and manifest."""
     from dicomnode.inference.models import pin
     from dicomnode.training.export import export as write
     from dicomnode.training.run import training_folder
 
-    for path in write(training_folder(folder), models, fold=fold):
+    told = json.loads(figures.read_text(encoding="utf-8")) if figures else None
+    for path in write(training_folder(folder), models, fold=fold, figures=told):
         say(str(path))
     pin(models)
 

@@ -28,9 +28,17 @@ FOLDERS = {
     "anonymised_area": "Dataset902_starter_anonymised_area",
     "face": "Dataset903_starter_face",
 }
-# Added to each region's logit: the operating point, read off Dice curves of persons in training
-# (docs/models.md says how, and what else was seen then).
-LOGIT_SHIFT = {"foreground": 1.0, "anonymised_area": -1.0, "face": -1.0}
+KNOWN_FAILURES = {
+    "foreground": (
+        "thin slabs, and matter that is no anatomy close to the body (tables, headrests)",
+    ),
+    "anonymised_area": (
+        "another person's face in place of the removed one (refacing) is mostly missed",
+        "skull stripping: how far the head reached is guessed",
+        "padding and voids close to a face can be taken for a removed one",
+    ),
+    "face": ("a face that the field of view cuts off, thick slices, dim contrasts",),
+}
 # nnU-Net builds the network by the trainer's name; StarterTrainer doesn't change the architecture.
 TRAINER = "nnUNetTrainer"
 DATA_LICENCES = {
@@ -44,10 +52,9 @@ DATA_LICENCES = {
 }
 
 
-def slice_weights(weights: Mapping[str, torch.Tensor], channel: int, shift: float = 0.0) -> Weights:
+def slice_weights(weights: Mapping[str, torch.Tensor], channel: int) -> Weights:
     """Weights of the binary network for one sigmoid channel, in half precision.
 
-    `shift`: added to the region's logit, which moves the threshold on its sigmoid from one half.
     Tensors that share memory (nnU-Net lists the encoder twice) share it in the result too.
     """
     import torch
@@ -57,8 +64,6 @@ def slice_weights(weights: Mapping[str, torch.Tensor], channel: int, shift: floa
     for name, tensor in weights.items():
         if name.startswith(SEG_LAYERS):
             row = tensor[channel : channel + 1]
-            if name.endswith(".bias"):
-                row = row + shift
             out[name] = torch.cat([torch.zeros_like(row), row]).half()
             continue
         key = tensor.data_ptr()
@@ -98,7 +103,7 @@ def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[s
 
 
 def _card(
-    region: str, epochs: int, data: Mapping[str, Any], metrics: Mapping[str, Any] | None
+    region: str, epochs: int, data: Mapping[str, Any], figures: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     return {
         "name": FOLDERS[region],
@@ -107,13 +112,28 @@ def _card(
         "modalities": ["CT", "MR"],
         "source": "trained by `dicomnode train` (docs/models.md)",
         "licence": "the project's own; see docs/models.md for the licences of the training data",
-        "logit_shift": LOGIT_SHIFT[region],
         "spacing_mm": list(plans.SPACING_MM),
         "patch_voxels": list(plans.PATCH_VOXELS),
         "epochs": epochs,
         "training_data": dict(data),
-        "metrics": dict(metrics or {}),
-        "limits": "starter network: coarse, at 4 mm; read docs/models.md before trusting it",
+        "metrics": _metrics(region, figures) if figures else {},
+        "known_failures": list(KNOWN_FAILURES[region]),
+        "modality_limits": "CT and MR; real heads in training: T1-weighted MR only",
+        "spacing_limits": f"{plans.SPACING_MM[0]:g} mm grid: nothing thinner is seen",
+    }
+
+
+def _metrics(region: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What `evaluate` found for one network, without the cases' names."""
+    regions = {name: found for name, found in figures["regions"].items() if name.startswith(region)}
+    return {
+        "cases": figures["cases"],
+        "persons": figures["persons"],
+        "conventions": figures["conventions"],
+        "verdict_settings": figures["verdict_settings"],
+        "agreement": regions,
+        "false_anonymised": figures["false_anonymised"],
+        "verdicts": figures["verdicts"],
     }
 
 
@@ -133,9 +153,7 @@ def _write_model(
     _write_json(model / "dataset.json", plans.binary_dataset_json(region, cases))
     channel = list(plans.REGIONS).index(region)
     content = {
-        "network_weights": slice_weights(
-            checkpoint["network_weights"], channel, LOGIT_SHIFT[region]
-        ),
+        "network_weights": slice_weights(checkpoint["network_weights"], channel),
         "init_args": {"configuration": plans.CONFIGURATION, "fold": fold},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": None,
@@ -150,11 +168,11 @@ def export(
     out: Path,
     *,
     fold: str = "all",
-    metrics: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes three model folders, each with a `card.json`, and returns them.
 
-    `metrics`: held-out figures for the cards, as `evaluate` sums them up.
+    `figures`: for the cards, as `evaluate` sums them up (`summary.json`).
     """
     import torch
 
@@ -167,7 +185,7 @@ def export(
     folders = []
     for region in FOLDERS:
         folder = _write_model(out, region, fold, checkpoint, int(data["subjects"]))
-        card = _card(region, int(checkpoint["current_epoch"]), data, metrics)
+        card = _card(region, int(checkpoint["current_epoch"]), data, figures)
         _write_json(folder / "card.json", card)
         folders.append(folder)
     return folders

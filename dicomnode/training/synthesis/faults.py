@@ -125,8 +125,9 @@ def bright_spots(scene: Scene, chance: Chance) -> Scene:
 def lost_slices(scene: Scene, chance: Chance) -> Scene:
     """Slices that never arrived and were filled with a constant."""
     axis = int(chance.rng.integers(0, 3))
-    thick = int(chance.rng.integers(1, 5))
-    start = int(chance.rng.integers(0, scene.image.shape[axis] - thick))
+    length = scene.image.shape[axis]
+    thick = min(int(chance.rng.integers(1, 5)), max(1, length // 4))
+    start = int(chance.rng.integers(0, length - thick + 1))
     inner = torch.ones_like(scene.seen)
     inner.narrow(axis, start, thick).fill_(False)
     return _padded(scene, inner, chance)
