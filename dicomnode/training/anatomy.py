@@ -22,6 +22,10 @@ from dicomnode.training.solids import (
 )
 from dicomnode.training.tissue import NOT_ANATOMY, Tissue
 
+# The soft-face box in template millimetres. Back and top are those of the face part of
+# `mniMask_pydeface_plus_ears` (on the grid of avg152T1); the template ends at the upper lip, so the
+# box is carried on to the chin.
+FACE_BACK_MM, FACE_TOP_MM, FACE_TOP_SLOPE, FACE_BOTTOM_MM = 24.0, -36.0, 0.18, -156.0
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
@@ -185,13 +189,9 @@ def head(p: Points, b: Build, wobble: Field, folds: Field) -> Labels:
 
 
 def face_box(p: Points) -> Mask:
-    """The soft-face box, brow to chin, ears not included.
-
-    Its back and top planes are those of the face part of `mniMask_pydeface_plus_ears` (on the
-    grid of avg152T1); the template ends at the upper lip, so the box is carried on to the chin.
-    """
-    top = -36.0 + 0.18 * (p.y - 30.0)
-    box: Mask = (p.y > 24.0) & (p.z < top) & (p.z > -156.0)
+    """The soft-face box, brow to chin, ears not included: see `FACE_BACK_MM` and the others."""
+    top = FACE_TOP_MM + FACE_TOP_SLOPE * (p.y - 30.0)
+    box: Mask = (p.y > FACE_BACK_MM) & (p.z < top) & (p.z > FACE_BOTTOM_MM)
     return box
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dicomnode.training.drawn import HPL_TO_LPS, Affine, Mask, Volume
+from dicomnode.training.drawn import HPL_TO_LPS, Affine, Volume
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -83,8 +83,3 @@ def sample(
         cval=outside,
     )
     return cast(Volume, out)
-
-
-def sample_mask(mask: Mask, affine: Affine, onto: Grid, world: Affine) -> Mask:
-    """`mask` on another grid: linear, then cut at one half."""
-    return sample(mask.astype(np.float32), affine, onto, world, 0.0) >= 0.5

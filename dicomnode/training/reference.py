@@ -1,9 +1,7 @@
-"""Reference masks of real intact heads: foreground by threshold, face by registration.
+"""Reference masks of real heads: foreground by threshold, the template's place by registration.
 
 Foreground: voxels clearly above the background noise, closed by 6 mm, largest piece, holes filled
 in 3D and slice by slice along each axis (so that airways that open to the outside count as inside).
-Face: foreground inside a template's soft-face box, brow to chin, that an affine registration
-brings onto the head.
 """
 
 from __future__ import annotations
@@ -16,14 +14,11 @@ import numpy as np
 from scipy import ndimage
 
 from dicomnode.training.drawn import Affine, Mask, Volume
-from dicomnode.training.grid import Grid, sample_mask
 from dicomnode.training.read import read_nifti
 from dicomnode.training.tissue import Modality
 
 CLOSE_MM = 6.0
 CT_SKIN_HU = -300.0
-EAR_BACK_MNI_MM = 5.0
-CHIN_MNI_MM = -156.0
 
 
 def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
@@ -89,32 +84,14 @@ def foreground_of(
 
 @dataclass(frozen=True)
 class Template:
-    """A head template with its soft-face box; HPL axes, affines to LPS mm."""
+    """A head template; HPL axes, affine to LPS mm."""
 
     array: Volume
     affine: Affine
-    face_box: Mask
-    face_box_affine: Affine
 
 
 def read_template(folder: Path) -> Template:
-    """`avg152T1.nii.gz` and the keep-mask `mniMask_pydeface_plus_ears.nii.gz` (0 = remove).
-
-    Only the face part of the box counts (in front of the ears), and because the template ends at
-    the upper lip, its lowest slice is carried on down to the chin.
-    """
-    array, affine = read_nifti(folder / "avg152T1.nii.gz")
-    keep, _ = read_nifti(folder / "mniMask_pydeface_plus_ears.nii.gz")
-    step = float(affine[2, 0])
-    extra = int(np.ceil((float(affine[2, 3]) - CHIN_MNI_MM) / step))
-    front = -(affine[1, 1] * np.arange(keep.shape[1]) + affine[1, 3]) > EAR_BACK_MNI_MM
-    box = (keep < 0.5) & front[None, :, None]
-    height = affine[2, 0] * np.arange(keep.shape[0]) + affine[2, 3]
-    box &= (height < 0)[:, None, None]
-    box = np.concatenate([np.repeat(box[:1], extra, axis=0), box])
-    box_affine = affine.copy()
-    box_affine[2, 3] -= extra * step
-    return Template(array, affine, box, box_affine)
+    return Template(*read_nifti(folder / "avg152T1.nii.gz"))
 
 
 def _itk() -> Any:
@@ -161,11 +138,3 @@ def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -
     out[:3, :3] = ((moved[1:] - moved[0]) / 100.0).T
     out[:3, 3] = moved[0]
     return out
-
-
-def face_of(foreground: Mask, affine: Affine, to_template: Affine, template: Template) -> Mask:
-    """Foreground inside the template's face box."""
-    shape = cast(tuple[int, int, int], foreground.shape)
-    grid = Grid(shape, affine)
-    box = sample_mask(template.face_box, template.face_box_affine, grid, to_template)
-    return foreground & box

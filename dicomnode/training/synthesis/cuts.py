@@ -12,8 +12,8 @@ from math import cos, radians, sin
 import torch
 import torch.nn.functional as nn_f
 
+from dicomnode.training.anatomy import FACE_BACK_MM, FACE_TOP_MM
 from dicomnode.training.synthesis.brain import outside_brain_mm
-from dicomnode.training.synthesis.labels import FACE_BACK_MM, FACE_TOP_MM
 from dicomnode.training.synthesis.scene import Chance, Points, Scene, Tensor
 
 Cut = Callable[[Scene, Points, Chance], Tensor]

@@ -10,6 +10,12 @@ from __future__ import annotations
 
 import torch
 
+from dicomnode.training.anatomy import (
+    FACE_BACK_MM,
+    FACE_BOTTOM_MM,
+    FACE_TOP_MM,
+    FACE_TOP_SLOPE,
+)
 from dicomnode.training.synthesis.fields import Spacing, grown
 from dicomnode.training.synthesis.scene import Points, Scene, Tensor
 
@@ -17,12 +23,10 @@ BACKGROUND, FOREGROUND, FACE, ANONYMISED, IGNORED = 0, 1, 2, 3, 4
 MARGIN_MM = 5.0
 SKIN_MM = 6.0
 FACE_DEPTH_MM = 24.0
-# The face box in template millimetres: behind it the ears, above it the brow, below it the throat.
-FACE_BACK_MM, FACE_TOP_MM, FACE_TOP_SLOPE, FACE_BOTTOM_MM = 24.0, -36.0, 0.18, -156.0
 
 
 def face_box(p: Points) -> Tensor:
-    """The soft-face box; see `training.anatomy.face_box`, whose planes these are."""
+    """The soft-face box, as `anatomy.face_box` draws it."""
     top = FACE_TOP_MM + FACE_TOP_SLOPE * (p.y - 30.0)
     return (p.y > FACE_BACK_MM) & (p.z < top) & (p.z > FACE_BOTTOM_MM)
 
