@@ -1,4 +1,4 @@
-"""The nnU-Net v2 plans of the starter networks: one small architecture at 4 mm."""
+"""The nnU-Net v2 plans of the starter networks: one small architecture at 2.5 mm."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 DATASET_NAME = "Dataset900_starter"
 PLANS_NAME = "starterPlans"
-CONFIGURATION = "3d_4mm"
+CONFIGURATION = "3d_2p5mm"
 DATA_IDENTIFIER = f"{PLANS_NAME}_{CONFIGURATION}"
-SPACING_MM = (4.0, 4.0, 4.0)
-PATCH_VOXELS = (64, 64, 48)  # toward head, posterior, left: 256 x 256 x 192 mm, a whole head
-FEATURES = (12, 24, 48, 96, 128)
-BATCH_SIZE = 2
+SPACING_MM = (2.5, 2.5, 2.5)
+PATCH_VOXELS = (112, 112, 80)  # toward head, posterior, left: 280 x 280 x 200 mm, a whole head
+FEATURES = (16, 32, 64, 112, 160)
+BATCH_SIZE = 4
 
 # Region-based training; the order is that of the network's sigmoid channels.
 REGIONS: dict[str, tuple[int, ...]] = {

@@ -1,13 +1,13 @@
 """nnU-Net's trainer on volumes that are drawn as it goes, with a recipe that converges in minutes.
 
-Differences from `nnUNetTrainer`: batches come from `synthesis.generate` instead of stored patches
-(every volume is new, on the training's own device), AdamW with warm-up and cosine decay instead of
-SGD for 1000 epochs, and no deep supervision. The order of the volumes follows from the seed alone.
+Differences from `nnUNetTrainer`: batches are drawn (`batches`, every volume is new) instead of
+stored patches, AdamW with warm-up and cosine decay instead of SGD for 1000 epochs, and no deep
+supervision. The order of the volumes follows from the seed alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle
 from pathlib import Path
@@ -18,20 +18,19 @@ import torch
 from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch.utils.data import DataLoader, Dataset
 
 from dicomnode.training import plans
-from dicomnode.training.synthesis.generate import Generator, Sample
+from dicomnode.training.batches import Batch, drawn
+from dicomnode.training.synthesis.generate import Generator
 from dicomnode.training.synthesis.pose import Frame
 from dicomnode.training.synthesis.scene import Tensor
 from dicomnode.training.synthesis.subject import OnDevice, load_subject
 
-Batch = dict[str, Tensor]
 # Dice says nothing about a region that a volume lacks; only cross-entropy keeps it empty there.
 CROSS_ENTROPY_WEIGHT = 4.0
 FRAME = Frame(plans.PATCH_VOXELS, plans.SPACING_MM)
-# Volumes that only validate: far from the seeds of any training.
-VALIDATION_SEED = 2_000_000_000
+# Volumes that only validate: no training has this seed.
+VALIDATION_SEED = 1_000_000
 
 
 class SubjectFiles:
@@ -100,7 +99,7 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def get_dataloaders(self) -> tuple[Iterator[Batch], Iterator[Batch]]:
         paths = sorted(Path(self.preprocessed_dataset_folder).glob("*.npz"))
-        subjects = [OnDevice(load_subject(path), self.device) for path in paths]
+        subjects = [OnDevice(load_subject(path), torch.device("cpu")) for path in paths]
         seen = [s for s in subjects if s.subject.person not in self.left_out]
         unseen = [s for s in subjects if s.subject.person in self.left_out]
         generator = Generator(seen, FRAME, without=self.left_out)
@@ -108,18 +107,11 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         first = self.current_epoch * self.num_iterations_per_epoch
         last = self.num_epochs * self.num_iterations_per_epoch
         numbers = range(first, max(last, first + 1))
-        drawn = Batches(generator, self.seed * 100_000_000)
-        checks = [
-            Batches(checking, VALIDATION_SEED)[number]
-            for number in range(self.num_val_iterations_per_epoch)
-        ]
-        return iter(DataLoader(drawn, None, sampler=numbers, **self._workers())), cycle(checks)
-
-    def _workers(self) -> dict[str, Any]:
-        """Volumes are drawn beside the training; on a GPU by the GPU itself, in this process."""
-        if self.device.type != "cpu":
-            return {}
-        return {"num_workers": 1, "worker_init_fn": _one_thread, "prefetch_factor": 4}
+        checks = range(self.num_val_iterations_per_epoch)
+        return (
+            drawn(generator, numbers, self.seed, self.device),
+            cycle(list(drawn(checking, checks, VALIDATION_SEED, self.device))),
+        )
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         with self._precision():
@@ -135,6 +127,10 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
             return torch.autocast("cpu", dtype=torch.bfloat16)
         return nullcontext()
 
+    def _do_i_compile(self) -> bool:
+        """A training of minutes doesn't wait for a compiler, nor need one."""
+        return False
+
     def plot_network_architecture(self) -> None:
         """Not wanted: needs a package that is not installed."""
 
@@ -142,35 +138,5 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         """Not wanted: it would write this machine's name into the training folder."""
 
 
-class Batches(Dataset[Batch]):
-    """Batch after batch by number, so that a resumed training goes on with the same volumes."""
-
-    def __init__(self, generator: Generator, first_seed: int) -> None:
-        self._generator, self._first_seed = generator, first_seed
-
-    def __getitem__(self, number: int) -> Batch:
-        first = self._first_seed + number * plans.BATCH_SIZE
-        return batch_of([self._generator.draw(first + k) for k in range(plans.BATCH_SIZE)])
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-
-
 def _in_full(_: Any, __: Any, logits: Tensor) -> Tensor:
     return logits.float()
-
-
-def batch_of(samples: Sequence[Sample]) -> Batch:
-    """nnU-Net's batch: images, a channel per region, and last the voxels that don't count."""
-    targets = []
-    for sample in samples:
-        regions = [
-            torch.isin(sample.labels, torch.tensor(values, device=sample.labels.device))
-            for values in plans.REGIONS.values()
-        ]
-        targets.append(torch.stack([*regions, sample.labels == plans.IGNORED]).float())
-    return {
-        "data": torch.stack([s.image for s in samples])[:, None],
-        "target": torch.stack(targets),
-    }

@@ -35,27 +35,29 @@ def grown(mask: Tensor, by_mm: float, spacing_mm: Spacing) -> Tensor:
     Voxels of unequal sides grow along each axis by as many steps as fit into `by_mm`.
     """
     steps = [round(by_mm / side) for side in spacing_mm]
-    out = mask[None, None].half() if mask.is_cuda else mask[None, None].float()
+    out = mask
     for step in range(max(steps)):
         axes = [axis for axis in range(3) if steps[axis] > step]
         out = _box(out, axes) if step % 2 else _cross(out, axes)
-    return out[0, 0] > 0.5
+    return out
 
 
-def _pooled(field: Tensor, axis: int) -> Tensor:
-    kernel, pad = [1, 1, 1], [0, 0, 0]
-    kernel[axis], pad[axis] = 3, 1
-    return nn_f.max_pool3d(field, kernel, stride=1, padding=pad)
-
-
-def _box(field: Tensor, axes: list[int]) -> Tensor:
+def _box(mask: Tensor, axes: list[int]) -> Tensor:
     for axis in axes:
-        field = _pooled(field, axis)
-    return field
+        mask = _with_neighbours(mask.clone(), mask, axis)
+    return mask
 
 
-def _cross(field: Tensor, axes: list[int]) -> Tensor:
-    out = field
+def _cross(mask: Tensor, axes: list[int]) -> Tensor:
+    out = mask.clone()
     for axis in axes:
-        out = torch.maximum(out, _pooled(field, axis))
+        _with_neighbours(out, mask, axis)
+    return out
+
+
+def _with_neighbours(out: Tensor, mask: Tensor, axis: int) -> Tensor:
+    """`out`, with the voxels before and after those of `mask` along one axis."""
+    others = mask.shape[axis] - 1
+    out.narrow(axis, 1, others).logical_or_(mask.narrow(axis, 0, others))
+    out.narrow(axis, 0, others).logical_or_(mask.narrow(axis, 1, others))
     return out

@@ -1,0 +1,88 @@
+"""Batches of drawn volumes: worker processes draw them, the training's device puts them together.
+
+What a batch holds follows from its number and the seed alone, not from who draws it or when.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dicomnode.training import plans
+from dicomnode.training.synthesis.generate import Generator, Sample
+from dicomnode.training.synthesis.scene import Tensor
+
+Batch = dict[str, Tensor]
+Images = npt.NDArray[np.float16]
+LabelMaps = npt.NDArray[np.uint8]
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+class DrawnVolumes(Dataset[tuple[Images, LabelMaps]]):
+    """Batch after batch by number: images and label maps, both (batch, *patch).
+
+    Half precision, as the network sees them: small on their way between processes.
+    """
+
+    def __init__(self, generator: Generator, seed: int) -> None:
+        self._generator, self._first = generator, seed * 100_000_000
+
+    def __getitem__(self, number: int) -> tuple[Images, LabelMaps]:
+        first = self._first + number * plans.BATCH_SIZE
+        return _packed([self._generator.draw(first + k) for k in range(plans.BATCH_SIZE)])
+
+
+def drawn(
+    generator: Generator, numbers: Sequence[int], seed: int, device: torch.device
+) -> Iterator[Batch]:
+    """The batches of these numbers, drawn ahead by processes of one thread each."""
+    loader = DataLoader(
+        DrawnVolumes(generator, seed),
+        batch_size=None,
+        sampler=numbers,
+        collate_fn=_as_they_are,
+        num_workers=_workers(device),
+        worker_init_fn=_one_thread,
+        prefetch_factor=4,
+    )
+    for images, label_maps in loader:
+        yield batch_of(images, label_maps, device)
+
+
+def batch_of(images: Images, label_maps: LabelMaps, device: torch.device) -> Batch:
+    """nnU-Net's batch: images, a channel per region, and last the voxels that don't count."""
+    labels = torch.from_numpy(label_maps).to(device)
+    regions = [
+        torch.isin(labels, torch.tensor(values, device=device, dtype=torch.uint8))
+        for values in plans.REGIONS.values()
+    ]
+    return {
+        "data": torch.from_numpy(images).to(device).float()[:, None],
+        "target": torch.stack([*regions, labels == plans.IGNORED], dim=1).float(),
+    }
+
+
+def _packed(samples: Sequence[Sample]) -> tuple[Images, LabelMaps]:
+    images = torch.stack([s.image for s in samples]).clamp(-_LARGEST, _LARGEST).half()
+    return images.numpy(), torch.stack([s.labels for s in samples]).numpy()
+
+
+def _workers(device: torch.device) -> int:
+    """A CPU has to train as well; a GPU leaves all cores but two to the drawing."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores - 2) if device.type != "cpu" else max(1, cores // 2)
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _as_they_are(arrays: Any) -> Any:
+    """As numpy arrays: they pass through a pipe, and need no shared memory."""
+    return arrays
