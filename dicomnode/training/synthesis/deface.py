@@ -36,7 +36,7 @@ METHODS: dict[str, Method] = {
 # Cuts that another face can be put into.
 REFACED_CUTS = {"face_box": 0.6, "face_and_ears": 0.2, "round_the_face": 0.2}
 METHOD_SHARES = {
-    "face_box": 0.22,
+    "face_box": 0.20,
     "plane": 0.10,
     "plane_of_face": 0.07,
     "face_and_ears": 0.12,
@@ -47,7 +47,7 @@ METHOD_SHARES = {
     "round_the_face": 0.07,
     "skull_strip": 0.06,
     "below_the_brow": 0.02,
-    "reface": 0.09,
+    "reface": 0.11,
 }
 
 

@@ -58,15 +58,30 @@ def round_field_of_view(scene: Scene, chance: Chance) -> Scene:
 
 
 def constant_border(scene: Scene, chance: Chance) -> Scene:
-    """Slices, rows or columns added around the scan with one value."""
-    inner = torch.ones_like(scene.seen)
+    """Slices, rows or columns around the scan with one value, on some sides or on all.
+
+    They lie outside the field of view where the frame has room, and cover its edge where not.
+    """
+    outer, inner = torch.ones_like(scene.seen), torch.ones_like(scene.seen)
+    all_round = chance.happens(0.3)
     for axis, length in enumerate(scene.image.shape):
-        for low in (True, False):
-            if chance.happens(0.4):
-                width = int(chance.rng.integers(1, max(2, length // 7)))
-                start = 0 if low else length - width
-                inner.narrow(axis, start, width).fill_(False)
-    return _padded(scene, inner, chance)
+        first, last = _extent(scene.seen, axis)
+        ends = [first, length - 1 - last]  # voxels outside the field of view, low and high
+        for side, outside in enumerate(ends):
+            width = int(chance.rng.integers(1, max(2, length // 7)))
+            if not (all_round or chance.happens(0.4)):
+                width = 0
+            start = max(0, outside - width)
+            for mask, voxels in ((outer, start), (inner, start + width)):
+                mask.narrow(axis, 0 if side == 0 else length - voxels, voxels).fill_(False)
+    return replace(_padded(scene, inner & scene.seen, chance), seen=outer)
+
+
+def _extent(mask: Tensor, axis: int) -> tuple[int, int]:
+    """First and last index along an axis at which the mask holds anything."""
+    others = [other for other in range(3) if other != axis]
+    where = mask.any(dim=others[1]).any(dim=others[0]).nonzero()
+    return (int(where[0]), int(where[-1])) if len(where) else (0, mask.shape[axis] - 1)
 
 
 def tilted_corner(scene: Scene, chance: Chance) -> Scene:

@@ -18,7 +18,8 @@ Vector = npt.NDArray[np.float64]
 # The middle of the head, and how far it reaches from there: template millimetres, HPL axes.
 HEAD_MIDDLE = np.array([0.0, -8.0, -30.0, 1.0])
 HEAD_REACH_MM = ((165.0, 118.0), (116.0, 112.0), (92.0, 92.0))  # (toward low, toward high index)
-BENDING_CELLS = 6
+# How heads differ from one another and from themselves: millimetres at most, cells of the field.
+BENDS = ((5.0, 6), (8.0, 3))
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ def place(subject: OnDevice, frame: Frame, chance: Chance) -> Placement:
     to_index[:3, :3] = matrix * per_mm[:, None]
     to_index[:3, 3] = _middle_index(subject.subject) + to_index[:3, :3] @ (centre_mm + offset_mm)
     index = mapped(to_index, torch.stack(torch.meshgrid(*axes, indexing="ij")))
-    bend_mm = chance.between(0, 5)
-    for axis in range(3):
-        index[axis] += bend_mm * float(per_mm[axis]) * chance.smooth(frame.shape, BENDING_CELLS)
+    for most_mm, cells in BENDS:
+        bend_mm = chance.between(0, most_mm)
+        for axis in range(3):
+            index[axis] += bend_mm * float(per_mm[axis]) * chance.smooth(frame.shape, cells)
     return Placement(index, _seen(axes, lengths_mm, offset_mm))
 
 
