@@ -49,6 +49,9 @@ def run(
     fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
     epochs: Annotated[int, typer.Option(min=1)] = 60,
     iterations: Annotated[int, typer.Option(min=1, help="Batches an epoch.")] = 100,
+    uses: Annotated[
+        int, typer.Option(min=1, help="How often each drawn volume is learned from; 4 on a GPU.")
+    ] = 1,
     device: Device = "cpu",
     seed: Seed = 1,
 ) -> None:
@@ -56,7 +59,7 @@ def run(
     from dicomnode.training.run import Schedule
     from dicomnode.training.run import run as train
 
-    schedule = Schedule(epochs, iterations)
+    schedule = Schedule(epochs, iterations, uses)
     with _steps() as progress:
         trained = train(
             folder, fold=fold, schedule=schedule, device=device, seed=seed, progress=progress

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dicomnode.training import plans
+from dicomnode.training.again import Volumes
 from dicomnode.training.synthesis.generate import Generator, Sample
 from dicomnode.training.synthesis.scene import Tensor
 
@@ -40,8 +41,8 @@ class DrawnVolumes(Dataset[tuple[Images, LabelMaps]]):
 
 def drawn(
     generator: Generator, numbers: Sequence[int], seed: int, device: torch.device
-) -> Iterator[Batch]:
-    """The batches of these numbers, drawn ahead by processes of one thread each."""
+) -> Iterator[Volumes]:
+    """The batches of these numbers on the device, drawn ahead by processes of one thread each."""
     loader = DataLoader(
         DrawnVolumes(generator, seed),
         batch_size=None,
@@ -52,18 +53,17 @@ def drawn(
         prefetch_factor=4,
     )
     for images, label_maps in loader:
-        yield batch_of(images, label_maps, device)
+        yield torch.from_numpy(images).to(device), torch.from_numpy(label_maps).to(device)
 
 
-def batch_of(images: Images, label_maps: LabelMaps, device: torch.device) -> Batch:
+def batch_of(images: Tensor, labels: Tensor) -> Batch:
     """nnU-Net's batch: images, a channel per region, and last the voxels that don't count."""
-    labels = torch.from_numpy(label_maps).to(device)
     regions = [
-        torch.isin(labels, torch.tensor(values, device=device, dtype=torch.uint8))
+        torch.isin(labels, torch.tensor(values, device=labels.device, dtype=labels.dtype))
         for values in plans.REGIONS.values()
     ]
     return {
-        "data": torch.from_numpy(images).to(device).float()[:, None],
+        "data": images.float()[:, None],
         "target": torch.stack([*regions, labels == plans.IGNORED], dim=1).float(),
     }
 

@@ -47,7 +47,8 @@ def architecture() -> dict[str, Any]:
 
 
 def configuration(batch_size: int) -> dict[str, Any]:
-    resampling = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
+    # Linear along every axis, as `synthesis.scanner.sliced` does; many times as fast as splines.
+    resampling = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
     return {
         "data_identifier": DATA_IDENTIFIER,
         "preprocessor_name": "DefaultPreprocessor",
@@ -57,12 +58,13 @@ def configuration(batch_size: int) -> dict[str, Any]:
         "spacing": list(SPACING_MM),
         "normalization_schemes": ["ZScoreNormalization"],
         "use_mask_for_norm": [False],
-        "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_seg": "resample_data_or_seg_to_shape",
+        **{
+            f"resampling_fn_{what}": "resample_torch_fornnunet"
+            for what in ("data", "seg", "probabilities")
+        },
         "resampling_fn_data_kwargs": resampling,
-        "resampling_fn_seg_kwargs": {**resampling, "is_seg": True, "order": 1},
-        "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": {**resampling, "order": 1},
+        "resampling_fn_seg_kwargs": {**resampling, "is_seg": True},
+        "resampling_fn_probabilities_kwargs": resampling,
         "architecture": architecture(),
         "batch_dice": True,
     }

@@ -45,10 +45,14 @@ def _left_out(folder: Path, fold: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a training is: `epochs` of `iterations` batches each."""
+    """How long a training is: `epochs` of `iterations` batches each.
+
+    `uses`: how often each drawn volume is learned from, changed after the first time.
+    """
 
     epochs: int
     iterations: int = 100
+    uses: int = 1
 
 
 def _build(folder: Path, fold: str, schedule: Schedule, device: str, seed: int) -> Any:
@@ -72,7 +76,7 @@ def _build(folder: Path, fold: str, schedule: Schedule, device: str, seed: int) 
         )
     _quiet_lines(trainer)
     trainer.seed, trainer.num_epochs = seed, schedule.epochs
-    trainer.num_iterations_per_epoch = schedule.iterations
+    trainer.num_iterations_per_epoch, trainer.uses = schedule.iterations, schedule.uses
     trainer.left_out = _left_out(folder, fold)
     trainer.initialize()
     if latest.is_file():

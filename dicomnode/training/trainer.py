@@ -20,7 +20,8 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from dicomnode.training import plans
-from dicomnode.training.batches import Batch, drawn
+from dicomnode.training.again import used_again
+from dicomnode.training.batches import Batch, batch_of, drawn
 from dicomnode.training.synthesis.generate import Generator
 from dicomnode.training.synthesis.pose import Frame
 from dicomnode.training.synthesis.scene import Tensor
@@ -42,12 +43,14 @@ class SubjectFiles:
 
 
 class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
-    """Set `seed`, `num_epochs`, `left_out` and the iteration counts before `initialize`.
+    """Set `seed`, `num_epochs`, `left_out`, `uses` and the iteration counts before `initialize`.
 
-    `left_out`: persons and methods that this training must not see.
+    `left_out`: persons and methods that this training must not see. `uses`: how often each volume
+    is learned from.
     """
 
     seed = 0
+    uses = 1
     left_out: frozenset[str] = frozenset()
 
     def __init__(
@@ -72,6 +75,7 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         super().initialize()
         self.dataset_class = SubjectFiles
         self.network.register_forward_hook(_in_full)  # the loss is no matter for half precision
+        self.logger.plot_progress_png = _no_picture  # `run` draws the curves
 
     def _build_loss(self) -> Any:
         dice = {"batch_dice": True, "do_bg": True, "smooth": 1e-5, "ddp": False}
@@ -104,14 +108,21 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         unseen = [s for s in subjects if s.subject.person in self.left_out]
         generator = Generator(seen, FRAME, without=self.left_out)
         checking = Generator(unseen, FRAME) if unseen else generator
-        first = self.current_epoch * self.num_iterations_per_epoch
-        last = self.num_epochs * self.num_iterations_per_epoch
-        numbers = range(first, max(last, first + 1))
-        checks = range(self.num_val_iterations_per_epoch)
-        return (
-            drawn(generator, numbers, self.seed, self.device),
-            cycle(list(drawn(checking, checks, VALIDATION_SEED, self.device))),
+        fresh = drawn(generator, self._numbers(), self.seed, self.device)
+        checks = drawn(
+            checking, range(self.num_val_iterations_per_epoch), VALIDATION_SEED, self.device
         )
+        again = used_again(fresh, self.uses, seed=self.seed + self.current_epoch)
+        return (
+            (batch_of(images, labels) for images, labels in again),
+            cycle([batch_of(images, labels) for images, labels in checks]),
+        )
+
+    def _numbers(self) -> range:
+        """Of the batches that are still to be drawn."""
+        done = self.current_epoch * self.num_iterations_per_epoch
+        steps = self.num_epochs * self.num_iterations_per_epoch
+        return range(done // self.uses, max(-(-steps // self.uses), done // self.uses + 1))
 
     def train_step(self, batch: Batch) -> dict[str, Any]:
         with self._precision():
@@ -136,6 +147,10 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
 
     def _save_debug_information(self) -> None:
         """Not wanted: it would write this machine's name into the training folder."""
+
+
+def _no_picture(_: str) -> None:
+    return None
 
 
 def _in_full(_: Any, __: Any, logits: Tensor) -> Tensor:
