@@ -31,20 +31,18 @@ class DrawnVolumes(Dataset[tuple[Images, LabelMaps]]):
     Half precision, as the network sees them: small on their way between processes.
     """
 
-    def __init__(self, generator: Generator, seed: int) -> None:
-        self._generator, self._first = generator, seed * 100_000_000
+    def __init__(self, generator: Generator, size: int, seed: int) -> None:
+        self._generator, self._size, self._first = generator, size, seed * 100_000_000
 
     def __getitem__(self, number: int) -> tuple[Images, LabelMaps]:
-        first = self._first + number * plans.BATCH_SIZE
-        return _packed([self._generator.draw(first + k) for k in range(plans.BATCH_SIZE)])
+        first = self._first + number * self._size
+        return _packed([self._generator.draw(first + k) for k in range(self._size)])
 
 
-def drawn(
-    generator: Generator, numbers: Sequence[int], seed: int, device: torch.device
-) -> Iterator[Volumes]:
+def drawn(volumes: DrawnVolumes, numbers: Sequence[int], device: torch.device) -> Iterator[Volumes]:
     """The batches of these numbers on the device, drawn ahead by processes of one thread each."""
     loader = DataLoader(
-        DrawnVolumes(generator, seed),
+        volumes,
         batch_size=None,
         sampler=numbers,
         collate_fn=_as_they_are,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Weights = dict[str, "torch.Tensor"]
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 SEG_LAYERS = "decoder.seg_layers."
 # Region -> folder of its network. The number only has to be unique among a site's models.
 FOLDERS = {

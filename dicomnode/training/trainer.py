@@ -19,9 +19,8 @@ from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from dicomnode.training import plans
 from dicomnode.training.again import used_again
-from dicomnode.training.batches import Batch, batch_of, drawn
+from dicomnode.training.batches import Batch, DrawnVolumes, batch_of, drawn
 from dicomnode.training.synthesis.generate import Generator
 from dicomnode.training.synthesis.pose import Frame
 from dicomnode.training.synthesis.scene import Tensor
@@ -29,7 +28,6 @@ from dicomnode.training.synthesis.subject import OnDevice, load_subject
 
 # Dice says nothing about a region that a volume lacks; only cross-entropy keeps it empty there.
 CROSS_ENTROPY_WEIGHT = 4.0
-FRAME = Frame(plans.PATCH_VOXELS, plans.SPACING_MM)
 # Volumes that only validate: no training has this seed.
 VALIDATION_SEED = 1_000_000
 
@@ -106,12 +104,14 @@ class StarterTrainer(nnUNetTrainer):  # type: ignore[misc]
         subjects = [OnDevice(load_subject(path), torch.device("cpu")) for path in paths]
         seen = [s for s in subjects if s.subject.person not in self.left_out]
         unseen = [s for s in subjects if s.subject.person in self.left_out]
-        generator = Generator(seen, FRAME, without=self.left_out)
-        checking = Generator(unseen, FRAME) if unseen else generator
-        fresh = drawn(generator, self._numbers(), self.seed, self.device)
-        checks = drawn(
-            checking, range(self.num_val_iterations_per_epoch), VALIDATION_SEED, self.device
-        )
+        plan = self.configuration_manager
+        frame = Frame(tuple(plan.patch_size), tuple(plan.spacing))
+        generator = Generator(seen, frame, without=self.left_out)
+        checking = Generator(unseen, frame) if unseen else generator
+        learned = DrawnVolumes(generator, self.batch_size, self.seed)
+        fresh = drawn(learned, self._numbers(), self.device)
+        checked = DrawnVolumes(checking, self.batch_size, VALIDATION_SEED)
+        checks = drawn(checked, range(self.num_val_iterations_per_epoch), self.device)
         again = used_again(fresh, self.uses, seed=self.seed + self.current_epoch)
         return (
             (batch_of(images, labels) for images, labels in again),

@@ -18,7 +18,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from dicomnode.inference.models import STARTER_FOLDER, load_manifest
+from dicomnode.inference.models import STARTER_FOLDER, Model, load_manifest
 from tests.e2e.site import (
     Node,
     Orthanc,
@@ -144,10 +144,10 @@ def seg_of(pacs: Orthanc, examined_series_uid: str) -> pydicom.Dataset:
     raise AssertionError(f"no SEG of {examined_series_uid} in the PACS")
 
 
-def network_of(segment: pydicom.Dataset) -> Path:
+def network_of(segment: pydicom.Dataset) -> Model:
     name = segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName
     (model,) = [m for m in load_manifest(STARTER_FOLDER) if m.identity.name == name]
-    return model.folder
+    return model
 
 
 def frames_by_segment_and_instance(
@@ -165,7 +165,7 @@ def frames_by_segment_and_instance(
     return dict(zip(keys, frames, strict=True))
 
 
-def masks_by_instance(files: list[Path], model: Path) -> dict[str, npt.NDArray[np.uint8]]:
+def masks_by_instance(files: list[Path], model: Model) -> dict[str, npt.NDArray[np.uint8]]:
     """The network's mask on each source slice, by SimpleITK and nnunetv2 alone."""
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(files[0].parent))
     image = sitk.ReadImage(names, sitk.sitkFloat32)
@@ -179,7 +179,7 @@ def masks_by_instance(files: list[Path], model: Path) -> dict[str, npt.NDArray[n
 
 
 def predict(
-    array: npt.NDArray[np.float32], image: sitk.Image, model: Path
+    array: npt.NDArray[np.float32], image: sitk.Image, model: Model
 ) -> npt.NDArray[np.uint8]:
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -187,7 +187,7 @@ def predict(
     predictor = nnUNetPredictor(
         use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False, tile_step_size=0.5
     )
-    predictor.initialize_from_trained_model_folder(str(model), ("all",))
+    predictor.initialize_from_trained_model_folder(str(model.folder), model.folds)
     spacing = list(reversed(image.GetSpacing()))
     labels = predictor.predict_single_npy_array(array[np.newaxis], {"spacing": spacing})
     return np.asarray(labels).astype(np.uint8)

@@ -120,7 +120,7 @@ def _field_of_view(subject: Subject, matrix: Matrix, chance: Chance) -> tuple[Ve
         else:
             high[2] -= side
     if chance.happens(0.10):  # a slab
-        middle = rng.uniform(low[0], high[0])
+        middle = rng.uniform(low[0], max(low[0], high[0]))
         half = rng.uniform(15, 60)
         low[0], high[0] = max(low[0], middle - half), min(high[0], middle + half)
     middle_mm = _middle_index(subject) * np.array(subject.spacing_mm)
