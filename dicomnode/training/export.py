@@ -103,8 +103,14 @@ def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[s
 
 
 def _card(
-    region: str, epochs: int, data: Mapping[str, Any], figures: Mapping[str, Any] | None
+    region: str,
+    epochs: int,
+    plan: Mapping[str, Any],
+    data: Mapping[str, Any],
+    figures: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    configuration = plan["configurations"][plans.CONFIGURATION]
+    spacing_mm = configuration["spacing"]
     return {
         "name": FOLDERS[region],
         "version": VERSION,
@@ -112,14 +118,14 @@ def _card(
         "modalities": ["CT", "MR"],
         "source": "trained by `dicomnode train` (docs/models.md)",
         "licence": "the project's own; see docs/models.md for the licences of the training data",
-        "spacing_mm": list(plans.SPACING_MM),
-        "patch_voxels": list(plans.PATCH_VOXELS),
+        "spacing_mm": spacing_mm,
+        "patch_voxels": configuration["patch_size"],
         "epochs": epochs,
         "training_data": dict(data),
         "metrics": _metrics(region, figures) if figures else {},
         "known_failures": list(KNOWN_FAILURES[region]),
         "modality_limits": "CT and MR; real heads in training: T1-weighted MR only",
-        "spacing_limits": f"{plans.SPACING_MM[0]:g} mm grid: nothing thinner is seen",
+        "spacing_limits": f"{min(spacing_mm):g} mm grid: nothing thinner is seen",
     }
 
 
@@ -142,14 +148,19 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _write_model(
-    out: Path, region: str, fold: str, checkpoint: Mapping[str, Any], cases: int
+    out: Path,
+    region: str,
+    fold: str,
+    checkpoint: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    cases: int,
 ) -> Path:
     import torch
 
     name = FOLDERS[region]
     model = out / name / f"{TRAINER}__{plans.PLANS_NAME}__{plans.CONFIGURATION}"
     (model / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
-    _write_json(model / "plans.json", plans.plans(name))
+    _write_json(model / "plans.json", {**plan, "dataset_name": name})
     _write_json(model / "dataset.json", plans.binary_dataset_json(region, cases))
     channel = list(plans.REGIONS).index(region)
     content = {
@@ -179,13 +190,15 @@ def export(
     source = _checkpoint_of(training_folder / f"fold_{fold}")
     # The trainer's own checkpoint holds plain Python objects beside tensors; it was made here.
     checkpoint = torch.load(source, map_location="cpu", weights_only=False)
+    plan = json.loads((training_folder / "plans.json").read_text(encoding="utf-8"))
+    plan.pop("continue_training", None)  # a note of nnU-Net's trainer to itself
     recipe = _recipe(training_folder)
     left_out = [] if fold == "all" else recipe["left_out"][int(fold)]
     data = _training_data(recipe, left_out)
     folders = []
     for region in FOLDERS:
-        folder = _write_model(out, region, fold, checkpoint, int(data["subjects"]))
-        card = _card(region, int(checkpoint["current_epoch"]), data, figures)
+        folder = _write_model(out, region, fold, checkpoint, plan, int(data["subjects"]))
+        card = _card(region, int(checkpoint["current_epoch"]), plan, data, figures)
         _write_json(folder / "card.json", card)
         folders.append(folder)
     return folders

@@ -46,13 +46,13 @@ def architecture() -> dict[str, Any]:
     }
 
 
-def configuration(batch_size: int) -> dict[str, Any]:
+def configuration() -> dict[str, Any]:
     # Linear along every axis, as `synthesis.scanner.sliced` does; many times as fast as splines.
     resampling = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
     return {
         "data_identifier": DATA_IDENTIFIER,
         "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": batch_size,
+        "batch_size": BATCH_SIZE,
         "patch_size": list(PATCH_VOXELS),
         "median_image_size_in_voxels": [float(n) for n in PATCH_VOXELS],
         "spacing": list(SPACING_MM),
@@ -70,16 +70,16 @@ def configuration(batch_size: int) -> dict[str, Any]:
     }
 
 
-def plans(dataset_name: str = DATASET_NAME, batch_size: int = BATCH_SIZE) -> dict[str, Any]:
+def plans() -> dict[str, Any]:
     return {
-        "dataset_name": dataset_name,
+        "dataset_name": DATASET_NAME,
         "plans_name": PLANS_NAME,
         "original_median_spacing_after_transp": list(SPACING_MM),
         "original_median_shape_after_transp": list(PATCH_VOXELS),
         "image_reader_writer": "SimpleITKIO",
         "transpose_forward": [0, 1, 2],
         "transpose_backward": [0, 1, 2],
-        "configurations": {CONFIGURATION: configuration(batch_size)},
+        "configurations": {CONFIGURATION: configuration()},
         "experiment_planner_used": "dicomnode.training.plans",
         "label_manager": "LabelManager",
         "foreground_intensity_properties_per_channel": {

@@ -58,6 +58,7 @@ def test_softmax_of_the_slice_is_the_sigmoid_of_the_region(
 def training(tmp_path: Path, region_network: torch.nn.Module) -> Path:
     folder = tmp_path / "results" / plans.DATASET_NAME / "trainer"
     (folder / "fold_all").mkdir(parents=True)
+    (folder / "plans.json").write_text(json.dumps(plans.plans()))
     checkpoint = {
         "network_weights": region_network.state_dict(),
         "optimizer_state": {"big": torch.zeros(10)},
@@ -77,7 +78,7 @@ def test_exports_hold_only_what_a_predictor_needs(training: Path, tmp_path: Path
         assert content["trainer_name"] == TRAINER
         assert "optimizer_state" not in content
         assert str(tmp_path).encode() not in file.read_bytes()
-        assert file.stat().st_size < 6_000_000
+        assert file.stat().st_size < 20_000_000 / len(folders)
         card = json.loads((folder / "card.json").read_text())
         assert card["kind"] in plans.REGIONS
         assert card["name"] == folder.name
