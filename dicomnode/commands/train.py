@@ -23,8 +23,8 @@ Seed = Annotated[int, typer.Option(help="The same seed and settings give the sam
 def prepare(
     sources: Annotated[list[Path], typer.Argument(exists=True, help="Folders of real heads.")],
     folder: Annotated[Path, typer.Option("--out", help="The training set's folder.")],
-    drawn_heads: Annotated[int, typer.Option(min=0, help="Heads to draw.")] = 48,
-    drawn_bodies: Annotated[int, typer.Option(min=0, help="Trunks to draw.")] = 16,
+    drawn_heads: Annotated[int, typer.Option(min=0, help="Heads to draw.")] = 120,
+    drawn_bodies: Annotated[int, typer.Option(min=0, help="Trunks to draw.")] = 32,
     cases: Annotated[int, typer.Option(min=0, help="Cases to judge by, for each person.")] = 42,
     seed: Seed = 1,
 ) -> None:

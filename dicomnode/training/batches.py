@@ -5,19 +5,18 @@ What a batch holds follows from its number and the seed alone, not from who draw
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dicomnode.training import plans
 from dicomnode.training.again import Volumes
 from dicomnode.training.synthesis.generate import Generator, Sample
 from dicomnode.training.synthesis.scene import Tensor
+from dicomnode.training.workers import cores, in_order
 
 Batch = dict[str, Tensor]
 Images = npt.NDArray[np.float16]
@@ -40,17 +39,8 @@ class DrawnVolumes(Dataset[tuple[Images, LabelMaps]]):
 
 
 def drawn(volumes: DrawnVolumes, numbers: Sequence[int], device: torch.device) -> Iterator[Volumes]:
-    """The batches of these numbers on the device, drawn ahead by processes of one thread each."""
-    loader = DataLoader(
-        volumes,
-        batch_size=None,
-        sampler=numbers,
-        collate_fn=_as_they_are,
-        num_workers=_workers(device),
-        worker_init_fn=_one_thread,
-        prefetch_factor=4,
-    )
-    for images, label_maps in loader:
+    """The batches of these numbers on the device."""
+    for images, label_maps in in_order(volumes, numbers, _workers(device)):
         yield torch.from_numpy(images).to(device), torch.from_numpy(label_maps).to(device)
 
 
@@ -73,14 +63,4 @@ def _packed(samples: Sequence[Sample]) -> tuple[Images, LabelMaps]:
 
 def _workers(device: torch.device) -> int:
     """A CPU has to train as well; a GPU leaves all cores but two to the drawing."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores - 2) if device.type != "cpu" else max(1, cores // 2)
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-
-
-def _as_they_are(arrays: Any) -> Any:
-    """As numpy arrays: they pass through a pipe, and need no shared memory."""
-    return arrays
+    return max(1, cores() - 2) if device.type != "cpu" else max(1, cores() // 2)

@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
+from torch.utils.data import Dataset
 
 from dicomnode.training.drawn import HPL_TO_LPS, Affine, Labels, Volume
 from dicomnode.training.read import read_nifti, write_nifti
@@ -28,6 +29,7 @@ from dicomnode.training.synthesis.paint import paint
 from dicomnode.training.synthesis.pose import Frame, place, sampled, seen_scene
 from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
 from dicomnode.training.synthesis.subject import OnDevice, Subject, mapped
+from dicomnode.training.workers import cores, in_order
 
 SPACING_MM = (2.0, 2.0, 2.0)  # of the scans that cases are made from
 CPU = torch.device("cpu")
@@ -94,13 +96,12 @@ def planned(subjects: Sequence[Subject], per_person: int) -> Iterator[tuple[Subj
     """Which scan is made into what: a third intact, the rest by every method in turn."""
     methods = [*METHODS, "reface", *TEMPLATE_MASKS]
     hard = [name for name in faults.FAULTS if name != "zeroed_background"]
-    turns = []
-    for k in range(per_person):
-        intact = "none" if k % 6 == 0 else hard[(k // 3) % len(hard)]
-        turns.append(intact if k % 3 == 0 else methods[(2 * k // 3) % len(methods)])
-    for person in sorted({s.person for s in subjects if s.kind != "defaced"}):
+    persons = sorted({s.person for s in subjects if s.kind != "defaced"})
+    for number, person in enumerate(persons):
         own = [s for s in subjects if s.person == person]
-        for k, method in enumerate(turns):
+        for k in range(per_person):
+            intact = "none" if k % 6 == 0 else hard[(k // 6 + number) % len(hard)]
+            method = intact if k % 3 == 0 else methods[(2 * k // 3) % len(methods)]
             subject = own[k % len(own)]
             if subject.has_head or method == "none" or method in faults.FAULTS:
                 yield subject, method
@@ -228,6 +229,23 @@ def _as_it_is(subject: Subject, out: Path) -> Case:
     return Case(subject.name, subject.person, subject.modality, "defaced", "real", False)
 
 
+class _Written(Dataset[Case]):
+    """The cases of a plan by number; getting one makes and writes it."""
+
+    def __init__(
+        self, maker: CaseMaker, plan: Sequence[tuple[Subject, str]], out: Path, seed: int
+    ) -> None:
+        self._maker, self._plan, self._out, self._seed = maker, plan, out, seed
+
+    def __getitem__(self, number: int) -> Case:
+        subject, method = self._plan[number]
+        name = f"{number:04d}_{subject.person}_{method}"
+        made = self._maker.make(name, subject, method, self._seed * 1_000_000 + number)
+        write_nifti(self._out / f"{name}.nii.gz", made.array, made.affine)
+        write_nifti(self._out / f"{name}_labels.nii.gz", made.labels, made.affine)
+        return made.case
+
+
 def write_cases(
     subjects: Sequence[Subject],
     masks: dict[str, TemplateMask],
@@ -239,16 +257,12 @@ def write_cases(
 ) -> None:
     """`per_person` cases of everyone among `subjects`; the same seed makes the same cases."""
     out.mkdir(parents=True, exist_ok=True)
-    maker = CaseMaker(subjects, masks)
     plan = list(planned(subjects, per_person))
     listed = [_as_it_is(s, out) for s in subjects if s.kind == "defaced"]
-    for number, (subject, method) in enumerate(plan):
+    written = _Written(CaseMaker(subjects, masks), plan, out, seed)
+    for number, case in enumerate(in_order(written, range(len(plan)), cores())):
         progress("cases", number, len(plan))
-        name = f"{number:04d}_{subject.person}_{method}"
-        made = maker.make(name, subject, method, seed * 1_000_000 + number)
-        write_nifti(out / f"{name}.nii.gz", made.array, made.affine)
-        write_nifti(out / f"{name}_labels.nii.gz", made.labels, made.affine)
-        listed.append(made.case)
+        listed.append(case)
     text = json.dumps([asdict(case) for case in listed], indent=1)
     (out / "cases.json").write_text(text + "\n", encoding="utf-8")
     progress("cases", len(plan), len(plan))

@@ -130,6 +130,7 @@ def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -
     method.SetShrinkFactorsPerLevel([4, 2])
     method.SetSmoothingSigmasPerLevel([4, 2])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetNumberOfThreads(1)  # the order of a sum would change what is found
     method.SetInitialTransform(start, inPlace=False)
     found = sitk.Transform(method.Execute(fixed, moving))
     corners = np.vstack([np.zeros(3), np.eye(3) * 100.0])
