@@ -179,7 +179,7 @@ def _volume(stack: SourceStack, examiner: Examiner, nifti: Path | None) -> Expla
         plane=_plane(geometry),
         toward="".join(map(_letter, _axes(geometry))),
         is_regular=geometry.is_regular,
-        affine_lps=_affine(geometry) if geometry.is_regular else None,
+        affine_lps=tuple(map(_numbers, geometry.affine_lps)) if geometry.is_regular else None,
         positions_mm=tuple(_numbers(position) for position in geometry.positions_mm),
         row_cosines=_numbers(geometry.row_cosines),
         column_cosines=_numbers(geometry.column_cosines),
@@ -222,14 +222,6 @@ def _plane(geometry: SliceGeometry) -> str:
     axis = int(np.argmax(np.abs(geometry.normal)))
     away = np.degrees(np.arccos(min(1.0, abs(float(geometry.normal[axis])))))
     return _PLANES[axis] if away < _STRAIGHT_DEGREES else f"oblique, mostly {_PLANES[axis]}"
-
-
-def _affine(geometry: SliceGeometry) -> tuple[tuple[float, ...], ...]:
-    step = (geometry.positions_mm[-1] - geometry.positions_mm[0]) / (geometry.shape[0] - 1)
-    down = geometry.column_cosines * geometry.pixel_spacing_mm[0]
-    across = geometry.row_cosines * geometry.pixel_spacing_mm[1]
-    columns = np.stack([step, down, across, geometry.positions_mm[0]], axis=1)
-    return (*map(_numbers, columns), (0.0, 0.0, 0.0, 1.0))
 
 
 def _spread(values: Vector | np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Spread:

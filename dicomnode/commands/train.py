@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnode.commands.common import progress_bar, say
+
+if TYPE_CHECKING:
+    from dicomnode.training.find import Skipped
 
 app = typer.Typer(no_args_is_help=True, help="Train the starter networks, or your own.")
 
@@ -21,18 +24,32 @@ Seed = Annotated[int, typer.Option(help="The same seed and settings give the sam
 
 @app.command()
 def prepare(
-    sources: Annotated[list[Path], typer.Argument(exists=True, help="Folders of real heads.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Folders of intact heads, DICOM or NIfTI."),
+    ],
     folder: Annotated[Path, typer.Option("--out", help="The training set's folder.")],
     drawn_heads: Annotated[int, typer.Option(min=0, help="Heads to draw.")] = 120,
     drawn_bodies: Annotated[int, typer.Option(min=0, help="Trunks to draw.")] = 32,
     cases: Annotated[int, typer.Option(min=0, help="Cases to judge by, for each person.")] = 42,
     seed: Seed = 1,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of avg152T1 and its masks, if not in a source.",
+        ),
+    ] = None,
 ) -> None:
-    """Make a training set: real scans with reference masks, and drawn anatomy beside them."""
+    """Make a training set: real scans with reference masks, and drawn anatomy beside them.
+
+    A folder below a source is a person. docs/models.md: "Train on your own heads".
+    """
     from dicomnode.training.prepare import prepare as make
 
     with _steps() as progress:
-        make(
+        skipped = make(
             sources,
             folder,
             seed=seed,
@@ -40,7 +57,19 @@ def prepare(
             drawn_bodies=drawn_bodies,
             cases_per_person=cases,
             progress=progress,
+            template=template,
         )
+    for reason, files in _by_reason(skipped).items():
+        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        say(f"not used: {files[0]}{others}: {reason}")
+
+
+def _by_reason(skipped: Sequence[Skipped]) -> dict[str, list[str]]:
+    """A data set has hundreds of files that are no images: a line for all of them will do."""
+    files: dict[str, list[str]] = {}
+    for one in skipped:
+        files.setdefault(one.reason, []).append(one.file)
+    return files
 
 
 @app.command()

@@ -113,6 +113,17 @@ class SliceGeometry:
         return self.is_evenly_spaced and not self.is_sheared
 
     @property
+    def affine_lps(self) -> NDArray[np.float64]:
+        """(slice, row, column, 1) to patient millimetres; exact where slices are evenly spaced."""
+        affine = np.eye(4)
+        way = self.positions_mm[-1] - self.positions_mm[0]
+        affine[:3, 0] = way / (len(self.positions_mm) - 1)
+        affine[:3, 1] = self.column_cosines * self.pixel_spacing_mm[0]
+        affine[:3, 2] = self.row_cosines * self.pixel_spacing_mm[1]
+        affine[:3, 3] = self.positions_mm[0]
+        return affine
+
+    @property
     def tilt_degrees(self) -> float:
         """Angle between the way from first to last slice and the normal; from positions only."""
         way = self.positions_mm[-1] - self.positions_mm[0]

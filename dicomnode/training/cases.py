@@ -19,8 +19,8 @@ from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset
 
 from dicomnode.training.drawn import HPL_TO_LPS, Affine, Labels, Volume
-from dicomnode.training.read import read_nifti, write_nifti
-from dicomnode.training.sources import RAS_FROM_LPS, Progress, template_folder
+from dicomnode.training.read import read_nifti_scan, write_nifti
+from dicomnode.training.sources import RAS_FROM_LPS, Progress
 from dicomnode.training.synthesis import faults, labels, scanner
 from dicomnode.training.synthesis.deface import METHODS, deface, replaced
 from dicomnode.training.synthesis.fills import ANY_FILL, FILLS
@@ -29,16 +29,12 @@ from dicomnode.training.synthesis.paint import paint
 from dicomnode.training.synthesis.pose import Frame, place, sampled, seen_scene
 from dicomnode.training.synthesis.scene import Chance, Scene, Tensor
 from dicomnode.training.synthesis.subject import OnDevice, Subject, mapped
+from dicomnode.training.template import TEMPLATE_MASKS
 from dicomnode.training.workers import cores, in_order
 
 SPACING_MM = (2.0, 2.0, 2.0)  # of the scans that cases are made from
 CPU = torch.device("cpu")
 EXTENT_MM = (300.0, 300.0, 260.0)
-# Masks that real tools use, on the template's grid (0 = remove): no training knows their shapes.
-TEMPLATE_MASKS = {
-    "pydeface_mask": "pydeface_facemask.nii.gz",
-    "mni_face_and_ears": "mniMask_pydeface_plus_ears.nii.gz",
-}
 # Less visible face than this is none; a face of which less is left is gone.
 NO_FACE_ML, GONE_SHARE, FACE_ML = 5.0, 0.10, 40.0
 
@@ -82,11 +78,10 @@ class TemplateMask:
         return sampled(self.keep[None], index)[0] < 0.5
 
 
-def template_masks(sources: Sequence[Path]) -> dict[str, TemplateMask]:
-    folder = template_folder(sources)
+def template_masks(folder: Path) -> dict[str, TemplateMask]:
     out = {}
     for name, file in TEMPLATE_MASKS.items():
-        keep, affine = read_nifti(folder / file)
+        keep, affine = read_nifti_scan(folder / file)
         from_template = np.linalg.inv(RAS_FROM_LPS @ affine).astype(np.float64)
         out[name] = TemplateMask(torch.as_tensor(keep), from_template)
     return out

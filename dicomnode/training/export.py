@@ -90,13 +90,18 @@ def _recipe(training_folder: Path) -> dict[str, Any]:
 
 
 def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
-    subjects = [s for s in recipe.get("subjects", []) if s["person"] not in left_out]
-    real = sorted({s["person"] for s in subjects if not s["kind"].startswith("drawn")})
+    """Cards are passed on: names of the user's own files, which may name a person, stay out."""
+    everyone = recipe.get("subjects", [])
+    subjects = [s for s in everyone if s["person"] not in left_out]
+    real = {s["person"] for s in everyone if not s["kind"].startswith("drawn")}
+    own = real - set(DATA_LICENCES)
     return {
         "subjects": len(subjects),
         "seed": recipe.get("seed"),
-        "left_out": list(left_out),
-        "real_scans": {name: DATA_LICENCES.get(name, "given by the user") for name in real},
+        "left_out": [name for name in left_out if name not in own],
+        "real_scans": {name: DATA_LICENCES[name] for name in sorted(real - own - set(left_out))},
+        "persons_given_by_the_user": len(own - set(left_out)),
+        "persons_given_by_the_user_left_out": len(own & set(left_out)),
         "drawn_heads": sum(s["kind"] == "drawn_head" for s in subjects),
         "drawn_bodies": sum(s["kind"] == "drawn_body" for s in subjects),
     }

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dicomnode.errors import DicomnodeError
 from dicomnode.training import cases, plans
+from dicomnode.training.find import Skipped
 from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.sources import (
     Progress,
@@ -20,6 +23,7 @@ from dicomnode.training.sources import (
     real_subjects,
 )
 from dicomnode.training.synthesis.subject import Subject, save_subject
+from dicomnode.training.template import template_folder
 
 # Which fold leaves a person (or trunk) of the shared data out. None: in every training.
 # Persons that are not named here are shared out evenly.
@@ -36,6 +40,7 @@ FOLD_OF_PERSON: dict[str, int | None] = {
 METHODS_OF_FOLD = (("round_the_face",), ("plane", "surface_blur"))
 FOLDS = 2
 NEVER_TRAINED_SEED = 900_000
+MOST_TOLD = 3
 
 
 def left_out_of(subjects: Sequence[Subject]) -> list[list[str]]:
@@ -79,37 +84,65 @@ def prepare(
     drawn_bodies: int,
     cases_per_person: int,
     progress: Progress,
-) -> None:
-    """`sources`: folders laid out as the shared data (`heads_mr`, `nonhead`, `templates_masks`...)
-    or such folders themselves. The same sources, seed and numbers give the same set.
+    template: Path | None = None,
+) -> list[Skipped]:
+    """`sources`: see `dicomnode.training.find`. The same sources, seed and numbers give the same
+    set; what is not used of the sources is returned.
 
-    `cases_per_person`: how many evaluation cases everyone appears in; 0 makes none.
+    `cases_per_person`: how many evaluation cases everyone appears in; 0 makes none. `template`:
+    the folder of the head template, where it isn't among the sources.
     """
-    folder = subjects_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    real = [s for s in real_subjects(sources, progress) if s.kind != "defaced"]
+    template = template_folder(sources, template, masks=cases_per_person > 0)
+    found = real_subjects(sources, template, progress)
+    real = [s for s in found.subjects if s.kind != "defaced"]
+    _require_scans(real, found.skipped)
     subjects = [*real, *_drawn(seed, drawn_heads, drawn_bodies, progress)]
+    _write_set(subjects, subjects_folder(out))
+    recipe = {
+        "seed": seed,
+        "left_out": left_out_of(subjects),
+        "subjects": [{"name": s.name, "person": s.person, "kind": s.kind} for s in subjects],
+        "skipped": [asdict(one) for one in found.skipped],
+    }
+    write_json(out / "recipe.json", recipe)
+    if cases_per_person:
+        _write_cases(sources, template, out, seed, cases_per_person, progress)
+    return found.skipped
+
+
+def _require_scans(real: Sequence[Subject], skipped: Sequence[Skipped]) -> None:
+    """The template, which is always there, is no scan."""
+    if len(real) > 1:
+        return
+    told = [f"{one.file}: {one.reason}" for one in skipped[:MOST_TOLD]]
+    more = len(skipped) - len(told)
+    why = "; ".join([*told, f"and {more} more"] if more else told) or "they hold no scans"
+    raise DicomnodeError(f"the sources hold no scan to train on: {why}")
+
+
+def _write_set(subjects: Sequence[Subject], folder: Path) -> None:
+    """As nnU-Net expects it; subjects of an earlier set are removed, since trainings take all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for earlier in folder.glob("*.npz"):
+        earlier.unlink()
     for subject in subjects:
         save_subject(subject, folder)
     frame = folder.parent
     write_json(frame / "dataset.json", plans.region_dataset_json(len(subjects)))
     write_json(frame / f"{plans.PLANS_NAME}.json", plans.plans())
     write_json(frame / "dataset_fingerprint.json", {})
-    recipe = {
-        "seed": seed,
-        "left_out": left_out_of(subjects),
-        "subjects": [{"name": s.name, "person": s.person, "kind": s.kind} for s in subjects],
-    }
-    write_json(out / "recipe.json", recipe)
-    if cases_per_person:
-        _write_cases(sources, out, seed, cases_per_person, progress)
 
 
 def _write_cases(
-    sources: Sequence[Path], out: Path, seed: int, per_person: int, progress: Progress
+    sources: Sequence[Path],
+    template: Path,
+    out: Path,
+    seed: int,
+    per_person: int,
+    progress: Progress,
 ) -> None:
     """Everyone among the sources, and drawn persons that no training set contains."""
-    real = real_subjects(sources, progress, cases.SPACING_MM)
+    real = real_subjects(sources, template, progress, cases.SPACING_MM).subjects
     unseen = NEVER_TRAINED_SEED + seed
     drawn = [
         drawn_head_subject(unseen),
@@ -118,7 +151,7 @@ def _write_cases(
     ]
     cases.write_cases(
         [*real, *drawn],
-        cases.template_masks(sources),
+        cases.template_masks(template),
         out / "cases",
         per_person=per_person,
         seed=seed,

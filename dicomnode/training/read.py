@@ -1,37 +1,47 @@
-"""Reads training sources: NIfTI files, DICOM folders and lossless archives of DICOM series.
-
-A minimal reader for classic single-frame series whose slices are evenly spaced; anything else is
-left to `dicomnode.dicom`.
-"""
+"""Reads training sources as the node reads what it examines: NIfTI files and DICOM series."""
 
 from __future__ import annotations
 
 import tarfile
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.config import disable_value_validation
 
+from dicomnode.config import SeriesSettings
+from dicomnode.dicom import nifti
+from dicomnode.dicom.header import PARSE_ERRORS, read_data_set, reason, text
+from dicomnode.dicom.resample import to_canonical
+from dicomnode.dicom.series import SourceStack, sort_series
+from dicomnode.dicom.volume import Volume as SourceVolume
+from dicomnode.dicom.volume import read_volume
+from dicomnode.errors import DicomnodeError
 from dicomnode.training.drawn import Affine, Volume
+from dicomnode.training.find import Found, Skips
 from dicomnode.training.grid import to_hpl
 from dicomnode.training.tissue import Modality
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FEWEST_SLICES = 10
+# A stack that leans less than this is taken as upright: no reason to interpolate it.
+UPRIGHT_DEGREES = 3.0
+# Of the time points or echoes of a series one is enough: they show the same head.
+SERIES = SeriesSettings(volumes="first")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One series: HPL axes, `affine` to LPS mm; HU for CT."""
+    """One volume: HPL axes, `affine` to LPS mm; HU for CT. `file`: for the list of what was
+    skipped."""
 
     name: str
+    file: str
     array: Volume
     affine: Affine
     modality: Modality
@@ -45,7 +55,7 @@ def _nibabel() -> Any:
 
 
 def read_nifti(path: Path) -> tuple[Volume, Affine]:
-    """Voxels and affine (LPS mm), HPL axes."""
+    """Voxels and affine (LPS mm), HPL axes; never resampled, so label maps stay what they are."""
     image = _nibabel().load(path)
     array = np.asarray(image.dataobj, dtype=np.float32)
     return to_hpl(array, LPS_FROM_RAS @ np.asarray(image.affine, dtype=np.float64))
@@ -57,73 +67,82 @@ def write_nifti(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     nibabel.save(nibabel.Nifti1Image(array, LPS_FROM_RAS @ affine), path)
 
 
-def _blobs(path: Path) -> Iterator[bytes]:
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield file.read_bytes()
+def read_nifti_scan(path: Path) -> tuple[Volume, Affine]:
+    """Voxels and affine (LPS mm), HPL axes; raises `DicomnodeError` for what is no volume."""
+    return _upright(nifti.read_nifti(path))
+
+
+def read_scans(found: Found, skips: Skips) -> Iterator[Scan]:
+    """Every usable CT or MR volume; those of DICOM series are numbered by their order."""
+    first = found.label(found.paths[0])
+    if found.is_nifti:
+        with skips.guard(first):
+            array, affine = read_nifti_scan(found.paths[0])
+            modality: Modality = "CT" if array.min() < -500 else "MR"
+            yield Scan(found.name, first, array, affine, modality)
         return
-    with tarfile.open(path) as archive:
+    number = 0
+    for file, stack in _stacks(found, skips):
+        with skips.guard(file):
+            volume = read_volume(stack)
+            known: Modality = "CT" if volume.modality == "CT" else "MR"
+            yield Scan(f"{found.name}_{number}", file, *_upright(volume), known)
+            number += 1
+
+
+def _upright(volume: SourceVolume) -> tuple[Volume, Affine]:
+    """Voxels and affine, HPL axes; only what is uneven or leans a lot is interpolated.
+
+    A subject knows the sides of its voxels but not the angles between them.
+    """
+    geometry = volume.geometry
+    if min(geometry.shape) < FEWEST_SLICES:
+        raise DicomnodeError(f"a scan of less than {FEWEST_SLICES} slices")
+    if geometry.is_evenly_spaced and geometry.tilt_degrees < UPRIGHT_DEGREES:
+        return to_hpl(volume.array, geometry.affine_lps)
+    canonical = to_canonical(volume)
+    return canonical.array, canonical.affine_lps
+
+
+def _stacks(found: Found, skips: Skips) -> Iterator[tuple[str, SourceStack]]:
+    """The volumes-to-be of every series with the file to name them by."""
+    first = found.label(found.paths[0])
+    with skips.guard(first), _unpacked(found) as paths:
+        for series in _series(paths, found, skips):
+            file = first if found.is_archive else found.label(series[0])
+            with skips.guard(file):
+                sorted_series = sort_series(series, SERIES)
+                for aside in sorted_series.set_aside:
+                    skips.add(file, f"{aside.refusal} ({aside.images} images)")
+                for stack in sorted_series.stacks:
+                    yield file, stack
+
+
+@contextmanager
+def _unpacked(found: Found) -> Iterator[Sequence[Path]]:
+    """The files themselves, or those in the archive while this lasts, in its order."""
+    if not found.is_archive:
+        yield found.paths
+        return
+    with TemporaryDirectory(prefix="dicomnode-") as folder, tarfile.open(found.paths[0]) as archive:
+        paths = []
         for member in archive:
-            handle = archive.extractfile(member) if member.isfile() else None
-            if handle is not None:
-                yield handle.read()
+            if member.isfile():
+                archive.extract(member, folder, filter="data")
+                paths.append(Path(folder, member.name))
+        yield paths
 
 
-def _series_of(path: Path) -> dict[str, list[Any]]:
-    series: dict[str, list[Any]] = defaultdict(list)
-    for blob in _blobs(path):
+@disable_value_validation()
+def _series(paths: Sequence[Path], found: Found, skips: Skips) -> list[list[Path]]:
+    """Files of one Series Instance UID, in the order in which their first ones stand."""
+    series: dict[str, list[Path]] = {}
+    for path in paths:
         try:
-            header = dcmread(BytesIO(blob))
-        except InvalidDicomError:
-            continue
-        if "PixelData" in header and "ImagePositionPatient" in header:
-            series[str(header.SeriesInstanceUID)].append(header)
-    return series
-
-
-def _volume_of(slices: list[Any]) -> tuple[Volume, Affine]:
-    """PS3.3 C.7.6.2.1.1: columns of the affine are row step, column step and slice step."""
-    orient = np.array(slices[0].ImageOrientationPatient, dtype=np.float64)
-    across, down = orient[:3], orient[3:]
-    normal = np.cross(across, down)
-    slices.sort(key=lambda s: float(np.dot(np.array(s.ImagePositionPatient, float), normal)))
-    first, last = (np.array(s.ImagePositionPatient, float) for s in (slices[0], slices[-1]))
-    row_mm, column_mm = (float(v) for v in slices[0].PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, 0] = (last - first) / (len(slices) - 1)
-    affine[:3, 1] = down * row_mm
-    affine[:3, 2] = across * column_mm
-    affine[:3, 3] = first
-    array = np.stack([_pixels_of(s) for s in slices])
-    return to_hpl(array, affine)
-
-
-def _pixels_of(header: Any) -> Volume:
-    slope = float(header.get("RescaleSlope", 1.0))
-    intercept = float(header.get("RescaleIntercept", 0.0))
-    out: Volume = header.pixel_array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    return out
-
-
-def read_dicom(path: Path) -> list[Scan]:
-    """Every volumetric CT or MR series in a folder or a tar archive, named by its order."""
-    scans: list[Scan] = []
-    for slices in _series_of(path).values():
-        modality = str(slices[0].get("Modality", ""))
-        if len(slices) < FEWEST_SLICES or modality not in ("CT", "MR"):
-            continue
-        array, affine = _volume_of(slices)
-        stem = path.name.split(".")[0]
-        known: Modality = "CT" if modality == "CT" else "MR"
-        scans.append(Scan(f"{stem}_{len(scans)}", array, affine, known))
-    return scans
-
-
-def read_scans(path: Path) -> list[Scan]:
-    """One NIfTI file, one archive, or one folder of DICOM files."""
-    if path.name.endswith((".nii", ".nii.gz")):
-        array, affine = read_nifti(path)
-        modality: Modality = "CT" if array.min() < -500 else "MR"
-        return [Scan(path.name.split(".")[0], array, affine, modality)]
-    return read_dicom(path)
+            uid = text(read_data_set(path), "SeriesInstanceUID") or ""
+        except PARSE_ERRORS as error:
+            file = found.label(found.paths[0] if found.is_archive else path)
+            skips.add(file, f"no image that can be read: {reason(error)}")
+        else:
+            series.setdefault(uid, []).append(path)
+    return list(series.values())

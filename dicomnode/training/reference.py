@@ -13,12 +13,18 @@ from typing import Any, cast
 import numpy as np
 from scipy import ndimage
 
+from dicomnode.errors import DicomnodeError
 from dicomnode.training.drawn import Affine, Mask, Volume
-from dicomnode.training.read import read_nifti
+from dicomnode.training.read import read_nifti_scan
+from dicomnode.training.template import TEMPLATE_NAME
 from dicomnode.training.tissue import Modality
 
 CLOSE_MM = 6.0
 CT_SKIN_HU = -300.0
+# What any head tells of the template (mutual information: heads 0.5 and more, trunks and noise
+# 0.12 and less) and how many times larger than a head it is, along any direction.
+LEAST_INFORMATION = 0.2
+SCALES = (0.6, 1.8)
 
 
 def _ball(radius_mm: float, spacing_mm: tuple[float, float, float]) -> Mask:
@@ -91,7 +97,7 @@ class Template:
 
 
 def read_template(folder: Path) -> Template:
-    return Template(*read_nifti(folder / "avg152T1.nii.gz"))
+    return Template(*read_nifti_scan(folder / TEMPLATE_NAME))
 
 
 def _itk() -> Any:
@@ -114,7 +120,10 @@ def _itk_image(array: Volume, affine: Affine) -> Any:
 
 
 def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -> Affine:
-    """Affine from LPS mm of `array` to LPS mm of the template (Mattes mutual information)."""
+    """Affine from LPS mm of `array` to LPS mm of the template (Mattes mutual information).
+
+    Raises `DicomnodeError` where nothing like a head is found.
+    """
     sitk = _itk()
     fixed, moving = _itk_image(array, affine), _itk_image(template.array, template.affine)
     start = sitk.CenteredTransformInitializer(
@@ -132,10 +141,18 @@ def register(template: Template, array: Volume, affine: Affine, seed: int = 1) -
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetNumberOfThreads(1)  # the order of a sum would change what is found
     method.SetInitialTransform(start, inPlace=False)
-    found = sitk.Transform(method.Execute(fixed, moving))
+    try:
+        found = sitk.Transform(method.Execute(fixed, moving))
+    except RuntimeError:  # ITK's own, with a page of its state
+        raise DicomnodeError("the head template can't be laid onto it") from None
     corners = np.vstack([np.zeros(3), np.eye(3) * 100.0])
     moved = np.array([found.TransformPoint([float(v) for v in c]) for c in corners])
     out = np.eye(4)
     out[:3, :3] = ((moved[1:] - moved[0]) / 100.0).T
     out[:3, 3] = moved[0]
+    scales = np.linalg.svd(out[:3, :3], compute_uv=False)
+    if -method.GetMetricValue() < LEAST_INFORMATION or not (
+        SCALES[0] < scales.min() and scales.max() < SCALES[1]
+    ):
+        raise DicomnodeError("no head is found in it that the template fits on")
     return out

@@ -2,89 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 
+from dicomnode.errors import DicomnodeError
 from dicomnode.training.drawn import Mask, Volume, draw_head
 from dicomnode.training.drawn_body import draw_body
+from dicomnode.training.find import Found, Kind, Skipped, Skips, find, person_of
 from dicomnode.training.grid import Grid, sample
 from dicomnode.training.read import Scan, read_scans
 from dicomnode.training.reference import Template, foreground_of, read_template, register
 from dicomnode.training.synthesis.subject import Subject, depth_of
+from dicomnode.training.template import TEMPLATE_NAME
 from dicomnode.training.tissue import NOT_ANATOMY
 
-Kind = Literal["head", "body", "drawn_head", "drawn_body", "defaced"]
 Progress = Callable[[str, int, int], None]
 SPACING_MM = (2.5, 2.5, 2.5)
 DRAWN_SPACING_MM = 2.5
+# A scan has more values than this; masks and label maps have fewer.
+MOST_LABELS = 40
 # LPS to the template's own axes: x right, y anterior, z superior.
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-# Folder of a source -> what its scans are. A folder that is given itself holds heads.
-KIND_OF_FOLDER: dict[str, Kind] = {
-    "heads_mr": "head",
-    "heads_ct": "head",
-    "heads": "head",
-    "nonhead": "body",
-    "heads_defaced": "defaced",
-}
-# File name prefix -> person, where the name of the file isn't that of the person.
-PERSON_OF_PREFIX = {
-    "sag_anon": "sag_anon",
-    "uih_umr770": "uih_A",
-    "decubitus": "decubitus",
-    "t1_head_ext2": "t1_head_ext2",
-    "avg152T1": "avg152T1",
-}
-
-
-def person_of(name: str) -> str:
-    for prefix, person in PERSON_OF_PREFIX.items():
-        if name.startswith(prefix):
-            return person
-    return name
-
-
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Kind]]:
-    for path in paths:
-        folders = [path, *path.iterdir()] if path.is_dir() else [path.parent]
-        for folder in sorted(folders):
-            kind = KIND_OF_FOLDER.get(folder.name)
-            if kind is not None:
-                for file in sorted(folder.iterdir() if path.is_dir() else [path]):
-                    yield file, kind
-
-
-def template_folder(paths: Sequence[Path]) -> Path:
-    """Where avg152T1 and its masks lie, among the sources."""
-    for path in paths:
-        for folder in (path, path / "templates_masks"):
-            if (folder / "avg152T1.nii.gz").is_file():
-                return folder
-    raise FileNotFoundError("no folder templates_masks with avg152T1.nii.gz among the sources")
 
 
 def subject_of(
     scan: Scan,
+    person: str,
     kind: Kind,
     template: Template,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
 ) -> Subject:
-    """A scan on a grid of its own directions, with its reference masks."""
+    """A scan on a grid of its own directions, with its reference masks.
+
+    Raises `DicomnodeError` where it is none that can be learned from.
+    """
+    if len(np.unique(scan.array[::3, ::3, ::3])) <= MOST_LABELS:
+        raise DicomnodeError("a mask or label map by its values, no image")
     shape = cast(tuple[int, int, int], scan.array.shape)
     grid = Grid(shape, scan.affine).at_spacing(spacing_mm)
     array = sample(scan.array, scan.affine, grid, np.eye(4), float(scan.array.min()))
     body = foreground_of(array, grid.spacing_mm, scan.modality)
+    if not body.any():
+        raise DicomnodeError("nothing in it stands out from the background")
     to_template = None
     if kind in ("head", "defaced"):
         found = register(template, array, grid.affine)
         to_template = RAS_FROM_LPS @ found @ grid.affine
     return Subject(
         name=scan.name,
-        person=person_of(scan.name),
+        person=person,
         kind=kind,
         modality=scan.modality,
         spacing_mm=grid.spacing_mm,
@@ -103,21 +74,48 @@ def in_tissue_units(array: Volume, body: Mask) -> Volume:
     return cast(Volume, ((array - low) / max(high - low, 1e-6)).clip(0, 4).astype(np.float32))
 
 
+@dataclass(frozen=True)
+class RealSubjects:
+    """What was made of the sources, the template as one more head at the end, and what not."""
+
+    subjects: list[Subject]
+    skipped: list[Skipped]
+
+
 def real_subjects(
-    paths: Sequence[Path],
+    sources: Sequence[Path],
+    template_folder: Path,
     progress: Progress,
     spacing_mm: tuple[float, float, float] = SPACING_MM,
-) -> list[Subject]:
-    """Every usable scan under the paths, and the template itself as one more head."""
-    folder = template_folder(paths)
-    template = read_template(folder)
-    files: list[tuple[Path, Kind]] = [*_files(paths), (folder / "avg152T1.nii.gz", "head")]
-    out = []
-    for done, (file, kind) in enumerate(files):
-        progress("reading", done, len(files))
-        out += [subject_of(scan, kind, template, spacing_mm) for scan in read_scans(file)]
-    progress("reading", len(files), len(files))
-    return out
+) -> RealSubjects:
+    """Every usable scan of the sources. No two subjects have one name."""
+    template = read_template(template_folder)
+    skips = Skips()
+    name = TEMPLATE_NAME.split(".")[0]
+    itself = Found((template_folder / TEMPLATE_NAME,), name, "head", name, template_folder)
+    everything = [*find(sources, skips), itself]
+    subjects: list[Subject] = []
+    taken: set[str] = set()
+    for done, found in enumerate(everything):
+        progress("reading", done, len(everything))
+        person = found.person
+        for scan in read_scans(found, skips):
+            unique = _unique(scan.name, taken)
+            person = person or unique
+            with skips.guard(scan.file):
+                named = replace(scan, name=unique)
+                subjects.append(
+                    subject_of(named, person_of(person), found.kind, template, spacing_mm)
+                )
+                taken.add(unique)
+    progress("reading", len(everything), len(everything))
+    return RealSubjects(subjects, skips.items)
+
+
+def _unique(name: str, taken: Collection[str]) -> str:
+    """Subjects are files of one folder: scans of one name must not overwrite each other."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def drawn_head_subject(seed: int) -> Subject:

@@ -99,3 +99,25 @@ def test_an_export_predicts_with_the_plain_predictor(
     answer = predictor.predict_single_npy_array(array, {"spacing": [6.0, 5.0, 5.0]})
     assert answer.shape == (40, 44, 36)
     assert set(np.unique(answer)) <= {0, 1}
+
+
+def test_a_card_counts_the_persons_of_the_user_and_names_none(
+    training: Path, tmp_path: Path
+) -> None:
+    persons = ["sag_anon", "Example^Anna", "Example^Bert", "drawn_head_1000"]
+    subjects = [
+        {"name": f"{p}_T1", "person": p, "kind": "drawn_head" if p.startswith("drawn") else "head"}
+        for p in persons
+    ]
+    left_out = [["Example^Bert", "plane"], []]
+    recipe = {"seed": 1, "left_out": left_out, "subjects": subjects}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    (training / "fold_all").rename(training / "fold_0")
+    for folder in export(training, tmp_path / "out", fold="0"):
+        text = (folder / "card.json").read_text()
+        assert "Example" not in text
+        data = json.loads(text)["training_data"]
+        assert list(data["real_scans"]) == ["sag_anon"]
+        assert data["persons_given_by_the_user"] == 1
+        assert data["persons_given_by_the_user_left_out"] == 1
+        assert data["left_out"] == ["plane"]
