@@ -52,6 +52,10 @@ class ModelError(DicomnodeError):
     """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
 
 
+class TrainingError(DicomnodeError):
+    """Networks can't be trained, exported or judged as asked for: nothing is changed."""
+
+
 class SegmentationError(DicomnodeError):
     """A SEG could not be written, or, decoded again, does not hold the mask: quarantined."""
 

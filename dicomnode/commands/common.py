@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -38,6 +39,21 @@ err = Console(stderr=True)
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Default: ./config.toml, else the built-in values."),
+]
+
+
+def known_device(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise typer.BadParameter("auto, cpu, cuda or cuda:N")
+    return name
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        callback=known_device,
+        help="auto, cpu, cuda or cuda:N; by default the configured one.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomnode.commands.common import progress_bar, say
+from dicomnode.commands.common import (
+    Config,
+    Device,
+    known_device,
+    progress_bar,
+    quiet_settings,
+    say,
+)
 
 if TYPE_CHECKING:
     from dicomnode.training.find import Skipped
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Train the starter networks, or your own.")
 
 Folder = Annotated[Path, typer.Argument(file_okay=False, help="The training set's folder.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+TrainingDevice = Annotated[str, typer.Option(callback=known_device, help="cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option(help="The same seed and settings give the same result.")]
 
 
@@ -81,7 +87,7 @@ def run(
     uses: Annotated[
         int, typer.Option(min=1, help="How often each drawn volume is learned from; 4 on a GPU.")
     ] = 1,
-    device: Device = "cpu",
+    device: TrainingDevice = "cpu",
     seed: Seed = 1,
 ) -> None:
     """Train one fold with nnU-Net's own trainer; run it again to go on after an interruption."""
@@ -101,17 +107,31 @@ def export(
     folder: Folder,
     models: Annotated[Path, typer.Option("--out", help="The models folder to write.")],
     fold: Annotated[str, typer.Option(help="all, or the number of a fold.")] = "all",
+    about: Annotated[
+        Path | None,
+        typer.Option(exists=True, help="For the cards: JSON with name, version, licence..."),
+    ] = None,
     figures: Annotated[
         Path | None, typer.Option(exists=True, help="For the cards: summary.json of evaluate.")
     ] = None,
 ) -> None:
-    """Write the three networks as ordinary nnU-Net folders, with cards and manifest."""
+    """Write the three networks as ordinary nnU-Net folders, with cards and manifest.
+
+    Folders of the same names in --out are replaced.
+    """
     from dicomnode.inference.models import pin
+    from dicomnode.training.card import read_about, read_object
     from dicomnode.training.export import export as write
     from dicomnode.training.run import training_folder
 
-    told = json.loads(figures.read_text(encoding="utf-8")) if figures else None
-    for path in write(training_folder(folder), models, fold=fold, figures=told):
+    written = write(
+        training_folder(folder),
+        models,
+        fold=fold,
+        about=read_about(about) if about else None,
+        figures=read_object(figures) if figures else None,
+    )
+    for path in written:
         say(str(path))
     pin(models)
 
@@ -126,17 +146,23 @@ def evaluate(
     person: Annotated[
         list[str] | None, typer.Option(help="Only cases of this person; may be repeated.")
     ] = None,
-    device: Device = "auto",
+    device: Device = None,
+    config: Config = None,
 ) -> None:
     """Judge networks on whole scans: Dice, HD95, surface Dice, millilitres, verdicts.
 
-    Run it again to go on after an interruption: what the same networks judged is kept.
+    The networks run and judge as the configuration says. Run it again to go on after an
+    interruption: what the same networks judged is kept.
     """
     from dicomnode.training.evaluate import evaluate as judge
     from dicomnode.training.evaluation_text import evaluation_text
 
+    settings = quiet_settings(config)
+    if device is not None:
+        inference = settings.inference.model_copy(update={"device": device})
+        settings = settings.model_copy(update={"inference": inference})
     with _steps() as progress:
-        done = judge(models, cases, results, persons=person, device=device, progress=progress)
+        done = judge(models, cases, results, settings=settings, persons=person, progress=progress)
     for line in evaluation_text(done):
         say(line)
     say(f"scores.csv, summary.json and dice.png are in {results}")

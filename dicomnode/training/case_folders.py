@@ -11,8 +11,9 @@ what each scan is; METHOD may be left out:
 
 and `NAME_labels.nii.gz` beside a scan, on its grid, holds its reference masks: 0 background,
 1 foreground, 2 face, 3 anonymised, 4 overwritten air in front of the head, which counts neither
-way. Without it a case has millilitres and a verdict only. The person is what NAME says before
-`__`, or `sub-...` of BIDS, else NAME: cases of one person are never counted as independent.
+way. Without it a case has millilitres and a verdict only. `.nii` will do too. The person is what
+NAME says before `__`, or `sub-...` of BIDS, else NAME: cases of one person are never counted as
+independent.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from dicomnode.training.cases import Case
 
 LIST_NAME = "cases.json"
 STATES = ("intact", "defaced", "partial", "cut_off", "body")
-IMAGE_SUFFIX, LABELS_SUFFIX = ".nii.gz", "_labels.nii.gz"
+SUFFIXES = (".nii.gz", ".nii")
+LABELS = "_labels"
 
 
 def read_cases(folder: Path) -> list[Case]:
-    """The cases in `folder`; the image of each is `folder / f"{case.name}.nii.gz"`.
+    """The cases in `folder`; `image_path` and `labels_path` say where the files of each are.
 
     Raises `DicomnodeError` where there is none, or a list that can't be read.
     """
@@ -56,25 +58,54 @@ def _listed(path: Path) -> list[Case]:
         raise DicomnodeError(f"{path}: not a list of cases: {error}") from None
 
 
+def image_path(folder: Path, case: Case) -> Path:
+    return _existing(folder, case.name)
+
+
+def labels_path(folder: Path, case: Case) -> Path:
+    return _existing(folder, case.name + LABELS)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
+def not_cases(folder: Path) -> list[str]:
+    """Images in a folder of the user's own that no state claims, such as `Defaced/a.nii.gz`."""
+    if (folder / LIST_NAME).is_file():
+        return []
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if _is_image(path)]
+    return [name.as_posix() for name in names if name.parts[0] not in STATES]
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.name.endswith(SUFFIXES) and not _stem(path).endswith(LABELS)
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
 def _found(folder: Path) -> list[Case]:
     return [
         _case(folder, state, path)
         for state in STATES
-        for path in sorted((folder / state).rglob(f"*{IMAGE_SUFFIX}"))
-        if not path.name.endswith(LABELS_SUFFIX)
+        for path in sorted((folder / state).rglob("*"))
+        if _is_image(path)
     ]
 
 
 def _case(folder: Path, state: str, path: Path) -> Case:
-    stem = path.name.removesuffix(IMAGE_SUFFIX)
+    stem = _stem(path)
     between = path.parent.relative_to(folder / state).parts
     return Case(
-        name=path.relative_to(folder).as_posix().removesuffix(IMAGE_SUFFIX),
+        name=path.with_name(stem).relative_to(folder).as_posix(),
         person=person_of(stem),
         modality="",
         state=state,
         method="/".join(between) or "none",
-        reference=path.with_name(stem + LABELS_SUFFIX).is_file(),
+        reference=_existing(path.parent, stem + LABELS).is_file(),
     )
 
 

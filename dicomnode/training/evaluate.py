@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,19 +22,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomnode import __version__
-from dicomnode.config import InferenceSettings, VerdictSettings
-from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, as_json
+from dicomnode.config import Settings, VerdictSettings
+from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, as_json, subject_of
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.evidence import measure
 from dicomnode.inference.examine import Segmenter
-from dicomnode.inference.models import MANIFEST_NAME, load_manifest, pin
+from dicomnode.inference.models import load_manifest
 from dicomnode.inference.nnunet import load_networks
-from dicomnode.inference.selection import check
+from dicomnode.inference.selection import check, choose, in_use
 from dicomnode.inference.verdict import judge
 from dicomnode.training.boxplot import write_boxplot
-from dicomnode.training.case_folders import IMAGE_SUFFIX, LABELS_SUFFIX, read_cases
+from dicomnode.training.case_folders import image_path, labels_path, not_cases, read_cases
 from dicomnode.training.cases import Case
-from dicomnode.training.drawn import Labels, Volume
+from dicomnode.training.drawn import Labels
 from dicomnode.training.grid import Grid
 from dicomnode.training.metrics import TOLERANCE_MM, agreement
 from dicomnode.training.read import read_nifti
@@ -70,11 +71,33 @@ HEAD = (FOREGROUND, FACE, ANONYMISED)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`failed`: cases that could not be judged, each with its reason."""
+    """`failed`: cases that could not be judged, each with its reason; `ignored`: images that are
+    no cases."""
 
     scores: tuple[Score, ...] = ()
     reused: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Jury:
+    """Networks that are loaded, and how the node would let them look and judge."""
+
+    networks: Sequence[Segmenter]
+    settings: Settings
+
+    @cached_property
+    def digest(self) -> str:
+        """Of everything that decides a score, apart from the case.
+
+        Not of the thresholds: a verdict is given anew from the volumes, with no network.
+        """
+        parts = sorted(f"{n.identity.kind.value} {n.identity.sha256}" for n in self.networks)
+        parts.append(self.settings.inference.manner)
+        parts.append(f"metrics {METRICS_VERSION} {TOLERANCE_MM}")
+        parts += [rule.model_dump_json() for rule in self.settings.inference.use]
+        return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
 
 
 def evaluate(
@@ -82,38 +105,34 @@ def evaluate(
     cases: Path,
     out: Path,
     *,
+    settings: Settings,
     persons: Collection[str] | None = None,
-    device: str = "auto",
     progress: Progress,
 ) -> Evaluation:
     """Runs the networks of `models` on the cases in `cases`; files in `out`, see above.
 
-    `persons`: only their cases (for a fold: those left out of its training). A case that can't be
-    read is named in the summary and doesn't stop the others. Raises `ModelError`, and
-    `DicomnodeError` where there are no cases.
+    `settings`: how they run, which looks at which case, thresholds. `persons`: only their cases
+    (for a fold: those left out of its training). A case that can't be read is named in the summary
+    and doesn't stop the others. Raises `ModelError`, and `DicomnodeError` where there are no cases
+    (of a person).
     """
-    if not (models / MANIFEST_NAME).is_file():
-        pin(models)
-    wanted = [c for c in read_cases(cases) if persons is None or c.person in persons]
-    if not wanted:
-        raise DicomnodeError(f"{cases}: no case of {', '.join(persons or ())}")
-    settings = InferenceSettings.model_validate({"device": device})
+    every = read_cases(cases)
+    wanted = [c for c in every if persons is None or c.person in persons]
+    if missing := sorted(set(persons or ()) - {c.person for c in every}):
+        raise DicomnodeError(f"{cases}: no case of {', '.join(missing)}")
+    use = settings.inference.use
     pinned = load_manifest(models)
-    check(pinned, ())  # one network of each kind: which of two is judged would be chance
-    networks = load_networks(pinned, settings)
+    check(pinned, use)
+    jury = Jury(load_networks(in_use(pinned, use), settings.inference), settings)
     out.mkdir(parents=True, exist_ok=True)
-    done = judge_cases(wanted, cases, networks, _examiner(networks, settings), out, progress)
-    write_results(out, done, networks)
+    done = judge_cases(wanted, cases, jury, out, progress)
+    done = replace(done, ignored=tuple(not_cases(cases)))
+    write_results(out, done, jury)
     return done
 
 
 def judge_cases(
-    wanted: Sequence[Case],
-    folder: Path,
-    networks: Sequence[Segmenter],
-    examiner: str,
-    out: Path,
-    progress: Progress,
+    wanted: Sequence[Case], folder: Path, jury: Jury, out: Path, progress: Progress
 ) -> Evaluation:
     """Score each case that the log in `out` has no score of."""
     known = read_log(out / LOG_NAME)
@@ -122,88 +141,81 @@ def judge_cases(
         progress("evaluating", number, len(wanted))
         try:
             inputs = _inputs(case, folder)
-            score = known.get((case.name, examiner, inputs))
+            score = known.get((case.name, jury.digest, inputs))
             reused += score is not None
             if score is None:
-                score = _score(case, folder, networks, examiner, inputs)
+                score = _score(case, folder, jury, inputs)
                 append(out / LOG_NAME, score)
         except Exception as error:  # noqa: BLE001 - the edge for one case: recorded, and on
             failed[case.name] = f"{type(error).__name__}: {error}"
         else:
-            scores.append(replace(score, verdict=_verdict(score)))
+            scores.append(replace(score, verdict=_verdict(score, jury.settings.verdict)))
     progress("evaluating", len(wanted), len(wanted))
     return Evaluation(tuple(scores), reused, failed)
 
 
-def write_results(out: Path, done: Evaluation, networks: Sequence[Segmenter]) -> None:
+def write_results(out: Path, done: Evaluation, jury: Jury) -> None:
     """CSV, JSON and picture of all scores."""
     write_table(out / TABLE_NAME, done.scores)
     write_boxplot(done.scores, out / PICTURE_NAME)
     document = {
         "software_version": __version__,
-        "networks": [as_json(network.identity) for network in networks],
-        "verdict_settings": VerdictSettings().model_dump(),
+        "networks": [as_json(network.identity) for network in jury.networks],
+        "verdict_settings": jury.settings.verdict.model_dump(),
         **summary(done.scores),
         "failed": done.failed,
+        "ignored": done.ignored,
     }
     text = json.dumps(document, indent=1, allow_nan=False)
     (out / SUMMARY_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def _examiner(networks: Sequence[Segmenter], settings: InferenceSettings) -> str:
-    """A digest of everything that decides a score, apart from the case.
-
-    Not of the thresholds: a verdict is given anew from the volumes, with no network.
-    """
-    parts = sorted(f"{n.identity.kind.value} {n.identity.sha256}" for n in networks)
-    parts.append(settings.manner)
-    parts.append(f"metrics {METRICS_VERSION} {TOLERANCE_MM}")
-    return hashlib.sha256("\n".join(parts).encode("utf-8")).hexdigest()
-
-
-def _paths(case: Case, folder: Path) -> list[Path]:
-    suffixes = [IMAGE_SUFFIX, LABELS_SUFFIX] if case.reference else [IMAGE_SUFFIX]
-    return [folder / f"{case.name}{suffix}" for suffix in suffixes]
-
-
 def _inputs(case: Case, folder: Path) -> str:
     whole = hashlib.sha256(json.dumps([case.person, case.state, case.method]).encode("utf-8"))
-    for path in _paths(case, folder):
+    paths = [image_path(folder, case), *([labels_path(folder, case)] if case.reference else [])]
+    for path in paths:
         with path.open("rb") as file:
             whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest()
 
 
-def _score(
-    case: Case, folder: Path, networks: Sequence[Segmenter], examiner: str, inputs: str
-) -> Score:
-    array, affine = read_nifti(folder / f"{case.name}{IMAGE_SUFFIX}")
+def _score(case: Case, folder: Path, jury: Jury, inputs: str) -> Score:
+    array, affine = read_nifti(image_path(folder, case))
     grid = Grid(cast(tuple[int, int, int], array.shape), affine)
+    modality = case.modality or ("CT" if array.min() < -500 else "MR")
     began = time.monotonic()
-    masks = _segment(networks, array, grid)
+    choice = choose(
+        jury.networks,
+        jury.settings.inference.use,
+        subject_of(modality, HeaderClaims(), grid.spacing_mm),
+    )
+    masks = {n.identity.kind: n.segment(array, grid.spacing_mm) for n in choice.networks}
     seconds = time.monotonic() - began
-    evidence = measure(masks, grid.spacing_mm, models=(), claims=HeaderClaims())
+    evidence = measure(
+        masks,
+        grid.spacing_mm,
+        models=(),
+        claims=HeaderClaims(),
+        matrix=grid.shape,
+        unanswered=choice.unanswered,
+    )
     return Score(
         case=case.name,
         person=case.person,
-        modality=case.modality or ("CT" if array.min() < -500 else "MR"),
+        modality=modality,
         state=case.state,
         method=case.method,
         verdict="",
         **_volumes(evidence),
         seconds=round(seconds, 2),
-        examiner=examiner,
+        examiner=jury.digest,
         inputs=inputs,
         regions=_regions(masks, _labels(case, folder, grid), grid) if case.reference else {},
     )
 
 
-def _segment(networks: Sequence[Segmenter], array: Volume, grid: Grid) -> Masks:
-    return {n.identity.kind: n.segment(array, grid.spacing_mm) for n in networks}
-
-
-def _verdict(score: Score) -> str:
-    """What the rules say to the volumes of a score, with the thresholds of now."""
+def _verdict(score: Score, thresholds: VerdictSettings) -> str:
+    """What the rules say to the volumes of a score."""
     volumes = {
         SegmentKind.FOREGROUND: score.foreground_ml,
         SegmentKind.FACE: score.face_ml,
@@ -219,7 +231,7 @@ def _verdict(score: Score) -> str:
         spacing_mm=(1.0, 1.0, 1.0),
         matrix=(0, 0, 0),
     )
-    return judge(evidence, VerdictSettings()).kind.value
+    return judge(evidence, thresholds).kind.value
 
 
 def _volumes(evidence: Evidence) -> dict[str, Any]:
@@ -234,7 +246,7 @@ def _volumes(evidence: Evidence) -> dict[str, Any]:
 
 def _labels(case: Case, folder: Path, grid: Grid) -> Labels:
     """Raises `ValueError` where the reference doesn't fit its image."""
-    labels, affine = read_nifti(folder / f"{case.name}{LABELS_SUFFIX}")
+    labels, affine = read_nifti(labels_path(folder, case))
     if labels.shape != grid.shape or not np.allclose(affine, grid.affine, atol=1e-2):
         raise ValueError("the label map is not on the grid of its image")
     values = labels.astype(np.uint8)

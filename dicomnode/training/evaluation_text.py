@@ -28,6 +28,8 @@ def evaluation_text(done: Evaluation) -> Iterator[str]:
             yield f"wrong: {score.case} is {score.state}, called {score.verdict}"
     for case, reason in done.failed.items():
         yield f"not judged: {case}: {reason}"
+    for name in done.ignored:
+        yield f"no case, since it lies in no folder of a state: {name}"
 
 
 def _agreements(done: Evaluation) -> Iterator[str]:

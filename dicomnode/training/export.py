@@ -9,47 +9,27 @@ three networks together answer what the one answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from dicomnode.errors import TrainingError
+from dicomnode.inference.models import pin
 from dicomnode.training import plans
+from dicomnode.training.card import About, card, training_data
 
 if TYPE_CHECKING:
     import torch
 
 Weights = dict[str, "torch.Tensor"]
 
-VERSION = "0.3.0"
 SEG_LAYERS = "decoder.seg_layers."
-# Region -> folder of its network. The number only has to be unique among a site's models.
-FOLDERS = {
-    "foreground": "Dataset901_starter_foreground",
-    "anonymised_area": "Dataset902_starter_anonymised_area",
-    "face": "Dataset903_starter_face",
-}
-KNOWN_FAILURES = {
-    "foreground": (
-        "thin slabs, and matter that is no anatomy close to the body (tables, headrests)",
-    ),
-    "anonymised_area": (
-        "another person's face in place of the removed one (refacing) is mostly missed",
-        "skull stripping: how far the head reached is guessed",
-        "padding and voids close to a face can be taken for a removed one",
-    ),
-    "face": ("a face that the field of view cuts off, thick slices, dim contrasts",),
-}
+# Region -> number of its folder, which only has to be unique among a site's models.
+NUMBERS = {"foreground": 901, "anonymised_area": 902, "face": 903}
 # nnU-Net builds the network by the trainer's name; StarterTrainer doesn't change the architecture.
 TRAINER = "nnUNetTrainer"
-DATA_LICENCES = {
-    "sag_anon": "MIT (FNNDSC/SAG-anon)",
-    "uih_A": "BSD-2-Clause (neurolabusc/dcm_qa_uih)",
-    "decubitus": "BSD-2-Clause (neurolabusc/dcm_qa_decubitus)",
-    "t1_head_ext2": "BSD-2-Clause (niivue/niivue-demo-images)",
-    "avg152T1": "BSD-2-Clause (niivue/niivue-demo-images)",
-    "ts_example_ct_abdomen_pelvis": "Apache-2.0 (wasserth/TotalSegmentator)",
-    "ts_example_mr_abdomen": "Apache-2.0 (wasserth/TotalSegmentator)",
-}
 
 
 def slice_weights(weights: Mapping[str, torch.Tensor], channel: int) -> Weights:
@@ -73,99 +53,70 @@ def slice_weights(weights: Mapping[str, torch.Tensor], channel: int) -> Weights:
     return out
 
 
-def _checkpoint_of(fold: Path) -> Path:
-    """The finished training, or the latest state of one that still runs."""
-    for name in ("checkpoint_final.pth", "checkpoint_latest.pth"):
-        if (fold / name).is_file():
-            return fold / name
-    raise FileNotFoundError(f"no checkpoint in {fold}")
+def export(
+    training_folder: Path,
+    out: Path,
+    *,
+    fold: str = "all",
+    about: About | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Writes three model folders into `out`, each with a `card.json`, and returns them.
+
+    Folders of the same names are replaced whole. `figures`: for the cards, as `evaluate` sums them
+    up (`summary.json`). Raises `TrainingError`, and leaves `out` as it was, where nothing was
+    trained or the figures are those of other networks.
+    """
+    about = about or About()
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out, prefix=".export-") as staged:
+        folders = _write_models(training_folder, Path(staged), fold, about, figures)
+        if figures is not None:
+            _require_own(figures, Path(staged))
+        return [_moved(folder, out) for folder in folders]
 
 
-def _recipe(training_folder: Path) -> dict[str, Any]:
-    path = training_folder.parents[2] / "recipe.json"
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _training_data(recipe: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, Any]:
-    """Cards are passed on: names of the user's own files, which may name a person, stay out."""
-    everyone = recipe.get("subjects", [])
-    subjects = [s for s in everyone if s["person"] not in left_out]
-    real = {s["person"] for s in everyone if not s["kind"].startswith("drawn")}
-    own = real - set(DATA_LICENCES)
-    return {
-        "subjects": len(subjects),
-        "seed": recipe.get("seed"),
-        "left_out": [name for name in left_out if name not in own],
-        "real_scans": {name: DATA_LICENCES[name] for name in sorted(real - own - set(left_out))},
-        "persons_given_by_the_user": len(own - set(left_out)),
-        "persons_given_by_the_user_left_out": len(own & set(left_out)),
-        "drawn_heads": sum(s["kind"] == "drawn_head" for s in subjects),
-        "drawn_bodies": sum(s["kind"] == "drawn_body" for s in subjects),
-    }
-
-
-def _card(
-    region: str,
-    epochs: int,
-    plan: Mapping[str, Any],
-    data: Mapping[str, Any],
+def _write_models(
+    training_folder: Path,
+    out: Path,
+    fold: str,
+    about: About,
     figures: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    configuration = plan["configurations"][plans.CONFIGURATION]
-    spacing_mm = configuration["spacing"]
-    return {
-        "name": FOLDERS[region],
-        "version": VERSION,
-        "kind": region,
-        "modalities": ["CT", "MR"],
-        "source": "trained by `dicomnode train` (docs/models.md)",
-        "licence": "the project's own; see docs/models.md for the licences of the training data",
-        "spacing_mm": spacing_mm,
-        "patch_voxels": configuration["patch_size"],
-        "epochs": epochs,
-        "training_data": dict(data),
-        "metrics": _metrics(region, figures) if figures else {},
-        "known_failures": list(KNOWN_FAILURES[region]),
-        "modality_limits": "CT and MR; real heads in training: T1-weighted MR only",
-        "spacing_limits": f"{min(spacing_mm):g} mm grid: nothing thinner is seen",
-    }
+) -> list[Path]:
+    import torch
 
-
-def _metrics(region: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """What `evaluate` found for one network, without the cases' names."""
-    regions = {name: found for name, found in figures["regions"].items() if name.startswith(region)}
-    return {
-        "cases": figures["cases"],
-        "persons": figures["persons"],
-        "conventions": figures["conventions"],
-        "verdict_settings": figures["verdict_settings"],
-        "agreement": regions,
-        "false_anonymised": figures["false_anonymised"],
-        "verdicts": figures["verdicts"],
-    }
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    source = _checkpoint_of(training_folder / f"fold_{fold}")
+    # The trainer's own checkpoint holds plain Python objects beside tensors; it was made here.
+    checkpoint = torch.load(source, map_location="cpu", weights_only=False)
+    plan = json.loads((training_folder / "plans.json").read_text(encoding="utf-8"))
+    plan.pop("continue_training", None)  # a note of nnU-Net's trainer to itself
+    recipe = _recipe(training_folder)
+    left_out = [] if fold == "all" else recipe["left_out"][int(fold)]
+    training = training_data(recipe, left_out) | {"epochs": int(checkpoint["current_epoch"])}
+    folders = []
+    for region, number in NUMBERS.items():
+        folder = out / f"Dataset{number}_{about.name}_{region}"
+        cases = int(training["subjects"])
+        _write_model(folder, region, fold, checkpoint, plan, cases)
+        told = card(region, folder.name, about, plan, training, figures)
+        _write_json(folder / "card.json", told)
+        folders.append(folder)
+    return folders
 
 
 def _write_model(
-    out: Path,
+    folder: Path,
     region: str,
     fold: str,
     checkpoint: Mapping[str, Any],
     plan: Mapping[str, Any],
     cases: int,
-) -> Path:
+) -> None:
     import torch
 
-    name = FOLDERS[region]
-    model = out / name / f"{TRAINER}__{plans.PLANS_NAME}__{plans.CONFIGURATION}"
-    (model / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
-    _write_json(model / "plans.json", {**plan, "dataset_name": name})
+    model = folder / f"{TRAINER}__{plans.PLANS_NAME}__{plans.CONFIGURATION}"
+    (model / f"fold_{fold}").mkdir(parents=True)
+    _write_json(model / "plans.json", {**plan, "dataset_name": folder.name})
     _write_json(model / "dataset.json", plans.binary_dataset_json(region, cases))
     channel = list(plans.REGIONS).index(region)
     content = {
@@ -176,34 +127,41 @@ def _write_model(
         "current_epoch": int(checkpoint["current_epoch"]),
     }
     torch.save(content, model / f"fold_{fold}" / "checkpoint_final.pth")
-    return out / name
 
 
-def export(
-    training_folder: Path,
-    out: Path,
-    *,
-    fold: str = "all",
-    figures: Mapping[str, Any] | None = None,
-) -> list[Path]:
-    """Writes three model folders, each with a `card.json`, and returns them.
+def _require_own(figures: Mapping[str, Any], staged: Path) -> None:
+    """Raises `TrainingError` where the figures were found with other weights than these."""
+    judged = {network["kind"]: network["sha256"] for network in figures.get("networks", ())}
+    for model in pin(staged):
+        if judged.get(model.identity.kind.value) != model.identity.sha256:
+            raise TrainingError(
+                f"the figures are not those of this {model.identity.kind} network: export without "
+                "figures, evaluate what was exported, then export with its summary.json"
+            )
 
-    `figures`: for the cards, as `evaluate` sums them up (`summary.json`).
-    """
-    import torch
 
-    source = _checkpoint_of(training_folder / f"fold_{fold}")
-    # The trainer's own checkpoint holds plain Python objects beside tensors; it was made here.
-    checkpoint = torch.load(source, map_location="cpu", weights_only=False)
-    plan = json.loads((training_folder / "plans.json").read_text(encoding="utf-8"))
-    plan.pop("continue_training", None)  # a note of nnU-Net's trainer to itself
-    recipe = _recipe(training_folder)
-    left_out = [] if fold == "all" else recipe["left_out"][int(fold)]
-    data = _training_data(recipe, left_out)
-    folders = []
-    for region in FOLDERS:
-        folder = _write_model(out, region, fold, checkpoint, plan, int(data["subjects"]))
-        card = _card(region, int(checkpoint["current_epoch"]), plan, data, figures)
-        _write_json(folder / "card.json", card)
-        folders.append(folder)
-    return folders
+def _moved(folder: Path, out: Path) -> Path:
+    target = out / folder.name
+    if target.exists():
+        shutil.rmtree(target)
+    return folder.rename(target)
+
+
+def _checkpoint_of(fold: Path) -> Path:
+    """The finished training, or the latest state of one that still runs."""
+    for name in ("checkpoint_final.pth", "checkpoint_latest.pth"):
+        if (fold / name).is_file():
+            return fold / name
+    raise TrainingError(f"{fold}: nothing was trained here; run `dicomnode train run` first")
+
+
+def _recipe(training_folder: Path) -> dict[str, Any]:
+    path = training_folder.parents[2] / "recipe.json"
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

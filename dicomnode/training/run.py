@@ -6,15 +6,18 @@ import contextlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dicomnode.errors import TrainingError
+from dicomnode.inference.nnunet import device_name
 from dicomnode.training import plans
 from dicomnode.training.curves import read_training_logs, write_curves
 from dicomnode.training.nnunet_paths import DATASETS, RESULTS, nnunet_folders
 
 Progress = Callable[[str, int, int], None]
+SETTINGS_NAME = "settings.json"  # beside the checkpoints: seed and schedule
 
 
 def training_folder(root: Path) -> Path:
@@ -24,6 +27,8 @@ def training_folder(root: Path) -> Path:
 
 
 def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise TrainingError(f"there is no {path}: run `dicomnode train prepare` first")
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -38,9 +43,12 @@ def _quiet_lines(trainer: Any) -> None:
 
 
 def _left_out(folder: Path, fold: str) -> frozenset[str]:
+    folds = _load(folder / "recipe.json")["left_out"]
     if fold == "all":
         return frozenset()
-    return frozenset(_load(folder / "recipe.json")["left_out"][int(fold)])
+    if fold not in (known := [str(number) for number in range(len(folds))]):
+        raise TrainingError(f"no fold {fold}: there are all, {', '.join(known)}")
+    return frozenset(folds[int(fold)])
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,14 @@ class Schedule:
     uses: int = 1
 
 
-def _build(folder: Path, fold: str, schedule: Schedule, device: str, seed: int) -> Any:
+def _build(
+    folder: Path,
+    fold: str,
+    left_out: frozenset[str],
+    schedule: Schedule,
+    device: str,
+    seed: int,
+) -> Any:
     import torch
 
     from dicomnode.training.trainer import StarterTrainer
@@ -77,7 +92,7 @@ def _build(folder: Path, fold: str, schedule: Schedule, device: str, seed: int) 
     _quiet_lines(trainer)
     trainer.seed, trainer.num_epochs = seed, schedule.epochs
     trainer.num_iterations_per_epoch, trainer.uses = schedule.iterations, schedule.uses
-    trainer.left_out = _left_out(folder, fold)
+    trainer.left_out = left_out
     trainer.initialize()
     if latest.is_file():
         trainer.load_checkpoint(str(latest))
@@ -110,6 +125,20 @@ def _draw_curves(fold: Path) -> None:
     write_curves(records, fold / "curves.png")
 
 
+def _keep_to(fold: Path, settings: dict[str, int]) -> None:
+    """Writes down the settings of a training, or holds a later run to them."""
+    if (fold / "checkpoint_final.pth").is_file():
+        raise TrainingError(f"{fold}: finished; move it away to train it anew")
+    path = fold / SETTINGS_NAME
+    if (fold / "checkpoint_latest.pth").is_file() and path.is_file():
+        before = _load(path)
+        if changed := [name for name in settings if settings[name] != before.get(name)]:
+            told = ", ".join(f"{name} {before.get(name)}" for name in changed)
+            raise TrainingError(f"{fold}: was begun with {told}; go on with the same, or move it")
+    fold.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
 def run(
     folder: Path,
     *,
@@ -122,13 +151,16 @@ def run(
 ) -> Path:
     """Trains one fold ("all", "0", "1"...) of the set that `prepare` made in `folder`.
 
-    `stop_after`: end before this epoch, resumable. Returns the training folder (plans.json,
-    dataset.json, fold_*/checkpoint_final.pth).
+    Goes on where an earlier run of the same settings was interrupted; raises `TrainingError` where
+    the settings differ, or the training is finished. `stop_after`: end before this epoch,
+    resumable. Returns the training folder (plans.json, dataset.json, fold_*/checkpoint_final.pth).
     """
+    device, left_out = device_name(device), _left_out(folder, fold)
+    _keep_to(training_folder(folder) / f"fold_{fold}", asdict(schedule) | {"seed": seed})
     epochs = schedule.epochs
     last = epochs if stop_after is None else min(stop_after, epochs)
     with nnunet_folders(folder):
-        trainer = _build(folder, fold, schedule, device, seed)
+        trainer = _build(folder, fold, left_out, schedule, device, seed)
         trainer.on_train_start()
         for epoch in range(trainer.current_epoch, last):
             progress("training", epoch, epochs)

@@ -12,11 +12,10 @@ import pytest
 from dicomnode.config import load
 from dicomnode.domain import Examination
 from dicomnode.inference.examiner import installed_examiner
-from dicomnode.inference.models import STARTER_FOLDER, pin
+from dicomnode.inference.models import STARTER_FOLDER, load_manifest, pin
 from dicomnode.tracking import examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from dicomnode.training.export import VERSION
 from tests.e2e.site import dicomnode
 from tests.factories import make_series
 from tests.unit.tracking.rows import STUDY, instance, volume
@@ -82,7 +81,8 @@ def test_explain_says_which_network_looks(config: Path, tmp_path: Path) -> None:
         item["modality"]: item["volumes"][0]["networks"]["face"]
         for item in json.loads(done.stdout)["series"]
     }
-    assert face == {"CT": f"{ANOTHER} 7", "MR": f"Dataset903_starter_face {VERSION}"}
+    version = load_manifest(STARTER_FOLDER)[0].identity.version
+    assert face == {"CT": f"{ANOTHER} 7", "MR": f"Dataset903_starter_face {version}"}
 
 
 def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from dicomnode.config import Settings
 from dicomnode.inference.models import load_manifest, pin
 from dicomnode.training import plans
 from dicomnode.training.evaluate import evaluate
@@ -116,7 +117,7 @@ def test_exported_networks_can_be_judged(trained: Path, tmp_path: Path) -> None:
         trained / "cases",
         tmp_path / "results",
         persons=["avg152T1"],
-        device="cpu",
+        settings=Settings.model_validate({"inference": {"device": "cpu"}}),
         progress=silent,
     )
     assert not done.failed

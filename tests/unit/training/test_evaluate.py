@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dicomnode.config import Settings
 from dicomnode.domain import ModelIdentity, SegmentKind, VerdictKind
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.models import STARTER_FOLDER
@@ -20,13 +21,14 @@ from dicomnode.training.boxplot import write_boxplot
 from dicomnode.training.case_folders import person_of, read_cases
 from dicomnode.training.cases import Case
 from dicomnode.training.drawn import centred_affine, draw_head
-from dicomnode.training.evaluate import Evaluation, evaluate, judge_cases, write_results
+from dicomnode.training.evaluate import Evaluation, Jury, evaluate, judge_cases, write_results
 from dicomnode.training.evaluation_text import evaluation_text
 from dicomnode.training.read import write_nifti
 from dicomnode.training.scores import LOG_NAME, RegionScore, Score, read_log
 from dicomnode.training.summary import summary
 from dicomnode.training.verdict_figures import confusion, is_wrong, verdict_figures
 
+CPU = Settings.model_validate({"inference": {"device": "cpu"}})
 SHAPE = (12, 16, 16)
 AFFINE = centred_affine(SHAPE, 10.0, np.zeros(3))
 
@@ -36,6 +38,7 @@ class Threshold:
 
     def __init__(self, kind: SegmentKind, above: float) -> None:
         self.identity = ModelIdentity(kind, f"threshold_{kind.value}", "1", "0" * 64)
+        self.modalities = ("CT", "MR")
         self.above = above
         self.asked = 0
 
@@ -81,9 +84,10 @@ def cases(tmp_path: Path) -> Path:
     return folder
 
 
-def _judge(cases: Path, out: Path, networks: list[Threshold], examiner: str = "e") -> Evaluation:
+def _judge(cases: Path, out: Path, networks: list[Threshold], **settings: Any) -> Evaluation:
     out.mkdir(exist_ok=True)
-    return judge_cases(read_cases(cases), cases, networks, examiner, out, lambda *_: None)
+    jury = Jury(networks, Settings(**settings))
+    return judge_cases(read_cases(cases), cases, jury, out, lambda *_: None)
 
 
 def test_a_folder_of_the_users_own_says_what_its_cases_are(cases: Path) -> None:
@@ -147,7 +151,7 @@ def test_an_interrupted_run_goes_on_where_it_was(cases: Path, tmp_path: Path) ->
 def test_other_networks_or_other_files_are_judged_again(cases: Path, tmp_path: Path) -> None:
     out, networks = tmp_path / "out", _networks()
     _judge(cases, out, networks)
-    assert _judge(cases, out, networks, "other examiner").reused == 0
+    assert _judge(cases, out, networks, inference={"tile_step": 0.7}).reused == 0
     array, _ = _head()
     write_nifti(cases / "intact" / "anna__1.nii.gz", array + 1, AFFINE)
     assert _judge(cases, out, networks).reused == 2
@@ -162,7 +166,7 @@ def test_a_broken_case_is_told_and_stops_nothing(cases: Path, tmp_path: Path) ->
     done = _judge(cases, out, networks)
     assert [s.case for s in done.scores] == ["defaced/box/sub-02_T1w"]
     assert "not on the grid" in done.failed["intact/anna__1"]
-    write_results(out, done, networks)
+    write_results(out, done, Jury(networks, Settings()))
     assert set(json.loads((out / "summary.json").read_text())["failed"]) == set(done.failed)
     assert any("not judged" in line for line in evaluation_text(done))
 
@@ -170,7 +174,7 @@ def test_a_broken_case_is_told_and_stops_nothing(cases: Path, tmp_path: Path) ->
 def test_results_are_a_table_a_summary_and_a_picture(cases: Path, tmp_path: Path) -> None:
     out, networks = tmp_path / "out", _networks()
     done = _judge(cases, out, networks)
-    write_results(out, done, networks)
+    write_results(out, done, Jury(networks, Settings()))
     with (out / "scores.csv").open(newline="") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert rows["defaced/box/sub-02_T1w"]["foreground_dice"] == ""
@@ -292,7 +296,7 @@ def test_the_starter_networks_are_judged_on_a_drawn_head(tmp_path: Path) -> None
     models = tmp_path / "models"
     shutil.copytree(STARTER_FOLDER, models)
     for reused in (0, 1):
-        done = evaluate(models, cases, tmp_path / "out", device="cpu", progress=lambda *_: None)
+        done = evaluate(models, cases, tmp_path / "out", settings=CPU, progress=lambda *_: None)
         assert done.reused == reused
     (score,) = done.scores
     assert score.regions["foreground"].dice > 0.9

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dicomnode.training import plans
-from dicomnode.training.export import FOLDERS, TRAINER, export, slice_weights
+from dicomnode.training.export import NUMBERS, TRAINER, export, slice_weights
 
 
 def _network(outputs: int) -> torch.nn.Module:
@@ -71,7 +71,9 @@ def training(tmp_path: Path, region_network: torch.nn.Module) -> Path:
 
 def test_exports_hold_only_what_a_predictor_needs(training: Path, tmp_path: Path) -> None:
     folders = export(training, tmp_path / "out")
-    assert [f.name for f in folders] == list(FOLDERS.values())
+    assert [f.name for f in folders] == [
+        f"Dataset{number}_own_{region}" for region, number in NUMBERS.items()
+    ]
     for folder in folders:
         (file,) = folder.glob("*/fold_all/checkpoint_final.pth")
         content = torch.load(file, weights_only=True)
