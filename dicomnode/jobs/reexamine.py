@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicomnode.domain import WantedDigest
+from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import OPEN, JobQueue, Stage, reexamination_id
 from dicomnode.tracking import outdated
@@ -46,6 +47,7 @@ class Requeued:
 
 
 def reexamine(database: Database, wanted: WantedDigest, wish: Wish) -> Requeued:
+    """Raises `JobError` where a wish names what was never examined here."""
     lanes.migrate(database)
     queue = JobQueue(database)
     try:
@@ -56,8 +58,9 @@ def reexamine(database: Database, wanted: WantedDigest, wish: Wish) -> Requeued:
 
 def _requeue(database: Database, queue: JobQueue, wanted: WantedDigest, wish: Wish) -> Requeued:
     open_jobs = _open_jobs(queue)
-    queued = waiting = left = 0
+    seen = queued = waiting = left = 0
     for page in _pages(database, wish):
+        seen += len(page)
         meant = [one for one in page if wish.everything or one.is_outdated(wanted)]
         due = [one for one in meant if reexamination_id(one) not in open_jobs]
         room = len(due) if wish.limit is None else max(0, wish.limit - queued)
@@ -67,6 +70,8 @@ def _requeue(database: Database, queue: JobQueue, wanted: WantedDigest, wish: Wi
         queued += len(now)
         waiting += len(meant) - len(due)
         left += len(due) - len(now)
+    if not seen and (wish.study or wish.series):
+        raise JobError("no series of that UID was examined here: nothing is queued")
     return Requeued(queued, waiting, left)
 
 

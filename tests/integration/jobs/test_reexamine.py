@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from dicomnode.domain import Examination, Revision, Subject
-from dicomnode.errors import ModelError
+from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel
 from dicomnode.jobs.reexamine import Requeued, Wish, reexamine
 from dicomnode.jobs.workflows import Stages
@@ -214,6 +214,7 @@ def test_a_series_that_grew_is_examined_once_with_all_of_it(make_node: MakeNode)
 
 
 @pytest.mark.parametrize("wish", [Wish(study="1.2.3"), Wish(series="1.2.3")])
-def test_an_unknown_uid_is_no_work(make_node: MakeNode, wish: Wish) -> None:
+def test_an_unknown_uid_is_said(make_node: MakeNode, wish: Wish) -> None:
     node = make_node()
-    assert reexamine(node.database, lambda subjects: "", wish) == Requeued(0, 0, 0)
+    with pytest.raises(JobError, match="nothing is queued"):
+        reexamine(node.database, lambda subjects: "", wish)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dicomnode.config import Settings
+from dicomnode.errors import TrainingError
 from dicomnode.inference.models import load_manifest, pin
 from dicomnode.training import plans
 from dicomnode.training.evaluate import evaluate
@@ -19,6 +20,7 @@ from dicomnode.training.export import export
 from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.prepare import prepare
 from dicomnode.training.run import Schedule, run, training_folder
+from tests.e2e.site import dicomnode
 
 pytestmark = pytest.mark.real_data
 SCHEDULE = Schedule(epochs=2, iterations=2, uses=2)
@@ -123,3 +125,38 @@ def test_exported_networks_can_be_judged(trained: Path, tmp_path: Path) -> None:
     assert not done.failed
     for name in ("scores.csv", "summary.json", "dice.png"):
         assert (tmp_path / "results" / name).stat().st_size > 0
+
+
+def test_a_finished_training_and_another_recipe_are_not_gone_on_with(
+    prepared: Path, trained: Path, tmp_path: Path
+) -> None:
+    before = (training_folder(trained) / "fold_all" / "checkpoint_final.pth").stat().st_mtime_ns
+    with pytest.raises(TrainingError, match="finished"):
+        train(prepared, trained)
+    after = (training_folder(trained) / "fold_all" / "checkpoint_final.pth").stat().st_mtime_ns
+    assert after == before
+    train(prepared, tmp_path / "set", stop_after=1)
+    with pytest.raises(TrainingError, match="was begun with seed 1"):
+        train(prepared, tmp_path / "set", seed=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--fold", "9"], "no fold 9: there are all, 0, 1"),
+        (["--fold", "x"], "no fold x"),
+        (["--device", "tpu"], "auto, cpu, cuda or cuda:N"),
+        (["--device", "cuda:63"], "device cuda:63: torch finds"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(prepared: Path, options: list[str], sentence: str) -> None:
+    done = dicomnode("train", "run", str(prepared), *options)
+    assert done.returncode != 0
+    assert sentence in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unprepared_folder_is_said(tmp_path: Path) -> None:
+    done = dicomnode("train", "run", str(tmp_path / "nothing"))
+    assert "run `dicomnode train prepare` first" in done.stderr
+    assert not (tmp_path / "nothing").exists()

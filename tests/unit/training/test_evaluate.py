@@ -18,7 +18,7 @@ from dicomnode.domain import ModelIdentity, SegmentKind, VerdictKind
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.models import STARTER_FOLDER
 from dicomnode.training.boxplot import write_boxplot
-from dicomnode.training.case_folders import person_of, read_cases
+from dicomnode.training.case_folders import not_cases, person_of, read_cases
 from dicomnode.training.cases import Case
 from dicomnode.training.drawn import centred_affine, draw_head
 from dicomnode.training.evaluate import Evaluation, Jury, evaluate, judge_cases, write_results
@@ -106,6 +106,51 @@ def test_a_folder_without_cases_says_what_it_should_hold(tmp_path: Path) -> None
     (tmp_path / "cases.json").write_text('[{"name": "a"}]')
     with pytest.raises(DicomnodeError, match="not a list of cases"):
         read_cases(tmp_path)
+
+
+def test_images_that_are_no_cases_are_told(cases: Path, tmp_path: Path) -> None:
+    array, _ = _head()
+    write_nifti(cases / "intact" / "berta__1.nii", array, AFFINE)
+    (cases / "Defaced").mkdir()
+    write_nifti(cases / "Defaced" / "carl.nii.gz", array, AFFINE)
+    assert "intact/berta__1" in [case.name for case in read_cases(cases)]
+    assert not_cases(cases) == ["Defaced/carl.nii.gz"]
+    done = replace(_judge(cases, tmp_path / "out", _networks()), ignored=tuple(not_cases(cases)))
+    assert not done.failed
+    assert any(line.endswith("Defaced/carl.nii.gz") for line in evaluation_text(done))
+
+
+def test_a_person_without_a_case_is_told(cases: Path, tmp_path: Path) -> None:
+    with pytest.raises(DicomnodeError, match="no case of dora"):
+        evaluate(
+            STARTER_FOLDER,
+            cases,
+            tmp_path / "out",
+            settings=CPU,
+            persons=["sub-01", "dora"],
+            progress=lambda *_: None,
+        )
+
+
+def test_a_network_for_another_modality_does_not_look(cases: Path, tmp_path: Path) -> None:
+    networks = _networks()
+    networks[2].modalities = ("CT",)
+    done = _judge(cases, tmp_path / "out", networks)
+    assert networks[2].asked == 0
+    assert {score.verdict for score in done.scores} == {VerdictKind.UNDETERMINED}
+    assert "face" not in done.scores[0].regions
+
+
+def test_thresholds_of_the_configuration_decide_without_a_network(
+    cases: Path, tmp_path: Path
+) -> None:
+    networks = _networks()
+    first = _judge(cases, tmp_path / "out", networks)
+    strict = {"minimum_foreground_ml": 1e6}
+    again = _judge(cases, tmp_path / "out", networks, verdict=strict)
+    assert again.reused == len(first.scores)
+    assert {score.verdict for score in again.scores} == {VerdictKind.UNDETERMINED}
+    assert {score.verdict for score in first.scores} != {VerdictKind.UNDETERMINED}
 
 
 def test_air_that_a_tool_overwrote_counts_neither_way_and_other_air_in_the_whole_volume_only(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from dicomnode.domain import as_json
+from dicomnode.errors import TrainingError
+from dicomnode.inference.models import pin
 from dicomnode.training import plans
+from dicomnode.training.card import read_about
 from dicomnode.training.export import NUMBERS, TRAINER, export, slice_weights
 
 
@@ -123,3 +128,54 @@ def test_a_card_counts_the_persons_of_the_user_and_names_none(
         assert data["persons_given_by_the_user"] == 1
         assert data["persons_given_by_the_user_left_out"] == 1
         assert data["left_out"] == ["plane"]
+
+
+def test_an_export_replaces_what_was_there_and_tells_only_what_its_maker_told(
+    training: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    other = export(training, out)[0] / "nnUNetTrainer__starterPlans__3d_4mm" / "fold_0"
+    other.mkdir(parents=True)
+    (folder, *_) = export(training, out)
+    assert not other.exists()
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["version"], card["licence"], card["known_failures"]) == (
+        "unversioned",
+        "unknown",
+        [],
+    )
+    about = tmp_path / "about.json"
+    about.write_text('{"name": "site", "version": "7", "known_failures": {"face": ["beards"]}}')
+    folders = export(training, out, about=read_about(about))
+    assert [f.name for f in folders][-1] == "Dataset903_site_face"
+    assert json.loads((folders[-1] / "card.json").read_text())["known_failures"] == ["beards"]
+    about.write_text('{"versoin": "7"}')
+    with pytest.raises(TrainingError, match="unknown versoin"):
+        read_about(about)
+
+
+def test_figures_of_other_networks_are_refused_and_leave_everything_as_it_was(
+    training: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    export(training, out)
+    figures: dict[str, Any] = {name: {} for name in ("cases", "persons", "conventions")}
+    figures |= {name: {} for name in ("verdict_settings", "false_anonymised", "verdicts")}
+    figures["regions"] = {"face": {"dice": 0.5}}
+    figures["networks"] = [{"kind": kind, "sha256": "0" * 64} for kind in NUMBERS]
+    with pytest.raises(TrainingError, match="not those of this foreground network"):
+        export(training, out, figures=figures)
+    with pytest.raises(TrainingError, match=r"no summary\.json"):
+        export(training, out, figures={"networks": []})
+    assert sorted(p.name for p in out.iterdir()) == sorted(
+        f"Dataset{number}_own_{region}" for region, number in NUMBERS.items()
+    )
+    figures["networks"] = [as_json(model.identity) for model in pin(out)]
+    for folder in export(training, out, figures=figures):
+        metrics = json.loads((folder / "card.json").read_text())["metrics"]
+        assert metrics["agreement"] == ({"face": {"dice": 0.5}} if "face" in folder.name else {})
+
+
+def test_nothing_trained_is_nothing_to_export(training: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing was trained here"):
+        export(training, tmp_path / "out", fold="1")
