@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomnode import __version__
@@ -13,7 +13,7 @@ from dicomnode.domain import as_json
 from dicomnode.errors import ModelError
 from dicomnode.inference.models import Model, load_manifest, models_folder
 from dicomnode.masks import nnssl
-from dicomnode.masks.files import kept
+from dicomnode.masks.files import Made, kept
 from dicomnode.masks.find import Found, Item
 from dicomnode.masks.make import MASKS, Job, Outcome, examiner_of
 from dicomnode.masks.report import Line, write_report
@@ -88,7 +88,11 @@ def write_results(
     """nnssl's file and the report, in the order in which the inputs were found."""
     by_key = {outcome.key: outcome for outcome in outcomes}
     pairs = [(item, by_key[item.key]) for item in found.items if item.key in by_key]
-    images = [(item.place, made) for item, outcome in pairs for made in outcome.volumes]
+    images = [
+        (item.place, _absolute(made, item, job.out))
+        for item, outcome in pairs
+        for made in outcome.volumes
+    ]
     if images:
         nnssl.write_collection(job.out / nnssl.FILE_NAME, nnssl.collection(name, images))
     lines = [Line(_relative(item.paths[0], folder), outcome) for item, outcome in pairs]
@@ -104,6 +108,16 @@ def write_results(
     }
     write_report(job.out, lines, about)
     return lines
+
+
+def _absolute(made: Made, item: Item, out: Path) -> Made:
+    """As nnssl's file has to name it."""
+    return replace(
+        made,
+        image=str(out / made.image if made.image else item.paths[0]),
+        anatomy_mask=str(out / made.anatomy_mask),
+        anonymization_mask=str(out / made.anonymization_mask),
+    )
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -21,7 +21,11 @@ MADE_SUFFIXES = (ANATOMY_SUFFIX, ANONYMIZATION_SUFFIX, IMAGE_SUFFIX, RECORD_SUFF
 
 @dataclass(frozen=True)
 class Made:
-    """Image and masks of one volume, as absolute paths; millilitres of either mask."""
+    """Image and masks of one volume; millilitres of either mask.
+
+    Paths are relative to the output folder, so that it can be copied or moved; `image` is empty
+    where it is the data set's own file.
+    """
 
     name: str
     image: str
@@ -64,12 +68,12 @@ def kept(out: Path, key: str, examiner: str, fingerprint: str) -> Record | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     same = (record.examiner, record.fingerprint) == (examiner, fingerprint)
-    return record if same and _all_there(record.volumes) else None
+    return record if same and _all_there(out, record.volumes) else None
 
 
-def _all_there(volumes: Sequence[Made]) -> bool:
-    paths = [p for v in volumes for p in (v.image, v.anatomy_mask, v.anonymization_mask)]
-    return bool(volumes) and all(Path(path).is_file() for path in paths)
+def _all_there(out: Path, volumes: Sequence[Made]) -> bool:
+    paths = [p for v in volumes for p in (v.image, v.anatomy_mask, v.anonymization_mask) if p]
+    return bool(volumes) and all((out / path).is_file() for path in paths)
 
 
 def atomically(path: Path, write: Callable[[Path], object]) -> None:

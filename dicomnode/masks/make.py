@@ -70,11 +70,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Source:
-    """One volume as the networks see it; `save` writes a mask of it on the grid of `image`."""
+    """One volume as the networks see it; `save` writes a mask of it on the grid of its image.
+
+    `is_converted`: nnssl can't read its file, so it needs an image in the output folder.
+    """
 
     key: str
     name: str
-    image: Path
+    is_converted: bool
     modality: str
     warnings: tuple[str, ...]
     canonical: CanonicalVolume
@@ -147,14 +150,14 @@ def _sources(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
     modality = _modality(path, volume)
     if not path.name.endswith(NNSSL_SUFFIXES):
         name = f"{stem_of(path)}.nii.gz"
-        yield _as_nifti(item.key, name, modality, volume, job)
+        yield _converted(item.key, name, modality, volume)
         return
     canonical = to_canonical(volume)
 
     def save(mask: Mask, out: Path) -> None:
         write(mask_to_source(mask, canonical, volume.geometry), path, out)
 
-    yield _Source(item.key, item.name, path, modality, volume.warnings, canonical, save)
+    yield _Source(item.key, item.name, False, modality, volume.warnings, canonical, save)
 
 
 _FORMATS = {"nifti": (read_nifti, write_mask_nifti), "itk": (read_itk, write_mask_itk)}
@@ -169,38 +172,38 @@ def _of_series(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
         name = f"{stem_of(Path(item.name))}{label}.nii.gz"
         try:
             volume = read_volume(stack)
-            yield _as_nifti(f"{item.key}{label}", name, stack.modality, volume, job)
+            yield _converted(f"{item.key}{label}", name, stack.modality, volume)
         except SeriesRefusedError as refused:
             aside.append(str(refused.refusal))
 
 
-def _as_nifti(key: str, name: str, modality: str, volume: Volume, job: Job) -> _Source:
-    """What nnssl can't read is written as NIfTI, on the grid that the networks see."""
+def _converted(key: str, name: str, modality: str, volume: Volume) -> _Source:
+    """What nnssl can't read becomes NIfTI, on the grid that the networks see."""
     canonical = to_canonical(volume)
-    image = job.out / f"{key}{IMAGE_SUFFIX}"
-    atomically(image, partial(write_on_grid, canonical.array, canonical))
-    save = partial(_save_on_grid, canonical)
-    return _Source(key, name, image, modality, volume.warnings, canonical, save)
 
+    def save(mask: Mask, out: Path) -> None:
+        write_on_grid(mask, canonical, out)
 
-def _save_on_grid(canonical: CanonicalVolume, mask: Mask, out: Path) -> None:
-    write_on_grid(mask, canonical, out)
+    return _Source(key, name, True, modality, volume.warnings, canonical, save)
 
 
 def _made(source: _Source, networks: Sequence[Segmenter], job: Job) -> Made:
     canonical = source.canonical
     masks = {n.identity.kind: n.segment(canonical.array, canonical.spacing_mm) for n in networks}
-    paths = {kind: job.out / f"{source.key}{suffix}" for kind, suffix in MASKS.items()}
+    image = f"{source.key}{IMAGE_SUFFIX}" if source.is_converted else ""
+    if image:
+        atomically(job.out / image, partial(write_on_grid, canonical.array, canonical))
+    paths = {kind: f"{source.key}{suffix}" for kind, suffix in MASKS.items()}
     for kind, path in paths.items():
-        atomically(path, partial(source.save, masks[kind]))
+        atomically(job.out / path, partial(source.save, masks[kind]))
     volumes_ml = {
         kind: round(float(np.count_nonzero(masks[kind])) * canonical.voxel_ml, 2) for kind in MASKS
     }
     return Made(
         name=source.name,
-        image=str(source.image.absolute()),
-        anatomy_mask=str(paths[SegmentKind.FOREGROUND].absolute()),
-        anonymization_mask=str(paths[SegmentKind.ANONYMISED_AREA].absolute()),
+        image=image,
+        anatomy_mask=paths[SegmentKind.FOREGROUND],
+        anonymization_mask=paths[SegmentKind.ANONYMISED_AREA],
         modality=source.modality,
         anatomy_ml=volumes_ml[SegmentKind.FOREGROUND],
         anonymised_ml=volumes_ml[SegmentKind.ANONYMISED_AREA],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -38,17 +40,17 @@ def _all(folder: Path, job: Job) -> dict[str, Outcome]:
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
 def test_masks_lie_on_the_grid_of_a_nifti_file(folder: Path, job: Job, name: str) -> None:
-    path = save(folder / name)
+    save(folder / name)
     outcome = _all(folder, job)[name]
     assert outcome.status == "made"
     (made,) = outcome.volumes
-    assert made.image == str(path)
+    assert made.image == ""
     voxel_ml = 2 * 2 * 3 / 1000
     for mask_path, above, ml in (
         (made.anatomy_mask, 50, made.anatomy_ml),
         (made.anonymization_mask, 200, made.anonymised_ml),
     ):
-        mask = nib.load(mask_path)
+        mask = nib.load(job.out / mask_path)
         expected = array() > above
         assert mask.get_data_dtype() == np.uint8
         assert np.array_equal(np.asarray(mask.dataobj), expected)
@@ -61,8 +63,9 @@ def test_masks_lie_on_the_grid_of_a_nrrd_file(folder: Path, job: Job, tmp_path: 
         SimpleITK.ReadImage(str(save(tmp_path / "a.nii.gz"))), str(folder / "b.nrrd")
     )
     (made,) = _all(folder, job)["b.nrrd"].volumes
-    image, mask = (SimpleITK.ReadImage(path) for path in (made.image, made.anatomy_mask))
-    assert made.image == str(folder / "b.nrrd")
+    paths = (folder / "b.nrrd", job.out / made.anatomy_mask)
+    image, mask = (SimpleITK.ReadImage(str(path)) for path in paths)
+    assert made.image == ""
     expected = SimpleITK.GetArrayFromImage(image) > 50
     assert np.array_equal(SimpleITK.GetArrayFromImage(mask), expected)
     assert np.allclose(mask.GetDirection(), image.GetDirection())
@@ -74,9 +77,9 @@ def test_what_nnssl_cant_read_becomes_nifti(folder: Path, job: Job, tmp_path: Pa
         SimpleITK.ReadImage(str(save(tmp_path / "a.nii.gz"))), str(folder / "b.mha")
     )
     (made,) = _all(folder, job)["b.mha"].volumes
-    assert made.image.endswith("b_mha__image.nii.gz")
+    assert made.image == "b_mha__image.nii.gz"
     assert made.name == "b.nii.gz"
-    image, mask = nib.load(made.image), nib.load(made.anatomy_mask)
+    image, mask = nib.load(job.out / made.image), nib.load(job.out / made.anatomy_mask)
     assert np.array_equal(np.asarray(mask.dataobj), np.asarray(image.dataobj) > 50)
     place = np.linalg.inv(image.affine) @ AFFINE @ (1, 2, 3, 1)
     assert image.dataobj[tuple(np.rint(place[:3]).astype(int))] == array()[1, 2, 3]
@@ -88,11 +91,45 @@ def test_a_dicom_series_becomes_nifti_and_names_nobody(folder: Path, job: Job) -
     outcome = make(item, NETWORKS, job)
     assert outcome.status == "made"
     (made,) = outcome.volumes
-    image, mask = nib.load(made.image), nib.load(made.anatomy_mask)
+    image, mask = nib.load(job.out / made.image), nib.load(job.out / made.anatomy_mask)
     assert image.shape == mask.shape
     assert np.allclose(image.affine, mask.affine)
     assert made.name.startswith("series-")
     assert item.place.subject.startswith("study-")
+
+
+def _listed(out: Path) -> list[dict[str, Any]]:
+    """The images of nnssl's file."""
+    document = json.loads((out / "pretrain_data.json").read_text())
+    return [
+        image
+        for dataset in document["datasets"].values()
+        for subject in dataset["subjects"].values()
+        for session in subject["sessions"].values()
+        for image in session["images"]
+    ]
+
+
+def test_an_output_folder_that_was_moved_names_its_own_files(
+    folder: Path, job: Job, tmp_path: Path
+) -> None:
+    """Also where the original is still there: masks of the copy are those that nnssl has to see."""
+    save(folder / "a.nii.gz")
+    make_series(folder / "dicom")
+    _all(folder, job)
+    copy = shutil.copytree(job.out, tmp_path / "elsewhere")
+    moved = Job(copy, job.examiner)
+    found = find(folder)
+    planned = plan(found, moved)
+    assert not planned.todo
+    write_results("Dataset001_a", folder, found, planned.done, (), moved)
+    series, file = sorted(_listed(copy), key=lambda image: str(image["name"]) == "a.nii.gz")
+    assert file["image_path"] == str(folder / "a.nii.gz")
+    masks = [*series["associated_masks"].values(), *file["associated_masks"].values()]
+    for path in (series["image_path"], *masks):
+        assert Path(path).is_file()
+        assert Path(path).is_relative_to(copy)
+    assert not any(str(job.out) in path.read_text() for path in copy.rglob("*.json"))
 
 
 def _refused(folder: Path) -> None:
@@ -174,9 +211,7 @@ def test_the_report_names_every_input_and_nnssls_file_the_images(folder: Path, j
     assert "label map" in rows["sub-1_dseg.nii.gz"]["reasons"]
     report = json.loads((job.out / "report.json").read_text())
     assert report["counts"] == {"made": 1, "kept": 0, "skipped": 6, "failed": 1}
-    document = json.loads((job.out / "pretrain_data.json").read_text())
-    (subject,) = document["datasets"]["set"]["subjects"].values()
-    (image,) = subject["sessions"]["ses-DEFAULT"]["images"]
+    (image,) = _listed(job.out)
     assert (image["name"], image["modality"]) == ("sub-1_T1w.nii.gz", "T1w")
 
 
