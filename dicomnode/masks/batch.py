@@ -95,7 +95,7 @@ def write_results(
     ]
     if images:
         nnssl.write_collection(job.out / nnssl.FILE_NAME, nnssl.collection(name, images))
-    lines = [Line(_relative(item.paths[0], folder), outcome) for item, outcome in pairs]
+    lines = [Line(item.source, outcome) for item, outcome in pairs]
     lines += [
         Line(_relative(path, folder), Outcome("", "skipped", reasons=(reason,)))
         for path, reason in found.unreadable

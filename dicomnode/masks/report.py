@@ -34,7 +34,7 @@ COLUMNS = (
 
 
 class Line(NamedTuple):
-    """One row for each input: a file, or a series by its first file."""
+    """One row for each input: a file by its path, a DICOM series by its UID."""
 
     source: str
     outcome: Outcome

@@ -95,7 +95,10 @@ def test_a_dicom_series_becomes_nifti_and_names_nobody(folder: Path, job: Job) -
     assert image.shape == mask.shape
     assert np.allclose(image.affine, mask.affine)
     assert made.name.startswith("series-")
-    assert item.place.subject.startswith("study-")
+    write_results("Dataset001_a", folder, find(folder), [outcome], (), job)
+    assert not any("MUSTER" in str(path.relative_to(job.out)) for path in job.out.rglob("*"))
+    texts = [*job.out.rglob("*.json"), *job.out.rglob("*.csv")]
+    assert not any("MUSTER" in path.read_text() for path in texts)
 
 
 def _listed(out: Path) -> list[dict[str, Any]]:
