@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +36,19 @@ DEFAULT_CONFIG = Path("config.toml")
 out = Console()
 err = Console(stderr=True)
 
+
+class Modality(StrEnum):
+    CT = "CT"
+    MR = "MR"
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Default: ./config.toml, else the built-in values."),
+]
+NiftiModality = Annotated[
+    Modality | None,
+    typer.Option(help="What files are of that aren't DICOM; else only networks for both look."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 

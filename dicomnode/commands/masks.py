@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dicomnode.commands.common import Config, progress_bar, quiet_settings, say
+from dicomnode.commands.common import Config, NiftiModality, progress_bar, quiet_settings, say
 from dicomnode.errors import ConfigurationError, DicomnodeError
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -31,6 +31,7 @@ def masks(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out paths like this: '*_bold*'. Repeatable.")
     ] = None,
+    nifti_modality: NiftiModality = None,
     config: Config = None,
 ) -> None:
     """Write an anatomy and an anonymization mask for every image of a data set, for nnssl.
@@ -39,7 +40,7 @@ def masks(
     """
     from dicomnode.masks import batch, nnssl
     from dicomnode.masks.find import find
-    from dicomnode.masks.make import Job, Outcome
+    from dicomnode.masks.make import Outcome
     from dicomnode.masks.report import report_text
     from dicomnode.masks.workers import spread
 
@@ -48,9 +49,9 @@ def masks(
     out = folder.with_name(f"{folder.name}-masks") if out is None else out.absolute()
     collection = nnssl.collection_name(name, out, folder)
     names = _devices(device or [], devices)
-    models = batch.mask_models(settings.inference)
+    models = batch.mask_models(settings)
     spreading = spread(models, settings.inference, names, workers)
-    job = Job(out, batch.examiner(models, settings.inference), settings.series)
+    job = batch.job_of(out, models, settings, nifti_modality or "")
     with progress_bar() as bar:
         task = bar.add_task("looking for images", total=None)
         found = find(folder, exclude or (), lambda: bar.advance(task))

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomnode import __version__
-from dicomnode.config import InferenceSettings
+from dicomnode.config import Settings
 from dicomnode.domain import as_json
 from dicomnode.errors import ModelError
-from dicomnode.inference.models import Model, load_manifest, models_folder
+from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.models import Model, models_folder
 from dicomnode.masks import nnssl
 from dicomnode.masks.files import Made, kept
 from dicomnode.masks.find import Found, Item
-from dicomnode.masks.make import MASKS, Job, Outcome, examiner_of
+from dicomnode.masks.make import MASKS, Job, Outcome
 from dicomnode.masks.report import Line, write_report
 from dicomnode.masks.workers import Device, run
+
+MASK_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,29 @@ class Plan:
     todo: tuple[Item, ...]
 
 
-def mask_models(settings: InferenceSettings) -> tuple[Model, ...]:
-    """The networks for the two masks; raises `ModelError` where one isn't installed."""
-    folder = models_folder(settings.models_folder)
-    models = tuple(m for m in load_manifest(folder) if m.identity.kind in MASKS)
+def mask_models(settings: Settings) -> tuple[Model, ...]:
+    """The networks that may make the two masks.
+
+    Raises `ModelError` where one isn't installed, and where the node itself would not start.
+    """
+    installed = installed_examiner(settings).models
+    models = tuple(model for model in installed if model.identity.kind in MASKS)
     missing = set(MASKS) - {model.identity.kind for model in models}
     if missing:
+        folder = models_folder(settings.inference.models_folder)
         raise ModelError(f"{folder}: no network for {', '.join(sorted(missing))} is pinned there")
     return models
+
+
+def job_of(out: Path, models: Sequence[Model], settings: Settings, modality: str = "") -> Job:
+    """`modality`: of the files that don't say theirs, where it is known."""
+    use = tuple(rule for rule in settings.inference.use if rule.kind in MASKS)
+    parts = sorted(f"{model.identity.kind.value} {model.identity.sha256}" for model in models)
+    parts += [rule.model_dump_json() for rule in use]
+    parts += [settings.inference.manner, settings.series.model_dump_json(), modality]
+    parts.append(f"masks {MASK_VERSION}")
+    examiner = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return Job(out, examiner, settings.series, use, modality)
 
 
 def plan(found: Found, job: Job) -> Plan:
@@ -122,7 +141,3 @@ def _absolute(made: Made, item: Item, out: Path) -> Made:
 
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-
-def examiner(models: Sequence[Model], settings: InferenceSettings) -> str:
-    return examiner_of([model.identity for model in models], settings)

@@ -11,6 +11,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from dicomnode.domain import ModelIdentity, SegmentKind
 
 ANATOMY_SUFFIX = "__anatomy_mask.nii.gz"
 ANONYMIZATION_SUFFIX = "__anonymization_mask.nii.gz"
@@ -34,12 +37,16 @@ class Made:
     modality: str
     anatomy_ml: float
     anonymised_ml: float
+    networks: tuple[ModelIdentity, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Record:
-    """Which networks made the masks of which files, and what could not be made of them."""
+    """What was made of which files, and what could not be made of them.
+
+    `examiner`: digest of all that decides a mask, `fingerprint`: of the files.
+    """
 
     examiner: str
     fingerprint: str
@@ -60,15 +67,20 @@ def kept(out: Path, key: str, examiner: str, fingerprint: str) -> Record | None:
     """The record of finished masks by the same networks of the same files, else None."""
     try:
         entry = json.loads(record_path(out, key).read_text(encoding="utf-8"))
-        volumes = tuple(
-            Made(**volume | {"warnings": tuple(volume["warnings"])})
-            for volume in entry.pop("volumes")
-        )
+        volumes = tuple(map(_made, entry.pop("volumes")))
         record = Record(volumes=volumes, set_aside=tuple(entry.pop("set_aside")), **entry)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     same = (record.examiner, record.fingerprint) == (examiner, fingerprint)
     return record if same and _all_there(out, record.volumes) else None
+
+
+def _made(entry: dict[str, Any]) -> Made:
+    networks = tuple(
+        ModelIdentity(**network | {"kind": SegmentKind(network["kind"])})
+        for network in entry["networks"]
+    )
+    return Made(**entry | {"networks": networks, "warnings": tuple(entry["warnings"])})
 
 
 def _all_there(out: Path, volumes: Sequence[Made]) -> bool:

@@ -27,6 +27,7 @@ COLUMNS = (
     "volumes",
     "anatomy_ml",
     "anonymised_ml",
+    "networks",
     "warnings",
     "seconds",
     "device",
@@ -74,6 +75,7 @@ def _write_csv(path: Path, lines: Sequence[Line]) -> None:
 def _row(line: Line) -> list[Any]:
     outcome = line.outcome
     warnings = [warning for volume in outcome.volumes for warning in volume.warnings]
+    networks = [f"{one.name} {one.version}" for each in outcome.volumes for one in each.networks]
     return [
         line.source,
         outcome.status,
@@ -81,6 +83,7 @@ def _row(line: Line) -> list[Any]:
         len(outcome.volumes),
         round(sum(volume.anatomy_ml for volume in outcome.volumes), 2),
         round(sum(volume.anonymised_ml for volume in outcome.volumes), 2),
+        "; ".join(dict.fromkeys(networks)),
         "; ".join(warnings),
         outcome.seconds,
         outcome.device,

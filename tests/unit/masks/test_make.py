@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
-from dicomnode.masks.batch import plan, write_results
+from dicomnode.config import SeriesSettings, Settings, UseSettings
+from dicomnode.domain import SegmentKind
+from dicomnode.errors import ModelError
+from dicomnode.inference.examiner import installed_examiner
+from dicomnode.masks.batch import job_of, mask_models, plan, write_results
 from dicomnode.masks.files import RECORD_SUFFIX, atomically
 from dicomnode.masks.find import find
 from dicomnode.masks.make import Job, Outcome, make
 from tests.factories import make_series
-from tests.unit.masks.sets import AFFINE, NETWORKS, array, save
+from tests.unit.masks.sets import AFFINE, NETWORKS, Threshold, array, save
 
-NOT_FETCHED = "the file is not there; if it is a link, its data were not fetched"
+FOR_MR = Threshold(SegmentKind.FOREGROUND, 50, "for-mr", "MR")
+AREA = Threshold(SegmentKind.ANONYMISED_AREA, 200, "area")
 
 
 @pytest.fixture
@@ -133,6 +142,113 @@ def test_an_output_folder_that_was_moved_names_its_own_files(
         assert Path(path).is_file()
         assert Path(path).is_relative_to(copy)
     assert not any(str(job.out) in path.read_text() for path in copy.rglob("*.json"))
+
+
+@pytest.mark.parametrize(("modality", "name"), [("CT", "for-ct"), ("MR", "for-mr"), ("", "")])
+def test_a_network_never_sees_a_modality_that_it_is_not_for(
+    folder: Path, job: Job, modality: str, name: str
+) -> None:
+    networks = [Threshold(SegmentKind.FOREGROUND, 20, "for-ct", "CT"), FOR_MR, AREA]
+    use = tuple(UseSettings(kind=SegmentKind.FOREGROUND, network=n) for n in ("for-ct", "for-mr"))
+    save(folder / "a.nii.gz")
+    (item,) = find(folder).items
+    outcome = make(item, networks, replace(job, use=use, modality=modality))
+    chosen = [one.name for volume in outcome.volumes for one in volume.networks]
+    assert chosen == ([name, AREA.identity.name] if name else [])
+    if not name:
+        assert "for-ct depends on the modality" in outcome.reasons[0]
+        assert "--nifti-modality" in outcome.reasons[0]
+
+
+def test_each_series_has_its_own_network_and_the_report_says_which(folder: Path, job: Job) -> None:
+    heads = UseSettings(kind=SegmentKind.FOREGROUND, network="for-mr", body_parts=("HEAD",))
+    rest = UseSettings(kind=SegmentKind.FOREGROUND, network="for-all")
+    networks = [Threshold(SegmentKind.FOREGROUND, 20, "for-all"), FOR_MR, AREA]
+    for part in ("HEAD", "CHEST", ""):
+        make_series(folder / f"mr {part}", series=part, change={"BodyPartExamined": part})
+    found, ruled = find(folder), replace(job, use=(heads, rest))
+    outcomes = [make(item, networks, ruled) for item in found.items]
+    write_results("Dataset001_a", folder, found, outcomes, (), ruled)
+    made = {
+        pydicom.dcmread(item.paths[0]).BodyPartExamined: (o.status, *o.reasons)
+        for item, o in zip(found.items, outcomes, strict=True)
+    }
+    assert made["HEAD"] == made["CHEST"] == ("made",)
+    assert made[""][0] == "skipped"
+    assert "for-mr depends on the body part" in made[""][1]
+    with (job.out / "report.csv").open(newline="") as file:
+        networks_told = {row["networks"] for row in csv.DictReader(file)}
+    assert networks_told == {"for-mr 1; area 1", "for-all 1; area 1", ""}
+    assert len(_listed(job.out)) == len(list(job.out.rglob("*__image.nii.gz"))) == 2
+
+
+def _models(folder: Path, *names: str) -> Settings:
+    """A node with foreground networks of these names; nothing of them but their cards."""
+    kinds = dict.fromkeys(names, "foreground") | {"area": "anonymised_area"}
+    entries = [
+        {"kind": kind, "name": name, "version": "1", "folder": name, "folds": [], "checkpoint": ""}
+        | {"modalities": ["CT", "MR"], "licence": "", "source": "", "sha256": name}
+        for name, kind in kinds.items()
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps({"models": entries}))
+    return Settings.model_validate({"inference": {"models_folder": str(folder)}})
+
+
+def _ruled(settings: Settings, *use: dict[str, Any]) -> Settings:
+    inference = settings.inference.model_dump() | {"use": use}
+    return Settings.model_validate({"inference": inference})
+
+
+A, B = ({"kind": "foreground", "network": name} for name in "ab")
+
+
+@pytest.mark.parametrize("use", [[], [{**A, "network": "c"}]])
+def test_what_the_node_refuses_is_refused_with_the_same_sentence(
+    tmp_path: Path, use: list[dict[str, Any]]
+) -> None:
+    settings = _ruled(_models(tmp_path, "a", "b"), *use)
+    with pytest.raises(ModelError) as of_the_node:
+        installed_examiner(settings)
+    with pytest.raises(ModelError, match=re.escape(str(of_the_node.value))):
+        mask_models(settings)
+
+
+def test_a_network_for_each_mask_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no network for foreground"):
+        mask_models(_models(tmp_path))
+
+
+def test_other_rules_networks_or_policies_are_another_examiner(tmp_path: Path) -> None:
+    plain = _models(tmp_path, "a", "b")
+    every = [
+        _ruled(plain, A),
+        _ruled(plain, B),
+        _ruled(plain, A, B),
+        _ruled(plain, B, A),
+        _ruled(plain, A | {"modalities": ["CT"]}, B),
+        _ruled(plain, A).model_copy(update={"series": SeriesSettings(volumes="first")}),
+    ]
+    digests = [job_of(tmp_path, mask_models(each), each).examiner for each in every]
+    digests.append(job_of(tmp_path, mask_models(every[0]), every[0], "MR").examiner)
+    assert len(set(digests)) == len(digests)
+
+
+def test_masks_that_were_half_replaced_are_not_kept(
+    folder: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the networks of before neither: one of the two is of the new ones."""
+    save(folder / "a.nii.gz")
+    _all(folder, job)
+
+    def fails(path: Path, write: Callable[[Path], object]) -> None:
+        if "anonymization" in path.name:
+            raise OSError(28, "No space left on device")
+        atomically(path, write)
+
+    monkeypatch.setattr("dicomnode.masks.make.atomically", fails)
+    assert _all(folder, replace(job, examiner="networks 2"))["a.nii.gz"].status == "failed"
+    assert plan(find(folder), job).todo
 
 
 def _refused(folder: Path) -> None:
