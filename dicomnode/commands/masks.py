@@ -68,8 +68,8 @@ def masks(
     lines = batch.write_results(collection, folder, found, outcomes, models, job)
     for line in report_text(lines):
         say(line)
-    if not any(line.outcome.volumes for line in lines):
-        raise DicomnodeError(f"{folder}: no image that masks could be made of; see {out}")
+    if not any(volume.has_anatomy for line in lines for volume in line.outcome.volumes):
+        raise DicomnodeError(f"{folder}: no image that nnssl could learn from; see {out}")
     say(f"{nnssl.FILE_NAME}, report.csv and report.json are in {out}")
     if out.name != collection:
         say(f"nnssl looks for the first in a folder of its name: nnssl_raw/{collection}")

@@ -111,6 +111,7 @@ def write_results(
         (item.place, _absolute(made, item, job.out))
         for item, outcome in pairs
         for made in outcome.volumes
+        if made.has_anatomy
     ]
     if images:
         nnssl.write_collection(job.out / nnssl.FILE_NAME, nnssl.collection(name, images))

@@ -40,6 +40,11 @@ class Made:
     networks: tuple[ModelIdentity, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def has_anatomy(self) -> bool:
+        """nnssl draws its patches in anatomy, so it can learn nothing from an image without."""
+        return self.anatomy_ml > 0
+
 
 @dataclass(frozen=True)
 class Record:

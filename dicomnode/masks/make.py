@@ -43,6 +43,7 @@ MASKS = {
     SegmentKind.FOREGROUND: ANATOMY_SUFFIX,
     SegmentKind.ANONYMISED_AREA: ANONYMIZATION_SUFFIX,
 }
+NO_ANATOMY = "no anatomy was found, so nnssl's file leaves it out"
 # What nnssl preprocesses; anything else stops its whole run.
 NNSSL_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 
@@ -186,19 +187,24 @@ def _of_series(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
 def _all_made(
     item: Item, networks: Sequence[Segmenter], job: Job, aside: list[str]
 ) -> Iterator[Made]:
-    """Of every volume with a network for each mask; why the others have none goes to `aside`."""
+    """Of every volume that shows something and has a network for each mask; why the others have
+    none goes to `aside`."""
     for source in _sources(item, job, aside):
         chosen = choose(networks, job.use, source.subject)
-        if why := _why_none(source.subject, chosen.unanswered):
+        if why := _why_none(source, chosen.unanswered):
             aside.append(why)
         else:
             yield _made(item, source, chosen.networks, job)
 
 
-def _why_none(subject: Subject, unanswered: Mapping[SegmentKind, str]) -> str:
+def _why_none(source: _Source, unanswered: Mapping[SegmentKind, str]) -> str:
     """nnssl wants both masks, so one network too few is none. Empty where there are both."""
+    array = source.canonical.array
+    if array.min() == array.max():
+        told = f": {'; '.join(source.warnings)}" if source.warnings else ""
+        return f"every voxel has the same value{told}"
     reasons = [unanswered[kind] for kind in MASKS if kind in unanswered]
-    if reasons and not subject.modality:
+    if reasons and not source.subject.modality:
         reasons.append("--nifti-modality CT or MR says what files are of that are no DICOM")
     return "; ".join(reasons)
 
@@ -210,6 +216,7 @@ def _made(item: Item, source: _Source, networks: Sequence[Segmenter], job: Job) 
     volumes_ml = {
         kind: round(float(np.count_nonzero(masks[kind])) * canonical.voxel_ml, 2) for kind in MASKS
     }
+    no_anatomy = () if volumes_ml[SegmentKind.FOREGROUND] else (NO_ANATOMY,)
     return Made(
         name=source.name,
         image=image,
@@ -219,7 +226,7 @@ def _made(item: Item, source: _Source, networks: Sequence[Segmenter], job: Job) 
         anatomy_ml=volumes_ml[SegmentKind.FOREGROUND],
         anonymised_ml=volumes_ml[SegmentKind.ANONYMISED_AREA],
         networks=tuple(network.identity for network in networks),
-        warnings=source.warnings,
+        warnings=(*source.warnings, *no_anatomy),
     )
 
 

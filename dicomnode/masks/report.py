@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dicomnode.masks.files import atomically
-from dicomnode.masks.make import Outcome
+from dicomnode.masks.make import NO_ANATOMY, Outcome
 
 CSV_NAME, JSON_NAME = "report.csv", "report.json"
 STATUSES = {
@@ -95,3 +95,6 @@ def report_text(lines: Sequence[Line]) -> Iterator[str]:
     yield ", ".join(f"{number} {STATUSES[status]}" for status, number in counts(lines).items())
     for reason, number in reason_counts(lines).items():
         yield f"  {number} x {reason}"
+    volumes = [volume for line in lines for volume in line.outcome.volumes]
+    if without := sum(not volume.has_anatomy for volume in volumes):
+        yield f"  {without} x {NO_ANATOMY}"

@@ -24,7 +24,8 @@ from dicomnode.inference.examiner import installed_examiner
 from dicomnode.masks.batch import job_of, mask_models, plan, write_results
 from dicomnode.masks.files import RECORD_SUFFIX, atomically
 from dicomnode.masks.find import find
-from dicomnode.masks.make import Job, Outcome, make
+from dicomnode.masks.make import NO_ANATOMY, Job, Outcome, make
+from dicomnode.masks.report import report_text
 from tests.factories import make_series
 from tests.unit.masks.sets import AFFINE, NETWORKS, Threshold, array, save
 
@@ -249,6 +250,39 @@ def test_masks_that_were_half_replaced_are_not_kept(
     monkeypatch.setattr("dicomnode.masks.make.atomically", fails)
     assert _all(folder, replace(job, examiner="networks 2"))["a.nii.gz"].status == "failed"
     assert plan(find(folder), job).todo
+
+
+@pytest.mark.parametrize("value", [0, 700.0, np.nan, np.inf])
+def test_an_image_of_one_value_is_skipped_with_the_reason(
+    folder: Path, job: Job, value: float
+) -> None:
+    save(folder / "a.nii.gz", np.full((9, 10, 11), value, np.float32))
+    outcome = _all(folder, job)["a.nii.gz"]
+    assert outcome.status == "skipped"
+    assert outcome.reasons[0].startswith("every voxel has the same value")
+    assert ("100.0% of the voxels are no numbers" in outcome.reasons[0]) is not np.isfinite(value)
+    assert not job.out.exists()
+
+
+def test_a_dicom_series_of_one_value_leaves_nothing(folder: Path, job: Job) -> None:
+    make_series(folder, volume=np.full((12, 32, 32), 5))
+    (outcome,) = _all(folder, job).values()
+    assert (outcome.status, outcome.reasons) == ("skipped", ("every voxel has the same value",))
+    assert not job.out.exists()
+
+
+def test_an_image_without_anatomy_is_told_and_kept_from_nnssl(folder: Path, job: Job) -> None:
+    save(folder / "air.nii.gz", array() % 40)
+    save(folder / "head.nii.gz")
+    found = find(folder)
+    outcomes = [make(item, NETWORKS, job) for item in found.items]
+    lines = write_results("Dataset001_a", folder, found, outcomes, (), job)
+    assert [image["name"] for image in _listed(job.out)] == ["head.nii.gz"]
+    with (job.out / "report.csv").open(newline="") as file:
+        warnings = {row["source"]: row["warnings"] for row in csv.DictReader(file)}
+    assert warnings == {"air.nii.gz": NO_ANATOMY, "head.nii.gz": ""}
+    assert f"  1 x {NO_ANATOMY}" in list(report_text(lines))
+    assert [one.status for one in plan(found, job).done] == ["kept", "kept"]
 
 
 def _refused(folder: Path) -> None:
