@@ -15,13 +15,22 @@ from dicomnode.errors import ModelError
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import Model, models_folder
 from dicomnode.masks import nnssl
-from dicomnode.masks.files import Made, kept
+from dicomnode.masks.files import Made, kept, require_folder
 from dicomnode.masks.find import Found, Item
 from dicomnode.masks.make import MASKS, Job, Outcome
 from dicomnode.masks.report import Line, write_report
-from dicomnode.masks.workers import Device, run
+from dicomnode.masks.workers import Device, require_devices, run, spread
 
 MASK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What masks are made with; one device for each process."""
+
+    models: tuple[Model, ...]
+    devices: tuple[Device, ...]
+    job: Job
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,20 @@ class Plan:
     items: tuple[Item, ...]
     done: tuple[Outcome, ...]
     todo: tuple[Item, ...]
+
+
+def set_up(
+    settings: Settings, out: Path, devices: Sequence[str], workers: int, modality: str
+) -> Setup:
+    """Whatever can be known to be wrong before a large data set is searched is told here.
+
+    Raises `ModelError` and `ConfigurationError`. Makes the folder `out`.
+    """
+    models = mask_models(settings)
+    spreading = spread(models, settings.inference, devices, workers)
+    require_devices(spreading)
+    require_folder(out)
+    return Setup(models, tuple(spreading), job_of(out, models, settings, modality))
 
 
 def mask_models(settings: Settings) -> tuple[Model, ...]:

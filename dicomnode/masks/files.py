@@ -11,9 +11,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from dicomnode.domain import ModelIdentity, SegmentKind
+from dicomnode.errors import ConfigurationError
 
 ANATOMY_SUFFIX = "__anatomy_mask.nii.gz"
 ANONYMIZATION_SUFFIX = "__anonymization_mask.nii.gz"
@@ -57,6 +59,20 @@ class Record:
     fingerprint: str
     volumes: tuple[Made, ...]
     set_aside: tuple[str, ...] = ()
+
+
+def require_folder(out: Path) -> None:
+    """Make the output folder; raises `ConfigurationError` where nothing can be written to it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigurationError(
+            f"--out {out}: it, or what it lies in, is a file: name a folder"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: can't be written to: {error.strerror}") from None
 
 
 def record_path(out: Path, key: str) -> Path:
