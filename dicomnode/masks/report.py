@@ -22,6 +22,7 @@ STATUSES = {
 }
 COLUMNS = (
     "source",
+    "key",
     "status",
     "reasons",
     "volumes",
@@ -78,6 +79,7 @@ def _row(line: Line) -> list[Any]:
     networks = [f"{one.name} {one.version}" for each in outcome.volumes for one in each.networks]
     return [
         line.source,
+        outcome.key,
         outcome.status,
         "; ".join(outcome.reasons),
         len(outcome.volumes),

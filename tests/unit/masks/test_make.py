@@ -361,6 +361,7 @@ def test_the_report_names_every_input_and_nnssls_file_the_images(folder: Path, j
         rows = {row["source"]: row for row in csv.DictReader(file)}
     assert len(rows) == 8
     assert rows["sub-1_T1w.nii.gz"]["status"] == "made"
+    assert rows["sub-1_T1w.nii.gz"]["key"] == "sub-1_T1w"
     assert "label map" in rows["sub-1_dseg.nii.gz"]["reasons"]
     report = json.loads((job.out / "report.json").read_text())
     assert report["counts"] == {"made": 1, "kept": 0, "skipped": 6, "failed": 1}
