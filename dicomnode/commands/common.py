@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,12 @@ DEFAULT_CONFIG = Path("config.toml")
 out = Console()
 err = Console(stderr=True)
 
+
+class Modality(StrEnum):
+    CT = "CT"
+    MR = "MR"
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="Default: ./config.toml, else the built-in values."),
@@ -43,6 +50,7 @@ Config = Annotated[
 
 
 def known_device(name: str | None) -> str | None:
+    """A name of `inference.device`; whether there is such a GPU is found out later."""
     if name is not None and not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise typer.BadParameter("auto, cpu, cuda or cuda:N")
     return name
@@ -54,6 +62,10 @@ Device = Annotated[
         callback=known_device,
         help="auto, cpu, cuda or cuda:N; by default the configured one.",
     ),
+]
+NiftiModality = Annotated[
+    Modality | None,
+    typer.Option(help="What files are of that aren't DICOM; else only networks for both look."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dicomnode.commands.common import Config, err, progress_bar, quiet_settings
+from dicomnode.commands.common import Config, NiftiModality, err, progress_bar, quiet_settings
 from dicomnode.errors import DicomnodeError
-
-
-class Modality(StrEnum):
-    CT = "CT"
-    MR = "MR"
 
 
 def examine(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders or files.")],
     out_folder: Annotated[Path, typer.Option("--out", help="Where the masks go.")],
-    nifti_modality: Annotated[
-        Modality | None,
-        typer.Option(help="What NIfTI files are of; without it only networks for both look."),
-    ] = None,
+    nifti_modality: NiftiModality = None,
     config: Config = None,
 ) -> None:
     """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per volume."""

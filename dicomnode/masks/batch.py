@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomnode import __version__
-from dicomnode.config import InferenceSettings
+from dicomnode.config import Settings
 from dicomnode.domain import as_json
 from dicomnode.errors import ModelError
-from dicomnode.inference.models import Model, load_manifest, models_folder
+from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.models import Model, models_folder
 from dicomnode.masks import nnssl
-from dicomnode.masks.files import kept
+from dicomnode.masks.files import Made, kept, require_folder
 from dicomnode.masks.find import Found, Item
-from dicomnode.masks.make import MASKS, Job, Outcome, examiner_of
+from dicomnode.masks.make import MASKS, Job, Outcome
 from dicomnode.masks.report import Line, write_report
-from dicomnode.masks.workers import Device, run
+from dicomnode.masks.workers import Device, require_devices, run, spread
+
+MASK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What masks are made with; one device for each process."""
+
+    models: tuple[Model, ...]
+    devices: tuple[Device, ...]
+    job: Job
 
 
 @dataclass(frozen=True)
@@ -29,14 +42,43 @@ class Plan:
     todo: tuple[Item, ...]
 
 
-def mask_models(settings: InferenceSettings) -> tuple[Model, ...]:
-    """The networks for the two masks; raises `ModelError` where one isn't installed."""
-    folder = models_folder(settings.models_folder)
-    models = tuple(m for m in load_manifest(folder) if m.identity.kind in MASKS)
+def set_up(
+    settings: Settings, out: Path, devices: Sequence[str], workers: int, modality: str
+) -> Setup:
+    """Whatever can be known to be wrong before a large data set is searched is told here.
+
+    Raises `ModelError` and `ConfigurationError`. Makes the folder `out`.
+    """
+    models = mask_models(settings)
+    spreading = spread(models, settings.inference, devices, workers)
+    require_devices(spreading)
+    require_folder(out)
+    return Setup(models, tuple(spreading), job_of(out, models, settings, modality))
+
+
+def mask_models(settings: Settings) -> tuple[Model, ...]:
+    """The networks that may make the two masks.
+
+    Raises `ModelError` where one isn't installed, and where the node itself would not start.
+    """
+    installed = installed_examiner(settings).models
+    models = tuple(model for model in installed if model.identity.kind in MASKS)
     missing = set(MASKS) - {model.identity.kind for model in models}
     if missing:
+        folder = models_folder(settings.inference.models_folder)
         raise ModelError(f"{folder}: no network for {', '.join(sorted(missing))} is pinned there")
     return models
+
+
+def job_of(out: Path, models: Sequence[Model], settings: Settings, modality: str = "") -> Job:
+    """`modality`: of the files that don't say theirs, where it is known."""
+    use = tuple(rule for rule in settings.inference.use if rule.kind in MASKS)
+    parts = sorted(f"{model.identity.kind.value} {model.identity.sha256}" for model in models)
+    parts += [rule.model_dump_json() for rule in use]
+    parts += [settings.inference.manner, settings.series.model_dump_json(), modality]
+    parts.append(f"masks {MASK_VERSION}")
+    examiner = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return Job(out, examiner, settings.series, use, modality)
 
 
 def plan(found: Found, job: Job) -> Plan:
@@ -88,10 +130,15 @@ def write_results(
     """nnssl's file and the report, in the order in which the inputs were found."""
     by_key = {outcome.key: outcome for outcome in outcomes}
     pairs = [(item, by_key[item.key]) for item in found.items if item.key in by_key]
-    images = [(item.place, made) for item, outcome in pairs for made in outcome.volumes]
+    images = [
+        (item.place, _absolute(made, item, job.out))
+        for item, outcome in pairs
+        for made in outcome.volumes
+        if made.has_anatomy
+    ]
     if images:
         nnssl.write_collection(job.out / nnssl.FILE_NAME, nnssl.collection(name, images))
-    lines = [Line(_relative(item.paths[0], folder), outcome) for item, outcome in pairs]
+    lines = [Line(item.source, outcome) for item, outcome in pairs]
     lines += [
         Line(_relative(path, folder), Outcome("", "skipped", reasons=(reason,)))
         for path, reason in found.unreadable
@@ -106,9 +153,15 @@ def write_results(
     return lines
 
 
+def _absolute(made: Made, item: Item, out: Path) -> Made:
+    """As nnssl's file has to name it."""
+    return replace(
+        made,
+        image=str(out / made.image if made.image else item.paths[0]),
+        anatomy_mask=str(out / made.anatomy_mask),
+        anonymization_mask=str(out / made.anonymization_mask),
+    )
+
+
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
-
-
-def examiner(models: Sequence[Model], settings: InferenceSettings) -> str:
-    return examiner_of([model.identity for model in models], settings)

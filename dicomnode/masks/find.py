@@ -1,8 +1,9 @@
 """What a data set holds: image files, DICOM series, and where each belongs in it.
 
 BIDS folders (`sub-*`, `ses-*`) name subject and session, whatever lies above `sub-*` names the
-data set. Without them a file is a subject of its own, named by its path; a DICOM series belongs to
-a subject named by a hash of its study, since its folders and its header may name a person.
+data set. Without them a file is a subject of its own, named by its path. Other folders of a DICOM
+series and its header may name a person, so nothing is named by them: a hash of its study stands in
+for the subject, hashes of study and series for its path.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydicom.config import disable_value_validation
 
@@ -42,9 +43,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Item:
-    """One image file or one DICOM series. `key`: relative path of its masks, without suffix."""
+    """One image file or one DICOM series.
+
+    `key`: relative path of its masks, without suffix. `source`: what the report calls it.
+    """
 
     key: str
+    source: str
     kind: Kind
     paths: tuple[Path, ...]
     place: Place
@@ -175,33 +180,46 @@ def _file_item(folder: Path, path: Path, kind: Kind) -> Item:
     # `a.nii` and `a.nrrd` beside `a.nii.gz` need masks of their own.
     own = stem if suffix == ".nii.gz" else f"{stem}{suffix.replace('.', '_')}"
     key = (relative.parent / own).as_posix()
-    bids = _bids(folder, relative.parent.parts)
-    place = bids or Place(
-        fit(folder.name), fit("_".join((*relative.parent.parts, stem))), DEFAULT_SESSION
-    )
-    return Item(key, kind, (path,), place, path.name)
+    bids = _bids(relative.parent.parts)
+    subject = fit("_".join((*relative.parent.parts, stem)))
+    place = bids.place(folder) if bids else Place(fit(folder.name), subject, DEFAULT_SESSION)
+    return Item(key, relative.as_posix(), kind, (path,), place, path.name)
 
 
 def _series_item(folder: Path, uid: str, study: str, paths: list[Path]) -> Item:
-    parent = paths[0].relative_to(folder).parent
-    name = f"series-{_short(uid)}"
-    bids = _bids(folder, parent.parts)
-    place = bids or Place(fit(folder.name), f"study-{_short(study)}", DEFAULT_SESSION)
-    return Item((parent / name).as_posix(), "dicom", tuple(paths), place, f"{name}.nii.gz")
+    subject, name = f"study-{_short(study)}", f"series-{_short(uid)}"
+    bids = _bids(paths[0].relative_to(folder).parent.parts)
+    place = bids.place(folder) if bids else Place(fit(folder.name), subject, DEFAULT_SESSION)
+    key = "/".join((*(bids.folders if bids else (subject,)), name))
+    return Item(key, uid or key, "dicom", tuple(paths), place, f"{name}.nii.gz")
 
 
-def _bids(folder: Path, parts: Sequence[str]) -> Place | None:
-    """From the folders between the data set's and the file."""
+class _Bids(NamedTuple):
+    """The folders that BIDS knows, of those between the data set's and a file."""
+
+    above: tuple[str, ...]
+    subject: str
+    session: tuple[str, ...]  # one or none
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        return (*self.above, self.subject, *self.session)
+
+    def place(self, folder: Path) -> Place:
+        return Place(
+            dataset=fit("_".join(self.above) if self.above else folder.name),
+            subject=fit(self.subject),
+            session=fit(self.session[0]) if self.session else DEFAULT_SESSION,
+        )
+
+
+def _bids(parts: tuple[str, ...]) -> _Bids | None:
     subjects = [index for index, part in enumerate(parts) if part.startswith("sub-")]
     if not subjects:
         return None
     above, below = parts[: subjects[0]], parts[subjects[0] + 1 :]
-    sessions = [part for part in below if part.startswith("ses-")]
-    return Place(
-        dataset=fit("_".join(above) if above else folder.name),
-        subject=fit(parts[subjects[0]]),
-        session=fit(sessions[0]) if sessions else DEFAULT_SESSION,
-    )
+    sessions = tuple(part for part in below if part.startswith("ses-"))
+    return _Bids(above, parts[subjects[0]], sessions[:1])
 
 
 def _short(identifier: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dicomnode.config import InferenceSettings, SeriesSettings
+from dicomnode.config import SeriesSettings, UseSettings
+from dicomnode.dicom.header import read_claims
 from dicomnode.dicom.itk import read_itk, write_mask_itk
 from dicomnode.dicom.nifti import read_nifti, write_mask_nifti, write_on_grid
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.series import sort_series
 from dicomnode.dicom.volume import Volume, read_volume
-from dicomnode.domain import ModelIdentity, SegmentKind
+from dicomnode.domain import HeaderClaims, SegmentKind, Subject, subject_of
 from dicomnode.errors import DicomnodeError, SeriesRefusedError
 from dicomnode.inference.examine import Segmenter
+from dicomnode.inference.selection import choose
 from dicomnode.masks.files import (
     ANATOMY_SUFFIX,
     ANONYMIZATION_SUFFIX,
@@ -42,18 +43,24 @@ MASKS = {
     SegmentKind.FOREGROUND: ANATOMY_SUFFIX,
     SegmentKind.ANONYMISED_AREA: ANONYMIZATION_SUFFIX,
 }
-MASK_VERSION = 1
+NO_ANATOMY = "no anatomy was found, so nnssl's file leaves it out"
 # What nnssl preprocesses; anything else stops its whole run.
 NNSSL_SUFFIXES = (".nii.gz", ".nii", ".nrrd")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is the same for every image of a run."""
+    """What is the same for every image of a run.
+
+    `use`: the rules that choose the networks. `modality`: what files are of that don't say it, all
+    but DICOM; empty where unknown.
+    """
 
     out: Path
     examiner: str
     series: SeriesSettings = field(default_factory=SeriesSettings)
+    use: tuple[UseSettings, ...] = ()
+    modality: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,23 +77,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Source:
-    """One volume as the networks see it; `save` writes a mask of it on the grid of `image`."""
+    """One volume as the networks see it; `label` tells those of a DICOM series apart.
 
-    key: str
+    `save` writes a mask of it on the grid of its file. None: nnssl can't read that, so image and
+    masks are written on the grid that the networks see.
+    """
+
+    label: str
     name: str
-    image: Path
     modality: str
+    subject: Subject
     warnings: tuple[str, ...]
     canonical: CanonicalVolume
-    save: Callable[[Mask, Path], None]
-
-
-def examiner_of(models: Sequence[ModelIdentity], settings: InferenceSettings) -> str:
-    """A digest of what decides a mask: networks, and how they run."""
-    parts = sorted(f"{model.kind.value} {model.sha256}" for model in models)
-    parts.append(settings.manner)
-    parts.append(f"masks {MASK_VERSION}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    save: Callable[[Mask, Path], None] | None = None
 
 
 def make(item: Item, networks: Sequence[Segmenter], job: Job, device: str = "") -> Outcome:
@@ -96,7 +99,7 @@ def make(item: Item, networks: Sequence[Segmenter], job: Job, device: str = "") 
     try:
         fingerprint = item.fingerprint
         aside: list[str] = []
-        volumes = tuple(_made(source, networks, job) for source in _sources(item, job, aside))
+        volumes = tuple(_all_made(item, networks, job, aside))
         if volumes:
             record = Record(job.examiner, fingerprint, volumes, tuple(aside))
             write_record(record_path(job.out, item.key), record)
@@ -144,17 +147,21 @@ def _sources(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
     (path,) = item.paths
     read, write = _FORMATS[item.kind]
     volume = read(path)
-    modality = _modality(path, volume)
-    if not path.name.endswith(NNSSL_SUFFIXES):
-        name = f"{stem_of(path)}.nii.gz"
-        yield _as_nifti(item.key, name, modality, volume, job)
-        return
     canonical = to_canonical(volume)
 
     def save(mask: Mask, out: Path) -> None:
         write(mask_to_source(mask, canonical, volume.geometry), path, out)
 
-    yield _Source(item.key, item.name, path, modality, volume.warnings, canonical, save)
+    is_read = path.name.endswith(NNSSL_SUFFIXES)
+    yield _Source(
+        label="",
+        name=item.name if is_read else f"{stem_of(path)}.nii.gz",
+        modality=_modality(path, volume, job),
+        subject=subject_of(job.modality, HeaderClaims(), canonical.spacing_mm),
+        warnings=volume.warnings,
+        canonical=canonical,
+        save=save if is_read else None,
+    )
 
 
 _FORMATS = {"nifti": (read_nifti, write_mask_nifti), "itk": (read_itk, write_mask_itk)}
@@ -169,48 +176,83 @@ def _of_series(item: Item, job: Job, aside: list[str]) -> Iterator[_Source]:
         name = f"{stem_of(Path(item.name))}{label}.nii.gz"
         try:
             volume = read_volume(stack)
-            yield _as_nifti(f"{item.key}{label}", name, stack.modality, volume, job)
+            canonical = to_canonical(volume)
         except SeriesRefusedError as refused:
             aside.append(str(refused.refusal))
+            continue
+        subject = subject_of(stack.modality, read_claims(stack.datasets), canonical.spacing_mm)
+        yield _Source(label, name, stack.modality, subject, volume.warnings, canonical)
 
 
-def _as_nifti(key: str, name: str, modality: str, volume: Volume, job: Job) -> _Source:
-    """What nnssl can't read is written as NIfTI, on the grid that the networks see."""
-    canonical = to_canonical(volume)
-    image = job.out / f"{key}{IMAGE_SUFFIX}"
-    atomically(image, partial(write_on_grid, canonical.array, canonical))
-    save = partial(_save_on_grid, canonical)
-    return _Source(key, name, image, modality, volume.warnings, canonical, save)
+def _all_made(
+    item: Item, networks: Sequence[Segmenter], job: Job, aside: list[str]
+) -> Iterator[Made]:
+    """Of every volume that shows something and has a network for each mask; why the others have
+    none goes to `aside`."""
+    for source in _sources(item, job, aside):
+        chosen = choose(networks, job.use, source.subject)
+        if why := _why_none(source, chosen.unanswered):
+            aside.append(why)
+        else:
+            yield _made(item, source, chosen.networks, job)
 
 
-def _save_on_grid(canonical: CanonicalVolume, mask: Mask, out: Path) -> None:
-    write_on_grid(mask, canonical, out)
+def _why_none(source: _Source, unanswered: Mapping[SegmentKind, str]) -> str:
+    """nnssl wants both masks, so one network too few is none. Empty where there are both."""
+    array = source.canonical.array
+    if array.min() == array.max():
+        told = f": {'; '.join(source.warnings)}" if source.warnings else ""
+        return f"every voxel has the same value{told}"
+    reasons = [unanswered[kind] for kind in MASKS if kind in unanswered]
+    if reasons and not source.subject.modality:
+        reasons.append("--nifti-modality CT or MR says what files are of that are no DICOM")
+    return "; ".join(reasons)
 
 
-def _made(source: _Source, networks: Sequence[Segmenter], job: Job) -> Made:
+def _made(item: Item, source: _Source, networks: Sequence[Segmenter], job: Job) -> Made:
     canonical = source.canonical
     masks = {n.identity.kind: n.segment(canonical.array, canonical.spacing_mm) for n in networks}
-    paths = {kind: job.out / f"{source.key}{suffix}" for kind, suffix in MASKS.items()}
-    for kind, path in paths.items():
-        atomically(path, partial(source.save, masks[kind]))
+    image, paths = _write(item, source, masks, job)
     volumes_ml = {
         kind: round(float(np.count_nonzero(masks[kind])) * canonical.voxel_ml, 2) for kind in MASKS
     }
+    no_anatomy = () if volumes_ml[SegmentKind.FOREGROUND] else (NO_ANATOMY,)
     return Made(
         name=source.name,
-        image=str(source.image.absolute()),
-        anatomy_mask=str(paths[SegmentKind.FOREGROUND].absolute()),
-        anonymization_mask=str(paths[SegmentKind.ANONYMISED_AREA].absolute()),
+        image=image,
+        anatomy_mask=paths[SegmentKind.FOREGROUND],
+        anonymization_mask=paths[SegmentKind.ANONYMISED_AREA],
         modality=source.modality,
         anatomy_ml=volumes_ml[SegmentKind.FOREGROUND],
         anonymised_ml=volumes_ml[SegmentKind.ANONYMISED_AREA],
-        warnings=source.warnings,
+        networks=tuple(network.identity for network in networks),
+        warnings=(*source.warnings, *no_anatomy),
     )
 
 
-def _modality(path: Path, volume: Volume) -> str:
-    """The suffix of a BIDS name (T1w), else what the values look like: Hounsfield units or not."""
+def _write(
+    item: Item, source: _Source, masks: Mapping[SegmentKind, Mask], job: Job
+) -> tuple[str, dict[SegmentKind, str]]:
+    """The masks, and the image where nnssl can't read it; their paths in the output folder."""
+    # Until all is written there is no record, not even that of masks that are replaced now.
+    record_path(job.out, item.key).unlink(missing_ok=True)
+    key, canonical, save, image = f"{item.key}{source.label}", source.canonical, source.save, ""
+    if save is None:
+        image = f"{key}{IMAGE_SUFFIX}"
+        atomically(job.out / image, partial(write_on_grid, canonical.array, canonical))
+    paths = {kind: f"{key}{suffix}" for kind, suffix in MASKS.items()}
+    for kind, path in paths.items():
+        on_grid = partial(write_on_grid, masks[kind], canonical)
+        atomically(job.out / path, partial(save, masks[kind]) if save else on_grid)
+    return image, paths
+
+
+def _modality(path: Path, volume: Volume, job: Job) -> str:
+    """For nnssl, which asks for one: the suffix of a BIDS name (T1w), else what was said of all
+    files, else what the values look like: Hounsfield units or not."""
     stem = stem_of(path)
     if stem.startswith("sub-") and "_" in stem:
         return stem.split("_")[-1]
+    if job.modality:
+        return job.modality
     return "CT" if float(volume.array.min()) < -500 else "MR"

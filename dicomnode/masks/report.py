@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dicomnode.masks.files import atomically
-from dicomnode.masks.make import Outcome
+from dicomnode.masks.make import NO_ANATOMY, Outcome
 
 CSV_NAME, JSON_NAME = "report.csv", "report.json"
 STATUSES = {
@@ -22,11 +22,13 @@ STATUSES = {
 }
 COLUMNS = (
     "source",
+    "key",
     "status",
     "reasons",
     "volumes",
     "anatomy_ml",
     "anonymised_ml",
+    "networks",
     "warnings",
     "seconds",
     "device",
@@ -34,7 +36,7 @@ COLUMNS = (
 
 
 class Line(NamedTuple):
-    """One row for each input: a file, or a series by its first file."""
+    """One row for each input: a file by its path, a DICOM series by its UID."""
 
     source: str
     outcome: Outcome
@@ -74,13 +76,16 @@ def _write_csv(path: Path, lines: Sequence[Line]) -> None:
 def _row(line: Line) -> list[Any]:
     outcome = line.outcome
     warnings = [warning for volume in outcome.volumes for warning in volume.warnings]
+    networks = [f"{one.name} {one.version}" for each in outcome.volumes for one in each.networks]
     return [
         line.source,
+        outcome.key,
         outcome.status,
         "; ".join(outcome.reasons),
         len(outcome.volumes),
         round(sum(volume.anatomy_ml for volume in outcome.volumes), 2),
         round(sum(volume.anonymised_ml for volume in outcome.volumes), 2),
+        "; ".join(dict.fromkeys(networks)),
         "; ".join(warnings),
         outcome.seconds,
         outcome.device,
@@ -92,3 +97,6 @@ def report_text(lines: Sequence[Line]) -> Iterator[str]:
     yield ", ".join(f"{number} {STATUSES[status]}" for status, number in counts(lines).items())
     for reason, number in reason_counts(lines).items():
         yield f"  {number} x {reason}"
+    volumes = [volume for line in lines for volume in line.outcome.volumes]
+    if without := sum(not volume.has_anatomy for volume in volumes):
+        yield f"  {without} x {NO_ANATOMY}"

@@ -22,7 +22,7 @@ from dicomnode.config import InferenceSettings
 from dicomnode.errors import ModelError
 from dicomnode.inference.examine import Segmenter
 from dicomnode.inference.models import Model
-from dicomnode.inference.nnunet import load_networks
+from dicomnode.inference.nnunet import device_name, load_networks
 from dicomnode.masks.find import Item
 from dicomnode.masks.make import Job, Outcome, make
 
@@ -174,6 +174,13 @@ def _serve(connection: Connection, device: Device, job: Job) -> None:
     with suppress(EOFError, OSError):  # the parent is gone
         while (item := connection.recv()) is not None:
             connection.send(make(item, networks, job, device.name))
+
+
+def require_devices(devices: Sequence[Device]) -> None:
+    """Raises `ModelError` where one is a GPU that isn't there."""
+    for name in dict.fromkeys(device.name for device in devices):
+        if name.startswith("cuda"):  # the others are always there, and torch is slow to import
+            device_name(name)
 
 
 def spread(

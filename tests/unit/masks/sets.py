@@ -20,8 +20,9 @@ AFFINE = np.array(
 class Threshold:
     """Calls what is above a value its region."""
 
-    def __init__(self, kind: SegmentKind, above: float) -> None:
-        self.identity = ModelIdentity(kind, kind.value, "1", "0" * 64)
+    def __init__(self, kind: SegmentKind, above: float, name: str = "", *modalities: str) -> None:
+        self.identity = ModelIdentity(kind, name or kind.value, "1", "0" * 64)
+        self.modalities = modalities or ("CT", "MR")
         self.above = above
 
     def segment(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from dicomnode.masks.find import Place, find, fit
+from tests.factories import make_series
 from tests.unit.masks.sets import save
 
 
@@ -46,6 +48,23 @@ def test_masks_hidden_files_and_our_own_results_are_no_images(tmp_path: Path) ->
     found = find(tmp_path)
     assert [item.name for item in found.items] == ["sub-1_T1w.nii.gz"]
     assert [path.name for path, _ in found.unreadable] == ["sub-1_desc-brain_mask.nii.gz"]
+
+
+def test_folders_of_a_dicom_series_name_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    make_series(folder / "MUSTER^ANNA" / "ct")
+    (item,) = find(folder).items
+    assert re.fullmatch(r"study-[0-9a-f]{12}/series-[0-9a-f]{12}", item.key)
+    assert "MUSTER" not in f"{item.key} {item.source} {item.place} {item.name}"
+    (folder / "MUSTER^ANNA").rename(folder / "another name")
+    assert find(folder).items[0].key == item.key
+
+
+def test_only_bids_folders_of_a_dicom_series_name_its_masks(tmp_path: Path) -> None:
+    make_series(tmp_path / "ds2" / "sub-01" / "ses-1" / "MUSTER^ANNA")
+    (item,) = find(tmp_path).items
+    assert re.fullmatch(r"ds2/sub-01/ses-1/series-[0-9a-f]{12}", item.key)
+    assert item.place == Place("ds2", "sub-01", "ses-1")
 
 
 def test_patterns_leave_paths_out(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from dicomnode.cli import app
 from dicomnode.config import InferenceSettings
-from dicomnode.errors import ModelError
-from dicomnode.masks.find import Item, find
+from dicomnode.errors import ConfigurationError, ModelError
+from dicomnode.masks.find import Found, Item, find
 from dicomnode.masks.make import Job, Outcome
 from dicomnode.masks.workers import DEATHS, Device, _feed, run, spread
 from dicomnode.training.drawn import draw_head
@@ -145,6 +145,48 @@ def test_the_command_makes_masks_once(tmp_path: Path, monkeypatch: pytest.Monkey
     again = CliRunner().invoke(app, arguments)
     assert "0 masks made, 1 masks of before kept, 1 skipped" in again.output
     assert (out / "pretrain_data.json").is_file()
+
+
+def _refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Exception:
+    """With what the command ends before it has looked for images."""
+
+    def searched(*_: object) -> Found:
+        raise AssertionError("the data set was searched")
+
+    monkeypatch.setattr("dicomnode.masks.find.find", searched)
+    error = CliRunner().invoke(app, arguments).exception
+    assert isinstance(error, Exception)
+    return error
+
+
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_an_output_folder_that_is_a_file_is_told_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    save(tmp_path / "set" / "a.nii.gz")
+    (tmp_path / "file").write_text("kept")
+    arguments = ["masks", str(tmp_path / "set"), "--for", "nnssl", "--device", "cpu", "--out"]
+    error = _refused([*arguments, str(tmp_path / "file" / below)], monkeypatch)
+    assert isinstance(error, ConfigurationError)
+    assert "name a folder" in str(error)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("of_the_configuration", [True, False])
+def test_a_gpu_that_is_not_there_is_told_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_the_configuration: bool
+) -> None:
+    save(tmp_path / "set" / "a.nii.gz")
+    out = tmp_path / "out"
+    arguments = ["masks", str(tmp_path / "set"), "--for", "nnssl", "--out", str(out)]
+    if of_the_configuration:
+        monkeypatch.setenv("DICOMNODE_INFERENCE__DEVICE", "cuda:99")
+    else:
+        arguments += ["--devices", "cpu,cuda:99"]
+    error = _refused(arguments, monkeypatch)
+    assert isinstance(error, ModelError)
+    assert "device cuda:99" in str(error)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("wrong", [["--device", "tpu"], ["--name", "mine"], ["--for", "monai"]])
