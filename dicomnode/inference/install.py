@@ -15,6 +15,7 @@ from typing import Any
 
 from dicomnode.domain import SegmentKind
 from dicomnode.errors import ModelError
+from dicomnode.inference.json_files import write_json
 from dicomnode.inference.layout import read_json
 from dicomnode.inference.models import (
     MANIFEST_NAME,
@@ -32,7 +33,6 @@ from dicomnode.inference.workplace import (
     require_own_folder,
     take,
     workplace,
-    write_json,
 )
 
 Entry = Mapping[str, Any]
