@@ -187,8 +187,8 @@ class VerdictSettings(_Section):
 
     minimum_foreground_ml: PositiveFloat = 50.0
     face_visible_ml: PositiveFloat = 35.0
-    face_absent_ml: PositiveFloat = 20.0
-    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    face_absent_ml: PositiveFloat = 8.0
+    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.02
     anonymised_present_ml: PositiveFloat = 90.0
     anonymised_absent_ml: PositiveFloat = 20.0
     widest_gap_mm: PositiveFloat = 20.0

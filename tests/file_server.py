@@ -39,6 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", self.served.redirect_to)
             self.send_header("Content-Length", "0")
+            self.send_header("Connection", "close")
             return self.end_headers()
         return self._send(self._start(wanted))
 
@@ -65,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, length: int, content_range: str | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(length))
+        self.send_header("Connection", "close")  # as it is: no client may wait on it for more
         if self.served.etag is not None:
             self.send_header("ETag", self.served.etag)
         if content_range is not None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from dicomnode.errors import ModelError
 from dicomnode.inference.checkpoints import Checkpoint
-from dicomnode.inference.layout import read_json
+from dicomnode.inference.json_files import read_json
 
 # The trainer whose architecture is the one in the plans, whatever else a custom one changed.
 BASE_TRAINER = "nnUNetTrainer"

@@ -35,7 +35,8 @@ def unpack(path: Path, into: Path, progress: Progress) -> None:
     """Unpack what a network needs from the zip `path` into the empty folder `into`.
 
     Raises `ModelError` where the archive is damaged or encrypted, climbs out of its folder, holds
-    links or devices, names a file twice, or would grow beyond the limits or the free space.
+    links or devices, names a file twice, or would grow beyond the limits or the free space. It
+    leaves to the caller how the user calls the archive: a download has a name of its own here.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,11 +63,11 @@ def _judged(
     names: set[PurePosixPath] = set()
     wanted = []
     for member in members:
-        name = _harmless_name(member, path)
+        name = _harmless_name(member)
         if member.is_dir():
             continue
         if name in names:
-            raise ModelError(f"{path.name}: {_shown(name)} is in it twice: not unpacked")
+            raise ModelError(f"{_shown(name)} is in it twice: not unpacked")
         names.add(name)
         if _NEEDED.fullmatch(name.name):
             wanted.append((member, name))
@@ -77,29 +78,27 @@ def _refuse_bomb(members: Sequence[zipfile.ZipInfo], path: Path, into: Path) -> 
     """By declared sizes; that a member is no longer than declared, `zipfile` sees to."""
     total, packed = sum(member.file_size for member in members), path.stat().st_size
     if len(members) > MOST_MEMBERS:
-        raise ModelError(f"{path.name}: {len(members)} files, more than {MOST_MEMBERS}")
+        raise ModelError(f"{len(members)} files, more than {MOST_MEMBERS}")
     if total > MOST_BYTES:
-        raise ModelError(f"{path.name}: unpacks to {total} bytes, more than {MOST_BYTES}")
+        raise ModelError(f"unpacks to {total} bytes, more than {MOST_BYTES}")
     if total > SMALL_BYTES and total > packed * LARGEST_RATIO:
-        raise ModelError(
-            f"{path.name}: {packed} bytes that unpack to {total}: no archive of networks does that"
-        )
+        raise ModelError(f"{packed} bytes that unpack to {total}: no archive of networks does that")
     free = shutil.disk_usage(into).free
     if total > free - _FREE_MARGIN_BYTES:
-        raise ModelError(f"{path.name}: unpacks to {total} bytes, but {free} are free at {into}")
+        raise ModelError(f"unpacks to {total} bytes, but {free} are free at {into}")
 
 
-def _harmless_name(member: zipfile.ZipInfo, path: Path) -> PurePosixPath:
+def _harmless_name(member: zipfile.ZipInfo) -> PurePosixPath:
     """Its place below the folder; backslashes separate too, as in archives made on Windows."""
     raw = member.orig_filename.replace("\\", "/")
     kind = stat.S_IFMT(member.external_attr >> 16)
     parts = PurePosixPath(raw).parts
     if raw.startswith("/") or _DRIVE.match(raw) or ".." in parts or "\0" in raw or not parts:
-        raise ModelError(f"{path.name}: {_shown(raw)} climbs out of the archive: not unpacked")
+        raise ModelError(f"{_shown(raw)} climbs out of the archive: not unpacked")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ModelError(f"{path.name}: {_shown(raw)} is a link or a device: not unpacked")
+        raise ModelError(f"{_shown(raw)} is a link or a device: not unpacked")
     if member.flag_bits & 0x1:
-        raise ModelError(f"{path.name}: {_shown(raw)} is encrypted: not unpacked")
+        raise ModelError(f"{_shown(raw)} is encrypted: not unpacked")
     return PurePosixPath(*parts)
 
 
@@ -110,9 +109,9 @@ def _shown(name: object) -> str:
 
 def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{path.name}: can't be unpacked: {error.strerror}"
+        return f"can't be unpacked: {error.strerror}"
     with path.open("rb") as file:
         start = file.read(64).lstrip()
     if start.startswith((b"<!", b"<html", b"<HTML", b"<?xml")):
-        return f"{path.name}: a web page, not an archive: is the address that of the file itself?"
-    return f"{path.name}: no zip archive, or a damaged one: {error}"
+        return "a web page, not an archive: is the address that of the file itself?"
+    return f"no zip archive, or a damaged one: {error}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dicomnode.errors import ModelError
+
 UNKNOWN = "unknown"
 
 # What a reader looks for first, in this order. The manifest's entry itself has the rest.
@@ -18,6 +20,26 @@ SUBJECTS = (
 )
 # These stand in the manifest's entry already.
 _ENTRY = ("kind", "name", "version", "source", "modalities", "labels", "trainer", "stand_in")
+
+_TEXTS = ("kind", "name", "version", "source", "licence", "trainer", "meaning")
+_MODALITIES = ("CT", "MR")
+
+
+def require_shape(card: Mapping[str, Any], where: str) -> None:
+    """Raises `ModelError` that names the key whose value the node can't take; null says nothing."""
+    said = {key: value for key, value in card.items() if value is not None}
+    for key in _TEXTS:
+        if not isinstance(said.get(key, ""), str):
+            raise ModelError(f"{where}: {key} has to be a text in quotes")
+    if not _is_list_of_plain(said.get("labels", [])):
+        raise ModelError(f"{where}: labels has to be a list such as [1, 2]")
+    modalities = said.get("modalities", ["CT"])
+    if not (_is_list_of_plain(modalities) and modalities and {*modalities} <= {*_MODALITIES}):
+        raise ModelError(f'{where}: modalities has to be ["CT"], ["MR"] or ["CT", "MR"]')
+
+
+def _is_list_of_plain(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, int | str) for item in value)
 
 
 def normalised(card: Mapping[str, Any]) -> dict[str, Any]:

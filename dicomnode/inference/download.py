@@ -75,12 +75,19 @@ class _Target:
 
 
 def is_url(text: str) -> bool:
-    return urlsplit(text).scheme in ("http", "https")
+    return text.lower().startswith(("http://", "https://"))
 
 
 def shown(url: str) -> str:
-    """The address without what may be secret in it: user, password, query."""
-    parts = urlsplit(url)
+    """The address without what may be secret in it: user, password, query.
+
+    Raises `ModelError` where it is none.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        bare = re.split(r"[?#]", url)[0].rpartition("@")[2]
+        raise ModelError(f"{bare}: not an address: {error}") from None
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
@@ -106,6 +113,7 @@ def fetch(
     Resumes a `.part` of the same file. Raises `ModelError` where the server refuses, breaks off
     again and again (the `.part` stays), or gives another size or SHA-256 than expected (it goes).
     """
+    shown(url)  # raises where it is none
     name = f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{file_name(url)}.part"
     target = _Target(url, folder / name, size_bytes, sha256)
     fruitless = 0

@@ -6,6 +6,7 @@ manifest is the moment of change.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from dicomnode.domain import SegmentKind
 from dicomnode.errors import ModelError
-from dicomnode.inference.layout import read_json
+from dicomnode.inference.json_files import read_json, write_json
 from dicomnode.inference.models import (
     MANIFEST_NAME,
     STARTER_FOLDER,
@@ -23,6 +24,7 @@ from dicomnode.inference.models import (
     load_manifest,
     manifest_entry,
     model_of,
+    models_of,
 )
 from dicomnode.inference.origin import Origin, Progress, discard, open_source
 from dicomnode.inference.plan import Planned, Wishes, plan
@@ -32,7 +34,6 @@ from dicomnode.inference.workplace import (
     require_own_folder,
     take,
     workplace,
-    write_json,
 )
 
 Entry = Mapping[str, Any]
@@ -56,16 +57,19 @@ def install(source: str, folder: Path, wishes: Wishes, progress: Progress) -> In
     """
     folder = folder.resolve()
     require_own_folder(folder)
+    if wishes.replace and wishes.beside:
+        raise ModelError(
+            "--replace takes the network of this kind out, --beside leaves it: name one of them"
+        )
     before = _manifest(folder)
     with workplace(folder) as work:
         origin = open_source(source, wishes.sha256, work, progress)
         planned = plan(origin, wishes)
-        kept, leaving = _after(before, planned, wishes)
+        kept, leaving = _after(before, planned, wishes, folder)
         staged = [_stage(item, origin, folder, work, progress) for item in planned]
         stand_ins = _stage_stand_ins([*kept, *staged], folder, work)
         entries = _ordered([*kept, *staged, *stand_ins])
-        write_json(work.staged / MANIFEST_NAME, {"models": entries})
-        load_manifest(work.staged)  # raises where these can't stand side by side
+        models_of(folder, entries)  # raises where these can't stand side by side
         move_in(folder, sorted(work.staged.glob("Dataset*")), entries)
         if origin.fetched is not None:
             discard(origin.fetched)
@@ -96,10 +100,11 @@ def _manifest(folder: Path) -> list[Entry]:
 
 
 def _after(
-    before: Sequence[Entry], planned: Sequence[Planned], wishes: Wishes
+    before: Sequence[Entry], planned: Sequence[Planned], wishes: Wishes, folder: Path
 ) -> tuple[list[Entry], list[Entry]]:
     """The entries that stay and those that go; raises `ModelError` where one would go unasked."""
     if wishes.beside:
+        _require_new_names(before, planned, folder)
         return list(before), []
     kinds = {item.card["kind"] for item in planned}
     leaving = [entry for entry in before if entry["kind"] in kinds]
@@ -113,16 +118,29 @@ def _after(
     return [entry for entry in before if entry not in leaving], leaving
 
 
+def _require_new_names(before: Sequence[Entry], planned: Sequence[Planned], folder: Path) -> None:
+    """A rule names a network by kind and name, so that two can't share both."""
+    there = {(entry["kind"], entry["name"]) for entry in before}
+    for kind, name in ((item.card["kind"], item.card["name"]) for item in planned):
+        if (kind, name) in there:
+            raise ModelError(
+                f"{folder}: there is a {kind} network called {name} already, and rules tell "
+                f"networks apart by name. To put the new one in place of every {kind} network: "
+                "--replace; to have both, install it from a folder of another name, DatasetNNN_name"
+            )
+
+
 def _stage(
     planned: Planned, origin: Origin, folder: Path, work: Workplace, progress: Progress
 ) -> Entry:
     """Take what the network needs, load and build it; its manifest entry."""
     from dicomnode.inference.nnunet import check, substitute_trainer
 
-    root = work.staged / planned.network.dataset
+    root = _free_place(planned.network.dataset, folder, work)
     _take_files(planned, root / planned.network.place, origin)
     model = model_of(work.staged, _described(root, planned.card))
-    step, size_bytes = f"checking {root.name}", sum(f.stat().st_size for f in model.files)
+    step = f"checking {planned.network.dataset}"
+    size_bytes = sum(file.stat().st_size for file in model.files)
     progress(step, 0, size_bytes)
     substitute = substitute_trainer(model)
     if substitute is not None:
@@ -136,7 +154,6 @@ def _stage(
             raise
         raise ModelError(f"{error}\n{substitute.otherwise}") from None
     progress(step, size_bytes, size_bytes)
-    root = root.rename(_free_place(root, model.identity.sha256, folder))
     return manifest_entry(work.staged, root / "card.json")
 
 
@@ -151,11 +168,14 @@ def _described(root: Path, card: Mapping[str, Any]) -> Entry:
     return manifest_entry(root.parent, root / "card.json")
 
 
-def _free_place(root: Path, sha256: str, folder: Path) -> Path:
-    """A name that nothing in the models folder has: an old network stays whole until it leaves."""
-    names = [root.name, f"{root.name}-{sha256[:8]}"]
-    names += [f"{root.name}-{sha256[:8]}-{number}" for number in range(2, 100)]
-    return root.with_name(next(name for name in names if not (folder / name).exists()))
+def _free_place(name: str, folder: Path, work: Workplace) -> Path:
+    """Where to stage a network, under a name that nothing else has, here and in the models folder.
+
+    There an old network stays whole until it leaves.
+    """
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    taken = (folder, work.staged)
+    return work.staged / next(n for n in names if not any((at / n).exists() for at in taken))
 
 
 def _stage_stand_ins(entries: Sequence[Entry], folder: Path, work: Workplace) -> list[Entry]:
@@ -165,9 +185,8 @@ def _stage_stand_ins(entries: Sequence[Entry], folder: Path, work: Workplace) ->
     for starter in load_manifest(STARTER_FOLDER):
         if starter.identity.kind not in missing:
             continue
-        root = work.staged / starter.folder.parent.name
+        root = _free_place(starter.folder.parent.name, folder, work)
         shutil.copytree(starter.folder.parent, root)
-        root = root.rename(_free_place(root, starter.identity.sha256, folder))
         staged.append(_described(root, read_json(root / "card.json") | {"stand_in": True}))
     return staged
 

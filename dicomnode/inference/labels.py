@@ -1,4 +1,4 @@
-"""Which answers of a network are its segment."""
+"""What dataset.json says of a network: its input images, and which answers are the segment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dicomnode.errors import ModelError
+
+
+def channel_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The input images; `modality` is how nnU-Net v1 called them.
+
+    Raises `ModelError` where they are not as nnU-Net writes them.
+    """
+    for key in ("channel_names", "modality"):
+        if channels := dataset.get(key):
+            if not isinstance(channels, Mapping):
+                raise ModelError(f'dataset.json: {key} has to be an object such as {{"0": "CT"}}')
+            return tuple(map(str, channels.values()))
+    return ()
 
 
 def segment_labels(
@@ -42,7 +55,7 @@ def _labels(dataset: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
             if name != "ignore"
         }
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise ModelError("dataset.json has no labels as nnU-Net v2 writes them") from None
+        raise ModelError('dataset.json: labels has to be an object such as {"face": 1}') from None
 
 
 def _value(item: str, values: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:

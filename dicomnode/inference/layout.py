@@ -6,18 +6,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dicomnode.errors import ModelError
+from dicomnode.inference.json_files import read_json
 
 CheckpointKind = Literal["final", "best"]
 
-_LONGEST_JSON_BYTES = 64 * 2**20
 _DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_.-]+")
 _FOLD = re.compile(r"fold_(all|\d+)")
 _CHECKPOINT = re.compile(r"checkpoint_(final|best|latest)\.pth")
@@ -55,13 +54,17 @@ class Choice:
 def find_networks(folder: Path) -> tuple[TrainedNetwork, ...]:
     """Every trained configuration below `folder`.
 
-    Raises `ModelError` with what was looked for where there is none.
+    Raises `ModelError` with what was looked for where there is none; like those of `select`, it
+    leaves to the caller how the user calls the folder.
     """
-    found = tuple(_trained(path) for path in sorted(_candidates(folder)))
+    found = tuple(
+        TrainedNetwork(_dataset_name(path, folder), path, _checkpoints(path))
+        for path in sorted(_candidates(folder))
+    )
     if not found:
         raise ModelError(
-            f"{folder.name}: no trained nnU-Net v2 in it. Looked for folders that hold plans.json, "
-            "dataset.json and fold_*/checkpoint_final.pth (or checkpoint_best.pth)"
+            "no trained nnU-Net v2 in it. Looked for folders that hold plans.json, dataset.json "
+            "and fold_*/checkpoint_final.pth (or checkpoint_best.pth)"
         )
     return found
 
@@ -137,10 +140,6 @@ def _candidates(folder: Path) -> Iterator[Path]:
             yield own
 
 
-def _trained(folder: Path) -> TrainedNetwork:
-    return TrainedNetwork(_dataset_name(folder), folder, _checkpoints(folder))
-
-
 def _checkpoints(folder: Path) -> dict[str, frozenset[str]]:
     """Fold -> kinds of checkpoints in it, numbered folds first."""
     kinds: dict[str, set[str]] = {}
@@ -152,32 +151,19 @@ def _checkpoints(folder: Path) -> dict[str, frozenset[str]]:
     return {fold: frozenset(kinds[fold]) for fold in order}
 
 
-def _dataset_name(folder: Path) -> str:
+def _dataset_name(folder: Path, root: Path) -> str:
     """By the folder above, else, where only its inside was packed, by the plans."""
     if _DATASET.fullmatch(folder.parent.name):
         return folder.parent.name
-    said = str(read_json(folder / "plans.json").get("dataset_name", ""))
+    plans = folder / "plans.json"
+    called = plans.relative_to(root).as_posix()
+    said = str(read_json(plans, called).get("dataset_name", ""))
     if _DATASET.fullmatch(said):
         return said
     raise ModelError(
-        f"{folder.name}: neither the folder above it nor plans.json names the dataset; put it into "
-        "a folder called DatasetNNN_name, with three digits"
+        f"{called}: names no dataset, and neither does the folder above its own; put its folder "
+        "into one called DatasetNNN_name, with three digits"
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of nnU-Net's; raises `ModelError` where it is none, or absurdly long."""
-    try:
-        if path.stat().st_size > _LONGEST_JSON_BYTES:
-            raise ModelError(f"{path.name}: {path.stat().st_size} bytes are no JSON of nnU-Net's")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path.name} can't be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path.parent.name}/{path.name}: no JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path.parent.name}/{path.name}: not what nnU-Net v2 writes")
-    return content
 
 
 def _named(dataset: str, wanted: str) -> bool:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dicomnode.domain import ModelIdentity, SegmentKind
 from dicomnode.errors import ModelError
-from dicomnode.inference.cards import normalised
+from dicomnode.inference.cards import normalised, require_shape
+from dicomnode.inference.json_files import write_json
 
 STARTER_FOLDER = Path(__file__).parent / "starter"
 MANIFEST_NAME = "manifest.json"
@@ -60,11 +61,23 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     path = folder / MANIFEST_NAME
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
-        models = tuple(model_of(folder, entry) for entry in entries)
     except FileNotFoundError:
         raise ModelError(f"{path}: no manifest; run: dicomnode models pin {folder}") from None
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a model manifest: {error!r}") from None
+    return models_of(folder, entries)
+
+
+def models_of(folder: Path, entries: Sequence[Mapping[str, Any]]) -> tuple[Model, ...]:
+    """The networks of the entries that the manifest of `folder` has, or is to have.
+
+    Raises `ModelError` where they can't stand in one manifest.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        models = tuple(model_of(folder, entry) for entry in entries)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path}: not a model manifest: {error!r}") from None
     if not models:
@@ -72,7 +85,8 @@ def load_manifest(folder: Path) -> tuple[Model, ...]:
     names = [(model.identity.kind, model.identity.name) for model in models]
     if twice := sorted(name for kind, name in set(names) if names.count((kind, name)) > 1):
         raise ModelError(
-            f"{path}: two networks are called {twice[0]}: give one another name in its card.json"
+            f"{path}: two networks of a kind are called {twice[0]}: give one another name in its "
+            "card.json"
         )
     return models
 
@@ -131,20 +145,37 @@ def verify(model: Model) -> None:
 
 
 def pin(folder: Path) -> tuple[Model, ...]:
-    """Write `folder/manifest.json` from the `card.json` of each `DatasetNNN_name` in it."""
+    """Write `folder/manifest.json` from the `card.json` of each `DatasetNNN_name` in it.
+
+    Raises `ModelError`, and leaves the manifest as it was, where they are not all as they should.
+    """
     entries = [manifest_entry(folder, card) for card in sorted(folder.glob("Dataset*/card.json"))]
     if not entries:
         raise ModelError(f"{folder}: no Dataset*/card.json in it, so there is nothing to pin")
-    text = json.dumps({"models": entries}, indent=2, sort_keys=True) + "\n"
-    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
-    return load_manifest(folder)
+    models = models_of(folder, entries)
+    for model in models:
+        _require_one_ensemble(model)
+    write_json(folder / MANIFEST_NAME, {"models": entries})
+    return models
+
+
+def _require_one_ensemble(model: Model) -> None:
+    """`fold_all` learned from the cases that the numbered folds hold back: one or the others."""
+    if "all" in model.folds and len(model.folds) > 1:
+        raise ModelError(
+            f"{model.folder}: holds fold_all and numbered folds, which nobody said to run "
+            "together. Move away the folders fold_* that are not to be used and pin it again "
+            "(dicomnode models install chooses by itself, or by --folds)"
+        )
 
 
 def manifest_entry(folder: Path, card_path: Path) -> dict[str, Any]:
     """The manifest's entry for the network beside `card_path`, with its digest."""
     try:
-        return _entry_of_card(folder, card_path, json.loads(card_path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError) as error:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+        require_shape(card, str(card_path))
+        return _entry_of_card(folder, card_path, card)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"{card_path}: not a model card: {error!r}") from None
 
 

@@ -26,6 +26,7 @@ from dicomnode.domain import ModelIdentity
 from dicomnode.errors import ModelError
 from dicomnode.inference.architecture import BASE_TRAINER, Built, build, knows_trainer
 from dicomnode.inference.checkpoints import Checkpoint, load_checkpoint
+from dicomnode.inference.labels import channel_names
 from dicomnode.inference.models import Model, verify
 
 log = logging.getLogger("dicomnode.inference")
@@ -147,11 +148,11 @@ def substitute_trainer(model: Model) -> Substitute | None:
 def _require_one_image(built: Built, name: str) -> None:
     if built.configuration.previous_stage_name is not None:
         raise ModelError(f"model {name}: a cascade, which needs the mask of another network")
-    channels = built.dataset.get("channel_names") or built.dataset.get("modality") or {}
+    channels = channel_names(built.dataset)
     if len(channels) != 1:
         raise ModelError(
             f"model {name}: needs {len(channels)} images of one head at once "
-            f"({', '.join(map(str, channels.values()))}); the node examines one volume at a time"
+            f"({', '.join(channels)}); the node examines one volume at a time"
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,15 @@ class Origin:
     source: str
     sha256: str  # of the archive; empty for a folder
     fetched: Path | None = None  # the download, to be removed once its networks are installed
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Put the name that the user knows in front of what is wrong with it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{what}: {error}") from None
 
 
 def open_source(source: str, sha256: str | None, work: Workplace, progress: Progress) -> Origin:
@@ -90,5 +100,6 @@ def _unpacked(
     found = download.digest(path)
     if sha256 is not None and found != sha256.lower():
         raise ModelError(f"{name}: SHA-256 is {found}, expected {sha256}: not installed")
-    unpack(path, work.unpacked, lambda done, total: progress("unpacking", done, total))
+    with named(name):
+        unpack(path, work.unpacked, lambda done, total: progress("unpacking", done, total))
     return Origin(work.unpacked, True, name, found, fetched)

@@ -9,19 +9,22 @@ from typing import Any
 
 from dicomnode.domain import SegmentKind
 from dicomnode.errors import ModelError
-from dicomnode.inference.cards import UNKNOWN
-from dicomnode.inference.catalogue import known_network
-from dicomnode.inference.labels import segment_labels
+from dicomnode.inference.cards import UNKNOWN, require_shape
+from dicomnode.inference.catalogue import KnownNetwork, Release, known_network
+from dicomnode.inference.json_files import read_json
+from dicomnode.inference.labels import channel_names, segment_labels
 from dicomnode.inference.layout import (
     CheckpointKind,
     Choice,
     TrainedNetwork,
     choose,
     find_networks,
-    read_json,
     select,
 )
-from dicomnode.inference.origin import Origin
+from dicomnode.inference.origin import Origin, named
+
+# What a card says of the segment: none of it holds where the user says that it is of another kind.
+_OF_THE_SEGMENT = ("kind", "meaning", "labels", "metrics")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Planned:
 
 def plan(origin: Origin, wishes: Wishes) -> list[Planned]:
     """Raises `ModelError` that asks where the user has to decide something."""
-    networks = select(find_networks(origin.folder), wishes.dataset, wishes.configuration)
+    with named(origin.source):
+        networks = select(find_networks(origin.folder), wishes.dataset, wishes.configuration)
     there = ", ".join(network.dataset for network in networks)
     if len(networks) > 1 and (wishes.kind or wishes.labels or wishes.trainer):
         raise ModelError(
@@ -69,22 +73,25 @@ def plan(origin: Origin, wishes: Wishes) -> list[Planned]:
 
 
 def _planned(network: TrainedNetwork, origin: Origin, wishes: Wishes) -> Planned:
-    known = known_network(network.dataset)
-    usual_folds = known[1].folds if known is not None else ()
-    choice = choose(network, wishes.folds, wishes.checkpoint, usual_folds)
-    facts = _facts(network, origin)
-    dataset = read_json(network.folder / "dataset.json")
+    with named(network.label):
+        own = _own_card(network, wishes.kind)
+        dataset = read_json(network.folder / "dataset.json")
+        modalities = _modalities(dataset)
+    known, recognised = _known(network, wishes.kind or own.get("kind"))
+    choice = choose(network, wishes.folds, wishes.checkpoint, known[1].folds if known else ())
+    facts = _facts(own, known, origin)
     wanted = wishes.labels or tuple(str(label) for label in facts.get("labels") or ())
-    labels, meaning = segment_labels(dataset, wanted)
+    with named(network.label):
+        labels, meaning = segment_labels(dataset, wanted)
     card = facts | {
         "kind": _kind(network, wishes.kind or facts.get("kind")).value,
         "name": network.dataset,
         "version": facts.get("version") or UNKNOWN,
-        "modalities": facts.get("modalities") or _modalities(dataset),
+        "modalities": facts.get("modalities") or modalities,
         "licence": wishes.licence or facts.get("licence") or UNKNOWN,
         "labels": list(labels),
         "trainer": wishes.trainer or facts.get("trainer") or "",
-        "chosen": [*choice.remarks, f"segment: {meaning}"],
+        "chosen": [*recognised, *choice.remarks, f"segment: {meaning}"],
         "installed": {
             "from": origin.source,
             "sha256_of_archive": origin.sha256 or "none: it was a folder",
@@ -94,39 +101,63 @@ def _planned(network: TrainedNetwork, origin: Origin, wishes: Wishes) -> Planned
     return Planned(network, choice, card)
 
 
-def _facts(network: TrainedNetwork, origin: Origin) -> dict[str, Any]:
-    """What the archive's own card says, and over it what the catalogue knows."""
+def _own_card(network: TrainedNetwork, kind: SegmentKind | None) -> dict[str, Any]:
+    """What a card that came with the network says; nothing of a segment that the user denies."""
     path = network.folder.parent / "card.json"
-    facts = read_json(path) if path.is_file() else {}
-    facts.pop("stand_in", None)
-    source = facts.get("source")
-    if (known := known_network(network.dataset)) is not None:
-        release, network_facts = known
+    card = read_json(path) if path.is_file() else {}
+    require_shape(card, path.name)
+    other = kind is not None and card.get("kind") != kind
+    left_out = ("stand_in", *(_OF_THE_SEGMENT if other else ()))
+    return {key: value for key, value in card.items() if key not in left_out}
+
+
+def _known(
+    network: TrainedNetwork, said: str | None
+) -> tuple[tuple[Release, KnownNetwork] | None, list[str]]:
+    """What the catalogue has under the folder's name, and a sentence: a name proves nothing."""
+    known = known_network(network.dataset)
+    if known is None:
+        return None, []
+    release, listed = known
+    if said and said != listed.kind:
+        return None, [
+            f"not taken for the network of {release.name} that its folder is named after: that one "
+            f"is for {listed.kind}, this one for {said}"
+        ]
+    return known, [
+        f"recognised as that of {release.name} by its folder's name only, not by its weights; the "
+        "figures are those that its makers published"
+    ]
+
+
+def _facts(
+    own: Mapping[str, Any], known: tuple[Release, KnownNetwork] | None, origin: Origin
+) -> dict[str, Any]:
+    """What the network's own card says, and over it what the catalogue knows."""
+    facts, source = dict(own), own.get("source")
+    if known is not None:
+        release, listed = known
         source = release.source
-        facts |= network_facts.card
+        facts |= listed.card
         facts |= {
-            "kind": network_facts.kind.value,
-            "version": network_facts.version,
-            "meaning": network_facts.meaning,
-            "modalities": list(network_facts.modalities),
-            "labels": list(network_facts.labels),
+            "kind": listed.kind.value,
+            "version": listed.version,
+            "meaning": listed.meaning,
+            "modalities": list(listed.modalities),
+            "labels": list(listed.labels),
         }
     installed = f"installed from {origin.source}"
     return facts | {"source": f"{source}; {installed}" if source else installed}
 
 
-def _kind(network: TrainedNetwork, said: object) -> SegmentKind:
-    try:
-        return SegmentKind(str(said))
-    except ValueError:
-        raise ModelError(
-            f"{network.dataset}: nobody says what it segments. Name it with --kind: "
-            f"{', '.join(SegmentKind)}"
-        ) from None
+def _kind(network: TrainedNetwork, said: str | None) -> SegmentKind:
+    if said in list(SegmentKind):
+        return SegmentKind(said)
+    why = f'card.json says "{said}", which is no kind' if said else "nobody says what it segments"
+    raise ModelError(f"{network.dataset}: {why}. Name it with --kind: {', '.join(SegmentKind)}")
 
 
 def _modalities(dataset: Mapping[str, Any]) -> list[str]:
     """nnU-Net takes a channel called CT in Hounsfield units; other names promise nothing."""
-    channels = dataset.get("channel_names") or dataset.get("modality") or {}
-    names = {str(name).upper() for name in channels.values()}
+    names = {name.upper() for name in channel_names(dataset)}
     return ["CT"] if names == {"CT"} else ["CT", "MR"]

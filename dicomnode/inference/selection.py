@@ -9,6 +9,7 @@ network unseen. A kind without a network makes the verdict UNDETERMINED.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -67,6 +68,31 @@ def check(candidates: Sequence[Candidate], use: Use) -> None:
                 f"{len(names)} {kind} networks are installed ({', '.join(names)}) and no "
                 f'[[inference.use]] with kind = "{kind}" says which looks at which series'
             )
+
+
+def example_rules(candidates: Sequence[Candidate], use: Use) -> str:
+    """TOML that `check` takes, for each kind of which it refuses rules or networks.
+
+    A site has to think about it: networks for fewer modalities come first, then those that were
+    installed last.
+    """
+    rules: list[str] = []
+    for kind in SegmentKind:
+        own = [each for each in candidates if each.identity.kind is kind]
+        try:
+            check(own, [rule for rule in use if rule.kind is kind])
+        except ModelError:
+            latest_first = own[::-1]
+            order = sorted(latest_first, key=lambda each: len(each.modalities))
+            rules += [_example_rule(each, is_last=each is order[-1]) for each in order]
+    return "\n".join(rules)
+
+
+def _example_rule(network: Candidate, *, is_last: bool) -> str:
+    """The last one of a kind is for all that the others leave."""
+    who, is_for = network.identity, json.dumps(network.modalities)
+    rule = f'[[inference.use]]\nkind = "{who.kind}"\nnetwork = {json.dumps(who.name)}\n'
+    return rule if is_last else f"{rule}modalities = {is_for}\n"
 
 
 def in_use(candidates: Sequence[C], use: Use) -> tuple[C, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.errors import ModelError
+from dicomnode.inference.json_files import sync, write_json
 from dicomnode.inference.models import MANIFEST_NAME, STARTER_FOLDER
 
 
@@ -73,16 +73,7 @@ def take(source: Path, target: Path, *, move: bool) -> None:
         source.replace(target)
     else:
         shutil.copyfile(source, target)
-    _sync(target)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    temporary.write_text(text, encoding="utf-8")
-    _sync(temporary)
-    temporary.replace(path)
+    sync(target)
 
 
 def move_in(
@@ -101,9 +92,9 @@ def move_in(
             moved.append(models_folder / folder.name)
             # A rename, or, where the models folder is a mount of its own, a copy.
             shutil.move(folder, moved[-1])
-        _sync(models_folder)
+        sync(models_folder)
         write_json(models_folder / MANIFEST_NAME, {"models": list(entries)})
-        _sync(models_folder)
+        sync(models_folder)
     except BaseException:
         for path in moved:
             shutil.rmtree(path, ignore_errors=True)
@@ -111,11 +102,3 @@ def move_in(
         if is_new:
             shutil.rmtree(models_folder, ignore_errors=True)
         raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

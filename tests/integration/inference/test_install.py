@@ -21,7 +21,7 @@ from dicomnode.inference.models import STARTER_FOLDER, load_manifest, pin, verif
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.inference.plan import Wishes
 from dicomnode.training.nnunet_paths import nnunet_folders
-from tests.e2e.site import dicomnode
+from tests.e2e.site import dicomnode, free_ports
 from tests.file_server import Served, serving
 from tests.integration.inference.conftest import ANONYMISED, FACE, FOREGROUND
 
@@ -371,6 +371,143 @@ def test_several_networks_can_not_all_be_of_one_kind(bvm: Path, models: Path) ->
     assert model.identity.kind is SegmentKind.FACE
 
 
+def test_a_network_that_only_its_folders_name_makes_known_says_so(
+    results: Path, models: Path
+) -> None:
+    done = _install(results / FACE, models)
+    (model,) = done.models
+    told = next(line for line in model.card["chosen"] if "recognised" in line)
+    assert "by its folder's name only" in told
+    assert "figures are those that its makers published" in told
+    assert any(told in remark for remark in done.remarks)
+
+
+def test_what_the_catalogue_knows_is_not_said_of_a_network_of_another_kind(
+    bvm: Path, models: Path
+) -> None:
+    (model,) = _install(bvm, models, dataset="804", kind=SegmentKind.FOREGROUND).models
+    assert model.card["metrics"] == model.card["training_data"] == model.licence == "unknown"
+    assert "meaning" not in model.card
+    assert "Zenodo" not in model.source
+    assert "that one is for anonymised_area, this one for foreground" in model.card["chosen"][0]
+
+
+def test_what_its_own_card_says_of_a_segment_is_not_said_of_one_of_another_kind(
+    copy: Callable[[str], Path], models: Path
+) -> None:
+    source = copy(FACE)
+    source = source.rename(source.with_name("Dataset777_mine"))
+    card = {"kind": "face", "labels": [1], "metrics": [{"Dice": 0.9}], "licence": "MIT"}
+    (source / "card.json").write_text(json.dumps(card))
+    (model,) = _install(source, models, kind=SegmentKind.FOREGROUND).models
+    assert (model.card["metrics"], model.labels, model.licence) == ("unknown", (), "MIT")
+    assert model.identity.kind is SegmentKind.FOREGROUND
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("card.json", {"labels": 5}, "card.json: labels has to be a list"),
+        ("card.json", {"labels": {"1": 1}}, "card.json: labels has to be a list"),
+        ("card.json", {"kind": 3}, "card.json: kind has to be a text"),
+        ("card.json", {"version": [1]}, "card.json: version has to be a text"),
+        ("card.json", {"modalities": "CT"}, "card.json: modalities has to be"),
+        ("card.json", {"modalities": ["XX"]}, "card.json: modalities has to be"),
+        ("card.json", {"modalities": [["CT"]]}, "card.json: modalities has to be"),
+        ("card.json", {"kind": "nose"}, 'card.json says "nose", which is no kind'),
+        ("card.json", ["face"], "card.json: holds no JSON object"),
+        ("*/dataset.json", {"channel_names": ["CT"]}, "dataset.json: channel_names has to be"),
+        ("*/dataset.json", {"labels": ["face"]}, "dataset.json: labels has to be"),
+    ],
+)
+def test_foreign_json_of_another_shape_is_named_with_its_key(
+    copy: Callable[[str], Path], models: Path, name: str, content: Any, told: str
+) -> None:
+    source = copy(FACE)
+    source = source.rename(source.with_name("Dataset777_mine"))
+    (source / "card.json").write_text('{"kind": "face"}')
+    (path,) = source.glob(name)
+    if isinstance(content, dict):
+        content = json.loads(path.read_text()) | content
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError) as raised:
+        _install(_zip(source.parent / "mine.zip", source), models)
+    assert "Dataset777_mine" in str(raised.value)
+    assert told in str(raised.value)
+
+
+def test_a_network_named_like_a_starter_stands_beside_that_starter(
+    copy: Callable[[str], Path], models: Path
+) -> None:
+    source = copy(FACE)
+    source = source.rename(source.with_name("Dataset902_starter_anonymised_area"))
+    done = _install(source, models, kind=SegmentKind.FACE)
+    assert {m.identity.kind.value for m in done.stand_ins} == {"foreground", "anonymised_area"}
+    assert len({model.folder for model in load_manifest(models)}) == 3
+    for model in load_manifest(models):
+        verify(model)
+
+
+def test_replace_and_beside_can_not_both_be_meant(results: Path, models: Path) -> None:
+    with pytest.raises(ModelError, match="name one of them"):
+        _install(results / FACE, models, replace=True, beside=True)
+
+
+def test_beside_a_network_of_the_same_name_is_refused_in_words_that_help(
+    results: Path, models: Path
+) -> None:
+    _install(results / FACE, models)
+    before = _tree(models)
+    with pytest.raises(ModelError) as raised:
+        _install(results / FACE, models, beside=True)
+    told = str(raised.value)
+    assert told.startswith(f"{models}: there is a face network called {FACE} already")
+    assert "--replace" in told
+    assert "folder of another name" in told
+    assert ".install" not in told
+    assert _tree(models) == before
+
+
+@pytest.mark.parametrize("members", [{}, {"readme.txt": "hello"}])
+def test_an_archive_without_networks_is_called_as_the_user_calls_it(
+    models: Path, tmp_path: Path, members: dict[str, str]
+) -> None:
+    path = tmp_path / "empty.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    with pytest.raises(ModelError, match=r"^empty\.zip: no trained nnU-Net v2 in it"):
+        _install(path, models)
+
+
+def test_what_is_wrong_inside_an_archive_is_named_by_its_place_there(
+    results: Path, models: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "inside.zip"
+    inside = _configuration(results / FACE)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("dataset.json", "fold_all/checkpoint_final.pth"):
+            archive.write(inside / name, name)
+        archive.writestr("plans.json", "[]")
+    with pytest.raises(ModelError, match=r"^inside\.zip: plans\.json: holds no JSON object"):
+        _install(path, models)
+
+
+def test_a_web_page_is_called_by_its_address(models: Path) -> None:
+    with serving(Served(b"<!DOCTYPE html><html>"), "page.html") as served:
+        with pytest.raises(ModelError) as raised:
+            _install(served.url, models)
+        assert str(raised.value).startswith(f"{served.url}: a web page, not an archive")
+
+
+@pytest.mark.parametrize("address", ["http://[bad/x.zip", "https://me:secret@[bad/x.zip?secret"])
+def test_what_only_looks_like_an_address_is_told(models: Path, address: str) -> None:
+    with pytest.raises(ModelError, match="not an address") as raised:
+        _install(address, models)
+    assert "[bad/x.zip" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
 def test_the_packaged_starters_are_never_written_to(results: Path) -> None:
     before = _tree(STARTER_FOLDER)
     for folder in (STARTER_FOLDER, STARTER_FOLDER / "mine"):
@@ -437,6 +574,65 @@ def test_the_commands_install_list_and_show(bvm: Path, models: Path, tmp_path: P
     assert dicomnode("models", "verify", "-c", str(config)).returncode == 0
     nowhere = dicomnode("models", "install", str(bvm))
     assert "--into FOLDER" in nowhere.stderr
+
+
+def test_after_beside_a_rule_is_asked_for_and_with_its_example_the_node_is_content(
+    results: Path, copy: Callable[[str], Path], models: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[node]\ndata_folder = "{tmp_path / "data"}"\n[scp]\nport = {free_ports(1)[0]}\n'
+        f'[inference]\ndevice = "cpu"\nmodels_folder = "{models}"\n'
+    )
+    options = ["-c", str(config)]
+    assert (
+        "restart its worker" in dicomnode("models", "install", str(results / FACE), *options).stderr
+    )
+    second = copy(ANONYMISED)
+    second = second.rename(second.with_name("Dataset777_mine"))
+    done = dicomnode("models", "install", str(second), "--kind", "face", "--beside", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"2 face networks are installed ({FACE}, Dataset777_mine)" in done.stderr
+    assert "restart its worker" not in done.stderr
+    assert len(load_manifest(models)) == 4
+    assert "2 face networks" in dicomnode("check", *options).stdout
+
+    example = done.stderr[done.stderr.index("[[inference.use]]\nkind") :]
+    config.write_text(config.read_text() + example)
+    checked = dicomnode("check", *options)
+    assert checked.returncode == 0, checked.stdout
+    assert "Dataset777_mine" in checked.stdout
+
+    other = [str(second), "--kind", "face", "--labels", "1", "--replace", *options]
+    replaced = dicomnode("models", "install", *other)
+    assert replaced.returncode == 0, replaced.stderr
+    assert f"rule 1: there is no face network {FACE}; there are Dataset777_mine" in replaced.stderr
+    assert '[[inference.use]]\nkind = "face"\nnetwork = "Dataset777_mine"\n' in replaced.stderr
+
+
+def test_a_folder_named_from_here_is_shown_in_full(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = dicomnode("models", "install", str(results / FACE), "--into", "m1")
+    assert f'models_folder = "{tmp_path / "m1"}"' in done.stderr
+
+
+def test_every_network_that_is_not_as_pinned_is_named(
+    results: Path, models: Path, tmp_path: Path
+) -> None:
+    _install(results / FACE, models)
+    first, second, third = load_manifest(models)
+    (first.folder / "plans.json").write_text("{}")
+    (third.folder / "dataset.json").unlink()
+    config = tmp_path / "config.toml"
+    config.write_text(f'[inference]\nmodels_folder = "{models}"\n')
+    done = dicomnode("models", "verify", "-c", str(config))
+    assert done.returncode == 2
+    assert f"model {first.identity.name}: SHA-256 is" in done.stdout
+    assert f"{second.identity.name}: as pinned" in done.stdout
+    assert f"model {third.identity.name}: {third.folder / 'dataset.json'} is missing" in done.stdout
+    assert "2 of 3 networks are not as pinned" in done.stderr
 
 
 @pytest.mark.parametrize("trainer", ["nnUNetTrainerNoMirroring", "nnUNetTrainer_250epochs"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,47 @@ def test_a_card_that_is_none_is_named(folder: Path, text: str) -> None:
     (folder / "Dataset001_test" / "card.json").write_text(text)
     with pytest.raises(ModelError, match=r"card\.json: not a model card"):
         pin(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("modalities", "CT"),
+        ("modalities", ["XX"]),
+        ("modalities", []),
+        ("labels", 5),
+        ("version", 2),
+    ],
+)
+def test_a_card_of_another_shape_is_not_pinned_and_the_manifest_stays(
+    folder: Path, key: str, value: object
+) -> None:
+    pin(folder)
+    before = (folder / "manifest.json").read_bytes()
+    (folder / "Dataset001_test" / "card.json").write_text(json.dumps(CARD | {key: value}))
+    with pytest.raises(ModelError, match=rf"card\.json: {key} has to be"):
+        pin(folder)
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_networks_that_can_not_stand_together_leave_the_manifest_as_it_was(folder: Path) -> None:
+    pin(folder)
+    before = (folder / "manifest.json").read_bytes()
+    shutil.copytree(folder / "Dataset001_test", folder / "Dataset002_test")
+    with pytest.raises(ModelError, match="two networks of a kind are called test-foreground"):
+        pin(folder)
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_numbered_folds_and_fold_all_are_not_pinned_as_one_ensemble(folder: Path) -> None:
+    (fold,) = folder.glob("*/*/fold_all")
+    shutil.copytree(fold, fold.with_name("fold_0"))
+    with pytest.raises(ModelError, match=r"holds fold_all and numbered folds.*pin it again"):
+        pin(folder)
+    assert not (folder / "manifest.json").exists()
+    shutil.copytree(fold, fold.with_name("fold_1"))
+    shutil.rmtree(fold)
+    assert pin(folder)[0].folds == ("0", "1")
 
 
 def test_the_starter_networks_are_as_pinned_and_small() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dicomnode.domain import HeaderClaims, ModelIdentity, SegmentKind, Subject, 
 from dicomnode.errors import ModelError
 from dicomnode.inference.examiner import Examiner, examiner_digest
 from dicomnode.inference.models import Model
-from dicomnode.inference.selection import check, choose, in_use
+from dicomnode.inference.selection import check, choose, example_rules, in_use
 
 FACE = SegmentKind.FACE
 BOTH = ("CT", "MR")
@@ -150,6 +151,29 @@ def test_rules_that_cannot_be_followed_refuse_to_start(
     with pytest.raises(ModelError) as raised:
         check([CT_ONLY, STARTER], use)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("use", [[], [rule("gone")], [rule("B"), rule("A", modalities=["MR"])]])
+def test_where_rules_are_missing_or_wrong_there_is_an_example_of_right_ones(
+    use: list[UseSettings],
+) -> None:
+    foreground = network("F", kind=SegmentKind.FOREGROUND)
+    text = example_rules([STARTER, CT_ONLY, foreground], use)
+    rules = tuple(
+        UseSettings.model_validate(each) for each in tomllib.loads(text)["inference"]["use"]
+    )
+    assert rules == (rule("A", modalities=["CT"]), rule("B"))
+    check([STARTER, CT_ONLY, foreground], rules)
+
+
+def test_of_networks_for_the_same_the_one_installed_last_comes_first_in_an_example() -> None:
+    text = example_rules([STARTER, network("A")], [])
+    assert text.index('network = "A"') < text.index('network = "B"')
+
+
+def test_there_is_no_example_for_what_has_no_network_or_no_need_of_one() -> None:
+    assert example_rules([STARTER], []) == ""
+    assert example_rules([], [rule("gone")]) == ""
 
 
 def test_only_networks_that_may_be_chosen_are_in_use() -> None:
