@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +25,7 @@ from dicomnode.domain import RefusalCode
 _READ_ERRORS = (*PARSE_ERRORS, ImageFileError, HeaderDataError, MemoryError)
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RIGHT_ANGLE = 1e-3
+_NO_MR_BELOW = -500.0
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 
 
@@ -44,6 +46,11 @@ def read_nifti(path: Path) -> Volume:
             RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {reason(error)}"
         )
     return volume_of(values, affine)
+
+
+def modality_of(values: NDArray[np.floating[Any]]) -> Literal["CT", "MR"]:
+    """A guess, as the file does not say: Hounsfield units reach far below zero, MR does not."""
+    return "CT" if float(values.min()) < _NO_MR_BELOW else "MR"
 
 
 def volume_of(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:

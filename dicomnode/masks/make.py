@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dicomnode.config import SeriesSettings, UseSettings
 from dicomnode.dicom.header import read_claims
 from dicomnode.dicom.itk import read_itk, write_mask_itk
-from dicomnode.dicom.nifti import read_nifti, write_mask_nifti, write_on_grid
+from dicomnode.dicom.nifti import modality_of, read_nifti, write_mask_nifti, write_on_grid
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.series import sort_series
 from dicomnode.dicom.volume import Volume, read_volume
@@ -255,4 +255,4 @@ def _modality(path: Path, volume: Volume, job: Job) -> str:
         return stem.split("_")[-1]
     if job.modality:
         return job.modality
-    return "CT" if float(volume.array.min()) < -500 else "MR"
+    return modality_of(volume.array)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from dicomnode import __version__
 from dicomnode.config import Settings, VerdictSettings
+from dicomnode.dicom.nifti import modality_of
 from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, as_json, subject_of
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.evidence import measure
@@ -182,7 +183,7 @@ def _inputs(case: Case, folder: Path) -> str:
 def _score(case: Case, folder: Path, jury: Jury, inputs: str) -> Score:
     array, affine = read_nifti(image_path(folder, case))
     grid = Grid(cast(tuple[int, int, int], array.shape), affine)
-    modality = case.modality or ("CT" if array.min() < -500 else "MR")
+    modality = case.modality or modality_of(array)
     began = time.monotonic()
     choice = choose(
         jury.networks,

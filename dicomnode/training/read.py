@@ -78,8 +78,7 @@ def read_scans(found: Found, skips: Skips) -> Iterator[Scan]:
     if found.is_nifti:
         with skips.guard(first):
             array, affine = read_nifti_scan(found.paths[0])
-            modality: Modality = "CT" if array.min() < -500 else "MR"
-            yield Scan(found.name, first, array, affine, modality)
+            yield Scan(found.name, first, array, affine, nifti.modality_of(array))
         return
     number = 0
     for file, stack in _stacks(found, skips):
