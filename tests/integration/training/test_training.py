@@ -15,10 +15,12 @@ from dicomnode.config import Settings
 from dicomnode.errors import TrainingError
 from dicomnode.inference.models import load_manifest, pin
 from dicomnode.training import plans
+from dicomnode.training.drawn import draw_head
 from dicomnode.training.evaluate import evaluate
 from dicomnode.training.export import export
 from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.prepare import prepare
+from dicomnode.training.read import write_nifti
 from dicomnode.training.run import Schedule, run, training_folder
 from tests.e2e.site import dicomnode
 
@@ -32,11 +34,14 @@ def silent(_: str, __: int, ___: int) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The template and three drawn ones; patches of a few voxels, so that a step takes no time."""
-    folder = tmp_path_factory.mktemp("set")
+    """A head, the template, three drawn ones; patches of few voxels, so that a step is quick."""
+    folder, heads = tmp_path_factory.mktemp("set"), tmp_path_factory.mktemp("heads")
+    head = draw_head(5, "MR", spacing_mm=4.0)
+    write_nifti(heads / "anna.nii.gz", head.array, head.affine)
     prepare(
-        [real_data / "templates_masks"],
+        [heads],
         folder,
+        template=real_data / "templates_masks",
         seed=1,
         drawn_heads=2,
         drawn_bodies=1,
