@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from dicomnode.commands import (
     ask,
+    audit,
     database,
     examine,
     explain,
@@ -54,7 +55,7 @@ for command in (
     masks.masks,
 ):
     app.command()(command)
-for group in (jobs, quarantine, models, train, database):
+for group in (jobs, quarantine, audit, models, train, database):
     app.add_typer(group.app, name="db" if group is database else group.__name__.split(".")[-1])
 
 

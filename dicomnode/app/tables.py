@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.tracking.audit import AuditEvent
+from dicomnode.tracking.audit_chain import AuditCheck
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
     from dicomnode.jobs.engine import Job
 
 __all__ = [
+    "audit",
+    "audit_check",
     "block",
     "demo",
     "findings",
@@ -141,6 +145,25 @@ def gate(decision: GateDecision) -> Group:
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
     return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
+
+
+def audit(events: Sequence[AuditEvent]) -> Text:
+    """One block per event: its number and name, then when, of what, and what else is known."""
+    blocks = (
+        block(
+            f"{event.number}  {event.event}",
+            f"{event.at.isoformat(timespec='seconds')}  {event.subject}",
+            ", ".join(f"{key}: {value}" for key, value in event.detail.items()),
+        )
+        for event in events
+    )
+    return Text("\n").join(blocks) if events else Text("no such event")
+
+
+def audit_check(found: AuditCheck) -> Text:
+    if found.fault:
+        return Text(f"BROKEN  {found.fault}; the {found.rows} before it are right")
+    return Text(f"whole: {found.rows} rows, the last with SHA-256 {found.sha256}")
 
 
 def jobs(found: Sequence[Job]) -> Text:
