@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,6 +21,14 @@ from dicomnode.tracking.schema import audit_events, audit_head
 
 # The option of a connection with the list of what its transaction is still to write.
 PENDING = "dicomnode_audit_events"
+
+# Made once: whoever holds the lock builds no statements.
+_LOCK = (
+    sa.select(audit_head.c.row_count, audit_head.c.sha256)
+    .where(audit_head.c.id == 1)
+    .with_for_update()
+)
+_ADVANCE = audit_head.update().where(audit_head.c.id == 1)
 
 
 @dataclass(frozen=True)
@@ -91,30 +100,29 @@ def newest(
 def _write(c: sa.Connection, events: Sequence[AuditEvent]) -> None:
     if not events:
         return
-    head = _lock(c)
-    rows = []
-    for e in events:
-        number, subject, detail = head.row_count + 1, e.subject[:128], dict(e.detail)
-        sha256 = row_sha256(head.sha256, number, e.at, e.event, subject, detail)
-        rows.append(
-            {
-                "id": number,
-                "at": e.at,
-                "event": e.event,
-                "subject": subject,
-                "detail": detail,
-                "sha256": sha256,
-            }
-        )
-        head = AuditHead(number, sha256)
+    head, rows = _lock(c), []
+    for event in events:
+        row = _row(head, event)
+        rows.append(row)
+        head = AuditHead(row["id"], row["sha256"])
     c.execute(audit_events.insert(), rows)
-    advanced = {"row_count": head.row_count, "sha256": head.sha256}
-    c.execute(audit_head.update().where(audit_head.c.id == 1).values(advanced))
+    c.execute(_ADVANCE, {"row_count": head.row_count, "sha256": head.sha256})
+
+
+def _row(head: AuditHead, e: AuditEvent) -> dict[str, Any]:
+    number, subject, detail = head.row_count + 1, e.subject[:128], dict(e.detail)
+    return {
+        "id": number,
+        "at": e.at,
+        "event": e.event,
+        "subject": subject,
+        "detail": detail,
+        "sha256": row_sha256(head.sha256, number, e.at, e.event, subject, detail),
+    }
 
 
 def _lock(c: sa.Connection) -> AuditHead:
-    columns = (audit_head.c.row_count, audit_head.c.sha256)
-    row = c.execute(sa.select(*columns).where(audit_head.c.id == 1).with_for_update()).first()
+    row = c.execute(_LOCK).first()
     if row is None:
         raise DatabaseError(
             "the head of the audit log is gone, so nothing can be appended: somebody changed the "

@@ -112,9 +112,13 @@ def _fault_at_the_end(last: AuditHead, kept: AuditHead | None, witnessed: int) -
     if kept is None:
         return "the head of the chain was removed"
     if kept.row_count > last.row_count:
-        return f"rows {last.row_count + 1} to {kept.row_count} were removed from the end"
+        return f"{_rows(last.row_count + 1, kept.row_count)} removed from the end"
     if kept.sha256 != last.sha256:
         return f"the head was edited: row {last.row_count} has another hash"
     if witnessed > last.row_count:
-        return f"rows {last.row_count + 1} to {witnessed} were removed: a receipt counts them"
+        return f"{_rows(last.row_count + 1, witnessed)} removed: a receipt counts more"
     return ""
+
+
+def _rows(first: int, last: int) -> str:
+    return f"row {first} was" if first == last else f"rows {first} to {last} were"
