@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnode.app import tables
 from dicomnode.commands.common import AsJson, Config, existing_database, quiet_settings, show
+
+if TYPE_CHECKING:
+    from dicomnode.gate.receipt import Receipt
 
 app = typer.Typer(no_args_is_help=True, help="The audit log: append-only, each row hash-chained.")
 
@@ -29,12 +33,31 @@ def audit_list(
 
 
 @app.command("verify")
-def audit_verify(json_: AsJson = False, config: Config = None) -> None:
-    """Is any row edited, removed, inserted or moved? Exit code 1 if so; names the first."""
-    from dicomnode.tracking.audit_chain import verify
+def audit_verify(
+    receipts: Annotated[
+        list[Path] | None,
+        typer.Option("--receipt", help="A receipt kept elsewhere; may be repeated."),
+    ] = None,
+    json_: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Is any row edited, removed, inserted or moved? Exit code 1 if so; names the first.
 
+    Receipts say how the log ended when they were issued: with one that was kept elsewhere a log
+    that was written anew as a whole, up to then, is found out too.
+    """
+    from dicomnode.tracking.audit_chain import AuditHead, verify
+
+    heads = [receipt.audit_head for receipt in map(_receipt, receipts or [])]
+    witnesses = [AuditHead(head.row_count, head.sha256) for head in heads]
     with existing_database(quiet_settings(config)).read() as connection:
-        found = verify(connection)
+        found = verify(connection, witnesses)
     show(tables.audit_check(found), found, json_)
     if found.fault:
         raise typer.Exit(1)
+
+
+def _receipt(path: Path) -> Receipt:
+    from dicomnode.gate.receipt import read
+
+    return read(path.read_bytes(), str(path)).receipt
