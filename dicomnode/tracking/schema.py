@@ -278,7 +278,7 @@ audit_events = sa.Table(
     sa.Column("detail", sa.JSON, nullable=False),
     # Over its content and the hash of the row before (`tracking.audit_chain`); `id` counts the
     # rows without a gap. Triggers of migration 0008 refuse to change or delete a row.
-    sa.Column("sha256", sa.String(64), nullable=False, server_default=""),
+    sa.Column("sha256", sa.String(64), nullable=False),
     sa.Index("ix_audit_events_event_at", "event", "at"),
     sa.Index("ix_audit_events_subject", "subject"),
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from dicomnode.errors import DatabaseError
 from dicomnode.tracking import audit
@@ -110,8 +110,8 @@ def test_an_empty_log_is_whole(database: Database) -> None:
         ),
         (
             [
-                "INSERT INTO audit_events (id, at, event, subject, detail) "
-                "SELECT 0, at, event, subject, detail FROM audit_events WHERE id = 6"
+                "INSERT INTO audit_events (id, at, event, subject, detail, sha256) "
+                "SELECT 0, at, event, subject, detail, sha256 FROM audit_events WHERE id = 6"
             ],
             1,
             "row 0 was inserted before the first one",
@@ -180,6 +180,27 @@ def test_the_database_refuses_to_change_a_row(database: Database, statement: str
     with pytest.raises((DBAPIError, DatabaseError), match="can only be appended to"):
         by_hand(database, statement)
     assert check(database).rows == 2
+
+
+def test_a_table_can_not_be_emptied_at_once(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite has no TRUNCATE")
+    append(database, 2)
+    with pytest.raises((DBAPIError, DatabaseError), match="can only be appended to"):
+        by_hand(database, "TRUNCATE audit_events")
+    assert check(database).rows == 2
+
+
+def test_a_process_of_an_earlier_version_can_not_break_the_chain(database: Database) -> None:
+    append(database, 2)
+    with pytest.raises(IntegrityError):
+        by_hand(
+            database,
+            "INSERT INTO audit_events (id, at, event, subject, detail) "
+            "SELECT 3, at, event, subject, detail FROM audit_events WHERE id = 2",
+        )
+    append(database, 1)
+    assert check(database).rows == 3
 
 
 def test_without_its_head_nothing_is_appended(written: Database) -> None:

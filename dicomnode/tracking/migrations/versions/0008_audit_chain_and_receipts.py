@@ -33,6 +33,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_head")),
     )
     count, sha256 = _chain_what_is_there()
+    # A process of an earlier version that still runs can't write rows without a hash then.
+    with op.batch_alter_table("audit_events") as batch:
+        batch.alter_column("sha256", server_default=None)
     op.bulk_insert(head, [{"id": 1, "row_count": count, "sha256": sha256}])
     _create_receipts()
     for table in _APPEND_ONLY:
