@@ -187,7 +187,8 @@ def verification(found: Verification) -> Text:
         lines.append(
             f"of {len(found.missing)} instances no file was given" if found.missing else ""
         )
-    return block("PROVEN" if found.is_proven else "NOT PROVEN", *lines)
+    proven = "PROVEN" if found.files else "GENUINE"
+    return block(proven if found.is_proven else "NOT PROVEN", *lines)
 
 
 def audit(events: Sequence[AuditEvent]) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,7 +84,8 @@ def verify(
 
     key = keys.public_key(public_key)
     signed = [receipt.read(path.read_bytes(), str(path)) for path in receipts]
-    found = verification.verify(signed, key, _every_file(files or []))
+    every = [file for path in files or () for file in _files_in(path)]
+    found = verification.verify(signed, key, every)
     show(tables.verification(found), found, json_)
     if not found.is_proven:
         raise typer.Exit(1)
@@ -140,12 +140,14 @@ def _hand_over(issued: SignedReceipt, file: Path | None) -> None:
     err.print(f"receipt {number}, {where}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _every_file(given: Iterable[Path]) -> Iterator[Path]:
-    for path in given:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.is_file())
-        else:
-            yield path
+def _files_in(path: Path) -> list[Path]:
+    """An empty folder proves nothing, and must not look as if it did."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(each for each in path.rglob("*") if each.is_file())
+    if not found:
+        raise ReceiptError(f"{path}: there is no file in this folder")
+    return found
 
 
 def _id(public_file: Path) -> str:

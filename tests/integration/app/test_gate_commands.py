@@ -84,8 +84,12 @@ def test_receipts_are_listed_and_witness_the_audit_log(site: Site, tmp_path: Pat
     ]
     shown = json.loads(dicomnode("gate", "receipts", "--json", *site.config).stdout)
     assert f"{shown[1]['document']}\n" == Path(receipts[0]).read_text()
-    public_key = ("--public-key", str(tmp_path / "gate-key.pub"))
-    assert dicomnode("gate", "verify", *receipts, *public_key).returncode == 0
+    question = ("gate", "verify", *receipts, "--public-key", str(tmp_path / "gate-key.pub"))
+    genuine = dicomnode(*question)
+    assert (genuine.returncode, genuine.stdout.split("\n")[0]) == (0, "GENUINE")
+    (tmp_path / "empty").mkdir()
+    nothing = dicomnode(*question, "--files", str(tmp_path / "empty"))
+    assert (nothing.returncode, "there is no file in this folder" in nothing.stderr) == (1, True)
 
     witnessed = ("audit", "verify", "--receipt", receipts[1], *site.config)
     assert dicomnode(*witnessed).returncode == 0
