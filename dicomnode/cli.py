@@ -1,7 +1,7 @@
 """The command line: which commands there are, and what an error costs.
 
 Start reading here; each command wires the parts together in `dicomnode.commands`. Exit codes:
-0 done, 1 something could not be done, 2 refused to start; `gate` has its own.
+0 done, 1 something could not be done, 2 refused to start; `gate decide` has its own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from rich.markup import escape
 
 from dicomnode.commands import (
     ask,
+    audit,
     database,
     examine,
     explain,
+    gate,
     jobs,
     masks,
     models,
@@ -48,13 +50,12 @@ for command in (
     pull.pull,
     reexamine.reexamine,
     ask.status,
-    ask.gate,
     ask.check,
     train.evaluate,
     masks.masks,
 ):
     app.command()(command)
-for group in (jobs, quarantine, models, train, database):
+for group in (gate, audit, jobs, quarantine, models, train, database):
     app.add_typer(group.app, name="db" if group is database else group.__name__.split(".")[-1])
 
 

@@ -239,8 +239,9 @@ class JobSettings(_Section):
 
 
 class GateSettings(_Section):
-    """Which verdicts may leave; everything else holds."""
+    """Which verdicts may leave, everything else holds; and the key that signs receipts."""
 
+    key_file: Path | None = None
     pass_verdicts: tuple[Literal["DEFACED", "NO_FACE_IN_VIEW"], ...] = ("DEFACED",)
     pass_refusals: tuple[RefusalCode, ...] = ()
 

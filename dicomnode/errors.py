@@ -84,6 +84,10 @@ class SourceUnavailableError(RetrievalError):
     """A source, or our own receiver, does not work for any study: a backfill stops here."""
 
 
+class ReceiptError(DicomnodeError):
+    """A key or a receipt can't be used: no receipt is issued, or what was given proves nothing."""
+
+
 class AssociationRejectedError(DeliveryError):
     """A peer answers, but not to this AE title or address: its configuration has to be changed.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.tracking.audit import AuditEvent
+from dicomnode.tracking.audit_chain import AuditCheck
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.receipts import StoredReceipt
 from dicomnode.tracking.refusals import RefusalCount
 from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
 
-if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
+if TYPE_CHECKING:  # these import the engine and more, which most commands never need
     from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.gate.verification import Verification
     from dicomnode.jobs.engine import Job
 
 __all__ = [
+    "audit",
+    "audit_check",
     "block",
     "demo",
     "findings",
@@ -30,8 +37,10 @@ __all__ = [
     "places",
     "pulls",
     "quarantine",
+    "receipts",
     "refusals",
     "status",
+    "verification",
 ]
 
 _VERDICT_STYLES = {
@@ -141,6 +150,64 @@ def gate(decision: GateDecision) -> Group:
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
     return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
+
+
+def receipts(found: Sequence[StoredReceipt]) -> Text:
+    blocks = (
+        block(
+            f"{item.number}  {item.outcome}",
+            f"study {item.study_instance_uid}",
+            f"{item.at.isoformat(timespec='seconds')}, project {item.project}",
+            f"SHA-256 {item.sha256}",
+        )
+        for item in found
+    )
+    return Text("\n").join(blocks) if found else Text("no receipt was issued")
+
+
+def verification(found: Verification) -> Text:
+    """The answer first; then what is wrong; then what the receipts say, and what was not given."""
+    counts = Counter(file.state.value for file in found.files)
+    wrong = [file for file in found.files if file.state.value != "released"]
+    lines = [
+        *found.faults,
+        *(f"{file.path}: {file.state} {file.sop_instance_uid}" for file in wrong),
+        *(
+            f"receipt {item.number}: {item.outcome} of study {item.study_instance_uid} "
+            f"at {item.at.isoformat(timespec='seconds')} for project {item.project} "
+            f"by {item.by if isinstance(item.by, str) else f'{item.by.account}: {item.by.note}'}"
+            for item in found.receipts
+        ),
+        *(f"{gap} in between: not given, so the chain is not checked there" for gap in found.gaps),
+    ]
+    if not found.files:
+        lines.append("no files were given: only the receipts were checked")
+    else:
+        lines.append(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+        lines.append(
+            f"of {len(found.missing)} instances no file was given" if found.missing else ""
+        )
+    proven = "PROVEN" if found.files else "GENUINE"
+    return block(proven if found.is_proven else "NOT PROVEN", *lines)
+
+
+def audit(events: Sequence[AuditEvent]) -> Text:
+    """One block per event: its number and name, then when, of what, and what else is known."""
+    blocks = (
+        block(
+            f"{event.number}  {event.event}",
+            f"{event.at.isoformat(timespec='seconds')}  {event.subject}",
+            ", ".join(f"{key}: {value}" for key, value in event.detail.items()),
+        )
+        for event in events
+    )
+    return Text("\n").join(blocks) if events else Text("no such event")
+
+
+def audit_check(found: AuditCheck) -> Text:
+    if found.fault:
+        return Text(f"BROKEN  {found.fault}; the {found.rows} before it are right")
+    return Text(f"whole: {found.rows} rows, the last with SHA-256 {found.sha256}")
 
 
 def jobs(found: Sequence[Job]) -> Text:

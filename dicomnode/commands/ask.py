@@ -1,4 +1,4 @@
-"""`status`, `gate`, `check`: questions to the node."""
+"""`status`, `check`: questions to the node."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from dicomnode.commands.common import (
     show,
 )
 from dicomnode.config import Settings
-from dicomnode.domain import GateOutcome, WantedDigest
+from dicomnode.domain import WantedDigest
 from dicomnode.errors import DicomnodeError, ModelError
-
-GATE_EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKNOWN_STUDY: 4}
 
 
 def status(
@@ -71,25 +69,6 @@ def _wanted_digest(settings: Settings) -> WantedDigest | None:
     except ModelError as error:
         err.print(f"which version examined what is not told: {error}", highlight=False)
         return None
-
-
-def gate(
-    study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
-    json_: AsJson = False,
-    config: Config = None,
-) -> None:
-    """May this study leave? Exit code 0 release, 3 hold, 4 unknown study."""
-    from dicomnode.gate.decision import decide
-    from dicomnode.inference.examiner import installed_examiner
-    from dicomnode.tracking.findings import verdicts_of_study
-
-    settings = quiet_settings(config)
-    with existing_database(settings).read() as connection:
-        findings = verdicts_of_study(connection, study_uid)
-    wanted = installed_examiner(settings).wanted_digest
-    decision = decide(study_uid, findings, settings.gate, wanted)
-    show(tables.gate(decision), decision, json_)
-    raise typer.Exit(GATE_EXIT_CODES[decision.outcome])
 
 
 def check(config: Config = None) -> None:

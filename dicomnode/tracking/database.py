@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from dicomnode.errors import DatabaseError
+from dicomnode.tracking import audit
 
 BUSY_TIMEOUT_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -52,10 +53,13 @@ class Database:
     def begin(self) -> Iterator[sa.Connection]:
         """One writing transaction, committed at the end of the block.
 
-        Raises `DatabaseError` where the database is gone, locked for too long, or has no tables.
+        Audit events of the block are written just before that. Raises `DatabaseError` where the
+        database is gone, locked for too long, or has no tables.
         """
-        with _plain_errors(self.url), self.engine.begin() as connection:
+        writer = self.engine.execution_options(**{audit.PENDING: []})
+        with _plain_errors(self.url), writer.begin() as connection:
             yield connection
+            audit.write_pending(connection)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -276,8 +276,35 @@ audit_events = sa.Table(
     sa.Column("event", sa.String(64), nullable=False),
     sa.Column("subject", sa.String(128), nullable=False),
     sa.Column("detail", sa.JSON, nullable=False),
+    # Over its content and the hash of the row before (`tracking.audit_chain`); `id` counts the
+    # rows without a gap. Triggers of migration 0008 refuse to change or delete a row.
+    sa.Column("sha256", sa.String(64), nullable=False),
     sa.Index("ix_audit_events_event_at", "event", "at"),
     sa.Index("ix_audit_events_subject", "subject"),
+)
+
+# One row: the end of the chain of `audit_events`. Who appends locks it.
+audit_head = sa.Table(
+    "audit_head",
+    METADATA,
+    key(),
+    sa.Column("row_count", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+)
+
+# Kept as they were signed (`gate.receipts`); triggers refuse to change or delete one.
+receipts = sa.Table(
+    "receipts",
+    METADATA,
+    # 1, 2, ... without a gap: each receipt names the hash of the one before.
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    uid("study_instance_uid", index=True),
+    time("at"),
+    title("project"),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    title("key_id"),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
 )
 
 quarantine = sa.Table(

@@ -98,7 +98,7 @@ def test_the_gate_holds_every_study_but_the_defaced_one(
     node, _ = site
     for name, files in series_files.items():
         study = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
-        decision = node.command("gate", study, "--json")
+        decision = node.command("gate", "decide", study, "--json")
         assert decision.returncode == (0 if name == "studyforrest" else 3), decision.stdout
         assert json.loads(decision.stdout)["reasons"]
 

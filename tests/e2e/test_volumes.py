@@ -82,6 +82,6 @@ def test_a_localizer_inside_a_series_is_set_aside_and_holds_its_study(
     (aside,) = series["refusals"]
     assert (aside["code"], aside["images"]) == ("LOCALIZER", 1)
     assert [volume["images"] for volume in series["volumes"]] == [11]
-    gate = node.command("gate", make_uid("scout"))
+    gate = node.command("gate", "decide", make_uid("scout"))
     assert gate.returncode == 3
     assert "LOCALIZER" in gate.stdout

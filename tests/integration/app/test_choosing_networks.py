@@ -101,10 +101,10 @@ def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
         examination = Examination(revision.digest, (found,), examiner_digest=digest)
         examinations.record(connection, revision.id, examination)
     options = ["--config", str(config)]
-    assert dicomnode("gate", STUDY, *options).returncode == 0
+    assert dicomnode("gate", "decide", STUDY, *options).returncode == 0
 
     config.write_text(config.read_text() + "[verdict]\nface_visible_ml = 34.0\n")
-    held = dicomnode("gate", STUDY, *options)
+    held = dicomnode("gate", "decide", STUDY, *options)
     assert held.returncode == 3
     assert "by other networks, rules or thresholds" in held.stdout
     told = dicomnode("status", *options)

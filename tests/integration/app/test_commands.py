@@ -114,7 +114,7 @@ def test_a_changed_network_is_not_loaded(tmp_path: Path, config: Path) -> None:
 
 def test_the_gate_does_not_know_a_study_that_never_came(config: Path) -> None:
     assert dicomnode("db", "migrate", "--config", str(config)).returncode == 0
-    done = dicomnode("gate", "1.2.3", "--json", "--config", str(config))
+    done = dicomnode("gate", "decide", "1.2.3", "--json", "--config", str(config))
     assert done.returncode == 4
     assert json.loads(done.stdout)["outcome"] == "unknown_study"
     assert dicomnode("status", "1.2.3", "--config", str(config)).returncode == 1

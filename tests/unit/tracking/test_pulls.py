@@ -111,6 +111,7 @@ def test_what_is_forgotten_is_on_no_list_and_on_record(database: Database) -> No
     asked(database, "1.2", source="cache")
     with database.begin() as connection:
         assert pulls.forget(connection, "archive", ["1.2", "1.9"]) == 1
+    with database.read() as connection:
         (event,) = audit.newest(connection, event="pull forgotten")
     assert (event.subject, event.detail["source"]) == ("1.2", "archive")
     assert unfinished(database) == ["1.3"]

@@ -1,0 +1,133 @@
+"""Issuing receipts: a decision, the evidence behind it and the files it is about, signed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from dicomnode.domain import GateDecision, ModelIdentity, revision_digest
+from dicomnode.errors import ReceiptError
+from dicomnode.gate.keys import key_id
+from dicomnode.gate.receipt import (
+    FORMAT,
+    POLICY,
+    KeptHead,
+    Person,
+    Receipt,
+    ReceiptInstance,
+    ReceiptRefusal,
+    ReceiptSeries,
+    SignedReceipt,
+    sign,
+)
+from dicomnode.tracking import audit, receipts
+from dicomnode.tracking.audit_chain import JsonValue
+from dicomnode.tracking.findings import SeriesFinding
+from dicomnode.tracking.receipts import InstanceDigests, StoredReceipt
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_LONGEST_PROJECT = 64
+
+
+def issue(
+    connection: Connection,
+    key: Ed25519PrivateKey,
+    decision: GateDecision,
+    findings: Sequence[SeriesFinding],
+    *,
+    project: str = "default",
+    by: str | Person = POLICY,
+    now: datetime | None = None,
+) -> SignedReceipt:
+    """Sign and store the receipt of this decision, which was made by these findings.
+
+    Number, chain and audit head are taken under the lock of the audit log, which is held until
+    the transaction ends. Raises `ReceiptError` where the instances that the database holds are
+    not those that were examined.
+    """
+    if len(project) > _LONGEST_PROJECT:
+        raise ReceiptError(f"the name of a project has {_LONGEST_PROJECT} characters at most")
+    members = receipts.instances_of(connection, decision.study_instance_uid)
+    described = tuple(
+        _series(finding, members.get(finding.series_instance_uid, ())) for finding in findings
+    )
+    head = audit.locked_head(connection)
+    number, previous_sha256 = receipts.last(connection)
+    receipt = Receipt(
+        format=FORMAT,
+        number=number + 1,
+        previous_sha256=previous_sha256,
+        at=now or datetime.now(UTC),
+        project=project,
+        study_instance_uid=decision.study_instance_uid,
+        outcome=decision.outcome,
+        reasons=decision.reasons,
+        series=described,
+        by=by,
+        audit_head=KeptHead(head.row_count, head.sha256),
+        key_id=key_id(key.public_key()),
+    )
+    signed = sign(receipt, key)
+    _store(connection, signed)
+    return signed
+
+
+def _store(connection: Connection, signed: SignedReceipt) -> None:
+    receipt, by = signed.receipt, signed.receipt.by
+    stored = StoredReceipt(
+        number=receipt.number,
+        study_instance_uid=receipt.study_instance_uid,
+        at=receipt.at,
+        project=receipt.project,
+        outcome=receipt.outcome.value,
+        key_id=receipt.key_id,
+        sha256=signed.sha256,
+        document=signed.document,
+    )
+    receipts.add(connection, stored)
+    detail: dict[str, JsonValue] = {
+        "number": receipt.number,
+        "sha256": signed.sha256,
+        "project": receipt.project,
+        "outcome": receipt.outcome.value,
+        "by": by.account if isinstance(by, Person) else by,
+    }
+    audit.append(connection, "receipt issued", receipt.study_instance_uid, detail, receipt.at)
+
+
+def _series(finding: SeriesFinding, members: Sequence[InstanceDigests]) -> ReceiptSeries:
+    """The series at the revision that was judged; its digest binds the evidence to the files."""
+    uid, revision = finding.series_instance_uid, finding.revision_number or 0
+    held = [each for each in members if each.first_revision <= revision]
+    digest = revision_digest((each.sop_instance_uid, each.pixel_sha256) for each in held)
+    if digest != (finding.revision_digest or revision_digest(())):
+        raise ReceiptError(
+            f"series {uid}: the digests of its instances in the database are not those that were "
+            "examined, so no receipt can be issued: somebody changed the database by hand"
+        )
+    return ReceiptSeries(
+        series_instance_uid=uid,
+        is_own_segmentation=finding.is_own_segmentation,
+        revision_digest=digest,
+        verdict=finding.verdict,
+        refusals=tuple(
+            ReceiptRefusal(each.refusal.code.value, each.images) for each in finding.refusals
+        ),
+        networks=_networks(finding),
+        software_version=finding.software_version,
+        instances=tuple(
+            ReceiptInstance(each.sop_instance_uid, each.file_sha256, each.pixel_sha256)
+            for each in held
+        ),
+    )
+
+
+def _networks(finding: SeriesFinding) -> tuple[ModelIdentity, ...]:
+    """Those that looked at any of its volumes, each once."""
+    every = (model for volume in finding.volumes for model in volume.evidence.models)
+    return tuple(dict.fromkeys(every))

@@ -1,0 +1,80 @@
+"""Receipts of the gate as they were signed, and the digests of the instances that they name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from dicomnode.tracking.schema import instances, receipts, series
+
+START = "0" * 64
+
+
+@dataclass(frozen=True)
+class StoredReceipt:
+    number: int
+    study_instance_uid: str
+    at: datetime
+    project: str
+    outcome: str
+    key_id: str
+    sha256: str
+    document: str
+
+
+@dataclass(frozen=True)
+class InstanceDigests:
+    sop_instance_uid: str
+    file_sha256: str
+    pixel_sha256: str
+    first_revision: int
+
+
+def last(c: sa.Connection) -> tuple[int, str]:
+    """Number and SHA-256 of the last receipt; the caller holds the lock of the audit log."""
+    query = sa.select(receipts.c.number, receipts.c.sha256).order_by(receipts.c.number.desc())
+    row = c.execute(query.limit(1)).first()
+    return (0, START) if row is None else (row.number, row.sha256)
+
+
+def add(c: sa.Connection, receipt: StoredReceipt) -> None:
+    c.execute(receipts.insert().values(asdict(receipt)))
+
+
+def newest(
+    c: sa.Connection, limit: int = 100, study_instance_uid: str | None = None
+) -> list[StoredReceipt]:
+    query = sa.select(receipts).order_by(receipts.c.number.desc()).limit(limit)
+    if study_instance_uid is not None:
+        query = query.where(receipts.c.study_instance_uid == study_instance_uid)
+    return [StoredReceipt(**row._mapping) for row in c.execute(query)]
+
+
+def instances_of(
+    c: sa.Connection, study_instance_uid: str
+) -> Mapping[str, Sequence[InstanceDigests]]:
+    """Those that a revision holds, by Series Instance UID, in the order of their UIDs."""
+    i = instances.c
+    query = (
+        sa.select(
+            series.c.series_instance_uid,
+            i.sop_instance_uid,
+            i.file_sha256,
+            i.pixel_sha256,
+            i.first_revision,
+        )
+        .join(series, series.c.id == i.series_id)
+        .where(
+            series.c.study_instance_uid == study_instance_uid,
+            i.first_revision.is_not(None),
+        )
+        .order_by(i.sop_instance_uid)
+    )
+    found: dict[str, list[InstanceDigests]] = defaultdict(list)
+    for row in c.execute(query):
+        found[row.series_instance_uid].append(InstanceDigests(*row[1:]))
+    return found
