@@ -10,6 +10,7 @@ from dicomnode.app import tables
 from dicomnode.commands.common import (
     AsJson,
     Config,
+    Project,
     err,
     existing_database,
     out,
@@ -17,6 +18,7 @@ from dicomnode.commands.common import (
     show,
 )
 from dicomnode.config import Settings
+from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import GateOutcome, WantedDigest
 from dicomnode.errors import DicomnodeError, ModelError
 
@@ -75,11 +77,13 @@ def _wanted_digest(settings: Settings) -> WantedDigest | None:
 
 def gate(
     study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    project: Project = DEFAULT_PROJECT,
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
     """May this study leave? Exit code 0 release, 3 hold, 4 unknown study."""
     from dicomnode.gate.decision import decide
+    from dicomnode.gate.policy import policy_of
     from dicomnode.inference.examiner import installed_examiner
     from dicomnode.tracking.findings import verdicts_of_study
 
@@ -87,7 +91,7 @@ def gate(
     with existing_database(settings).read() as connection:
         findings = verdicts_of_study(connection, study_uid)
     wanted = installed_examiner(settings).wanted_digest
-    decision = decide(study_uid, findings, settings.gate, wanted)
+    decision = decide(study_uid, findings, policy_of(settings, project), wanted)
     show(tables.gate(decision), decision, json_)
     raise typer.Exit(GATE_EXIT_CODES[decision.outcome])
 
