@@ -15,6 +15,7 @@ from rich.markup import escape
 from dicomnode.commands import (
     ask,
     database,
+    decide,
     examine,
     explain,
     jobs,
@@ -49,6 +50,7 @@ for command in (
     reexamine.reexamine,
     ask.status,
     ask.gate,
+    decide.decide,
     ask.check,
     train.evaluate,
     masks.masks,

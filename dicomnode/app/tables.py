@@ -11,10 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
-from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
+from dicomnode.tracking.status import (
+    DecisionStatus,
+    RefusalStatus,
+    SeriesStatus,
+    StudyStatus,
+    VolumeStatus,
+)
 
 if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
     from dicomnode.app.checkup import Finding
@@ -23,6 +30,7 @@ if TYPE_CHECKING:  # these import the engine or the demo, which most commands ne
 
 __all__ = [
     "block",
+    "decisions",
     "demo",
     "findings",
     "gate",
@@ -90,7 +98,14 @@ def _answer(item: SeriesStatus) -> Text:
     ]
     partly = bool(item.volumes) or len(item.refusals) > 1
     blocks += [_refusal(refusal, partly) for refusal in item.refusals]
-    return Text("\n").join(blocks or [Text(item.failure)])
+    said = [_said(decision) for decision in item.decisions]
+    return Text("\n").join((blocks or [Text(item.failure)]) + said)
+
+
+def _said(decision: DecisionStatus) -> Text:
+    stale = ", of an earlier examination" if decision.is_stale else ""
+    said = decision.decision.replace("_", " ")
+    return Text(f"{decision.account}: {said}{stale}: {_printable(decision.note)}", style="bold")
 
 
 def _verdict(volume: VolumeStatus, number: str) -> Text:
@@ -141,6 +156,21 @@ def gate(decision: GateDecision) -> Group:
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
     return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
+
+
+def decisions(found: Sequence[HumanDecision], examination_now: int | None) -> Text:
+    """Everything that was said of a series, the oldest first, and what can be decided on now."""
+    blocks = [
+        block(
+            f"{one.account}: {one.kind.replace('_', ' ')}",
+            one.note,
+            f"{one.at.isoformat(timespec='seconds')}, examination {one.examination_id}",
+        )
+        for one in found
+    ]
+    counts = f"examination {examination_now} counts now" if examination_now is not None else ""
+    below = counts or "there is no examination to decide on now"
+    return Text("\n").join((*(blocks or [Text("nobody has decided")]), Text(below)))
 
 
 def jobs(found: Sequence[Job]) -> Text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -34,7 +35,10 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True)
 class HumanDecision:
-    """One row. `note` is the person's own words, which name no patient."""
+    """One row. `note` is the person's own words, which name no patient.
+
+    The revision and the examination are those that the person saw.
+    """
 
     id: int
     kind: DecisionKind
@@ -111,6 +115,14 @@ def history(c: sa.Connection, series_instance_uid: str) -> tuple[HumanDecision, 
     d = human_decisions
     query = sa.select(d).where(d.c.series_id.in_(ids)).order_by(d.c.id)
     return tuple(_decision(row) for row in c.execute(query))
+
+
+def examination_now(c: sa.Connection, series_instance_uid: str) -> int | None:
+    """The examination that can be decided on now; None where there is none."""
+    with suppress(DecisionError):
+        (series_id,) = _ids(c, series_instance_uid)[:1]
+        return _examined_now(c, series_id, series_instance_uid, None)[1]
+    return None
 
 
 def _checked_account(given: str) -> str:
