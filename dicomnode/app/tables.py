@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -26,6 +27,7 @@ from dicomnode.tracking.status import (
 if TYPE_CHECKING:  # these import the engine or the demo, which most commands never need
     from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.gate.folder import FolderDecision
     from dicomnode.jobs.engine import Job
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "demo",
     "findings",
     "gate",
+    "gate_folder",
     "jobs",
     "places",
     "pulls",
@@ -156,6 +159,21 @@ def gate(decision: GateDecision) -> Group:
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
     return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
+
+
+def gate_folder(folder: Path, decision: FolderDecision) -> Group:
+    """The decision first, then the files that hold, then the studies that the others are of."""
+    style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
+    head = Text(decision.outcome.upper(), style=style)
+    count = sum(decision.files.values())
+    head.append(
+        f"  folder {_printable(str(folder))}: {count} examined files of {len(decision.studies)} "
+        f"studies, {len(decision.holding)} files that hold",
+        style="not bold default",
+    )
+    files = (Text(f"  {_printable(one.name)}: {one.sentence}") for one in decision.holding)
+    reasons = (Text(f"  {reason}") for reason in decision.reasons)
+    return Group(head, *reasons, *files, *map(gate, decision.studies))
 
 
 def decisions(found: Sequence[HumanDecision], examination_now: int | None) -> Text:

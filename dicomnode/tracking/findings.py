@@ -125,9 +125,27 @@ def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[Series
 
     Empty where nothing of the study was ever received.
     """
+    return verdicts_of_studies(c, [study_instance_uid])[study_instance_uid]
+
+
+def verdicts_of_studies(
+    c: sa.Connection, study_instance_uids: Collection[str]
+) -> Mapping[str, tuple[SeriesFinding, ...]]:
+    """The same for each of some studies, with as many queries as for one.
+
+    A statement takes only so many parameters: give a few hundred at a time.
+    """
     # Asked first: what comes in between is among the findings.
-    absent = expected.never_received(c, study_instance_uid)
-    found = findings(c, series.c.study_instance_uid == study_instance_uid)
+    absent = expected.never_received(c, study_instance_uids)
+    found: dict[str, list[SeriesFinding]] = {uid: [] for uid in study_instance_uids}
+    for finding in findings(c, series.c.study_instance_uid.in_(study_instance_uids)):
+        found[finding.study_instance_uid].append(finding)
+    return {uid: _with_absent(uid, of_it, absent.get(uid, {})) for uid, of_it in found.items()}
+
+
+def _with_absent(
+    study_instance_uid: str, found: Sequence[SeriesFinding], absent: Mapping[str, NamedCount]
+) -> tuple[SeriesFinding, ...]:
     if not found:
         return ()
     received = {finding.series_instance_uid for finding in found}
