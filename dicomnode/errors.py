@@ -73,7 +73,7 @@ class DecisionError(DicomnodeError):
 
 
 class GateError(DicomnodeError):
-    """The gate can't be asked like this: no list, no folder, no UID; nothing is released."""
+    """The gate can't be asked like this (no such folder): nothing is released."""
 
 
 class DeliveryError(DicomnodeError):
