@@ -115,11 +115,15 @@ def split_file(data: bytes) -> tuple[FileMeta, bytes]:
 
 def has_plain_meta(data: bytes) -> bool:
     """Whether what precedes the data set can show nothing: an empty preamble, and only UIDs,
-    versions and AE titles (PS3.10 Table 7.1-1), no private information."""
+    versions and AE titles (PS3.10 Table 7.1-1), each once, no private information.
+
+    Raises `UnreadableObjectError`.
+    """
     group = data[len(_PREFIX) : data_set_offset(data)]
-    values = _meta_values(group)
-    short = all(tag <= _LAST_PLAIN_TAG and len(value) <= 64 for tag, value in values.items())
-    return short and not any(data[:128])
+    found = list(elements(group, EXPLICIT_VR_LITTLE_ENDIAN))
+    tags = [element.tag for element in found]
+    is_known = tags == sorted(set(tags)) and all(tag <= _LAST_PLAIN_TAG for tag in tags)
+    return is_known and all(element.length <= 64 for element in found) and not any(data[:128])
 
 
 def data_set_offset(data: bytes) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,7 +50,7 @@ def files_in(folder: Path) -> Iterator[FoundFile]:
     failed: list[OSError] = []
     for parent, folders, names in os.walk(folder, onerror=failed.append):
         folders.sort()
-        links = [name for name in folders if Path(parent, name).is_symlink()]
+        links = [name for name in folders if _may_be_a_link(Path(parent, name))]
         for name in sorted([*names, *links]):
             yield _look(folder, Path(parent, name))
     for path in (Path(error.filename) for error in failed):
@@ -81,20 +82,25 @@ def compare(path: Path, known: KnownFile, spool: Spool) -> FileState:
 
 def _look(folder: Path, path: Path) -> FoundFile:
     name = _shown(folder, path)
-    if path.is_symlink() or not path.is_file():
-        return FoundFile(name, path, FileState.NO_FILE)
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return FoundFile(name, path, FileState.NO_FILE)
         with path.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-    except OSError:
-        return FoundFile(name, path, FileState.UNREADABLE)
-    if head[128:132] != b"DICM":
-        return FoundFile(name, path, FileState.NOT_DICOM)
-    try:
+        if head[128:132] != b"DICM":
+            return FoundFile(name, path, FileState.NOT_DICOM)
         uid = split_file(head)[0].sop_instance_uid
-    except UnreadableObjectError:
-        uid = ""
+    except (OSError, UnreadableObjectError):
+        return FoundFile(name, path, FileState.UNREADABLE)
     return FoundFile(name, path, None if is_uid(uid) else FileState.UNREADABLE, uid)
+
+
+def _may_be_a_link(path: Path) -> bool:
+    """Also where nobody can tell: then it is named as unreadable."""
+    try:
+        return path.is_symlink()
+    except OSError:
+        return True
 
 
 def _received_head(path: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import GateSettings, Settings
+from dicomnode.dicom.file_format import data_set_offset
 from dicomnode.domain import GateOutcome
 from dicomnode.errors import GateError
 from dicomnode.gate.files import FileState
@@ -94,11 +96,31 @@ def test_one_changed_byte_holds_and_the_file_is_named(node: Node) -> None:
     assert node.states() == {f"deep/{file.name}": FileState.CHANGED}
 
 
-def test_what_hides_in_front_of_the_data_set_holds(node: Node) -> None:
+@pytest.mark.parametrize("where", ["preamble", "private", "long", "twice"])
+def test_what_hides_in_front_of_the_data_set_holds(node: Node, where: str) -> None:
     file = node.files[0]
     data = file.read_bytes()
-    file.write_bytes(b"II*\0" + data[4:])
+    group = bytearray(data[144 : data_set_offset(data)])
+    preamble = b"II*\0" + bytes(124) if where == "preamble" else bytes(128)
+    if where == "private":
+        group += struct.pack("<HH2sHL", 2, 0x0102, b"OB", 0, 4) + b"face"
+    if where == "long":
+        group += struct.pack("<HH2sH", 2, 0x0018, b"AE", 66) + b"f" * 66
+    if where == "twice":
+        group += 2 * (struct.pack("<HH2sH", 2, 0x0018, b"AE", 4) + b"face")
+    length = struct.pack("<HH2sHL", 2, 0, b"UL", 4, len(group))
+    rest = data[data_set_offset(data) :]
+    file.write_bytes(preamble + b"DICM" + length + group + rest)
     assert node.states() == {f"deep/{file.name}": FileState.CHANGED}
+
+
+def test_a_folder_that_cannot_be_read_holds(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (node.folder / "deep" / "locked.dcm").touch()
+    monkeypatch.setattr(Path, "lstat", refuse)
+    assert set(node.states().values()) == {FileState.UNREADABLE}
 
 
 def test_another_file_under_a_received_uid_holds(node: Node) -> None:
