@@ -19,6 +19,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -29,6 +30,8 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
+from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
     AETitle,
@@ -37,7 +40,7 @@ from dicomnode.config_values import (
     is_http_url,
     is_loopback,
 )
-from dicomnode.domain import RefusalCode, SegmentKind
+from dicomnode.domain import SegmentKind
 from dicomnode.errors import ConfigurationError
 
 
@@ -238,12 +241,10 @@ class JobSettings(_Section):
     maximum_attempts: PositiveInt = 20
 
 
-class GateSettings(_Section):
-    """Which verdicts may leave, everything else holds; and the key that signs receipts."""
+class OwnGateSettings(GateSettings):
+    """The policy of the project "default", and the key that signs the receipts of all."""
 
     key_file: Path | None = None
-    pass_verdicts: tuple[Literal["DEFACED", "NO_FACE_IN_VIEW"], ...] = ("DEFACED",)
-    pass_refusals: tuple[RefusalCode, ...] = ()
 
 
 class Settings(BaseSettings):
@@ -270,7 +271,17 @@ class Settings(BaseSettings):
     pull: PullSettings = PullSettings()
     delivery: DeliverySettings = DeliverySettings()
     jobs: JobSettings = JobSettings()
-    gate: GateSettings = GateSettings()
+    gate: OwnGateSettings = OwnGateSettings()
+    projects: dict[ProjectName, GateSettings] = {}
+
+    @field_validator("projects")
+    @classmethod
+    def _the_default_project_is_gate(
+        cls, projects: dict[str, GateSettings]
+    ) -> dict[str, GateSettings]:
+        if DEFAULT_PROJECT in projects:
+            raise ValueError(f"the rules of the project {DEFAULT_PROJECT!r} stand in [gate]")
+        return projects
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:

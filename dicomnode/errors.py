@@ -68,6 +68,14 @@ class JobError(DicomnodeError):
     """No such job, or none that can be retried or cancelled as it stands: nothing is changed."""
 
 
+class DecisionError(DicomnodeError):
+    """A person's decision that can't be taken as it stands: nothing is recorded."""
+
+
+class GateError(DicomnodeError):
+    """The gate can't be asked like this (no such folder): nothing is released."""
+
+
 class DeliveryError(DicomnodeError):
     """A destination did not take an object now: the delivery is tried again later."""
 

@@ -24,6 +24,7 @@ from dicomnode.app.loopback import (
 from dicomnode.domain import DeliveryState, GateDecision
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.decision import decide
+from dicomnode.gate.policy import policy_of
 from dicomnode.inference.examine import seg_series_uid
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking.database import Database
@@ -115,7 +116,7 @@ class Demo:
                 decide(
                     study.study_instance_uid,
                     verdicts_of_study(connection, study.study_instance_uid),
-                    node.settings.gate,
+                    policy_of(node.settings),
                     installed_examiner(node.settings).wanted_digest,
                 )
                 for study in studies

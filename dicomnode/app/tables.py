@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -14,15 +15,23 @@ from rich.text import Text
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
 from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.audit_chain import AuditCheck
+from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.receipts import StoredReceipt
 from dicomnode.tracking.refusals import RefusalCount
-from dicomnode.tracking.status import RefusalStatus, SeriesStatus, StudyStatus, VolumeStatus
+from dicomnode.tracking.status import (
+    DecisionStatus,
+    RefusalStatus,
+    SeriesStatus,
+    StudyStatus,
+    VolumeStatus,
+)
 
 if TYPE_CHECKING:  # these import the engine and more, which most commands never need
     from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.gate.folder import FolderDecision
     from dicomnode.gate.verification import Verification
     from dicomnode.jobs.engine import Job
 
@@ -30,9 +39,11 @@ __all__ = [
     "audit",
     "audit_check",
     "block",
+    "decisions",
     "demo",
     "findings",
     "gate",
+    "gate_folder",
     "jobs",
     "places",
     "pulls",
@@ -99,7 +110,14 @@ def _answer(item: SeriesStatus) -> Text:
     ]
     partly = bool(item.volumes) or len(item.refusals) > 1
     blocks += [_refusal(refusal, partly) for refusal in item.refusals]
-    return Text("\n").join(blocks or [Text(item.failure)])
+    said = [_said(decision) for decision in item.decisions]
+    return Text("\n").join((blocks or [Text(item.failure)]) + said)
+
+
+def _said(decision: DecisionStatus) -> Text:
+    stale = ", of an earlier examination" if decision.is_stale else ""
+    said = decision.decision.replace("_", " ")
+    return Text(f"{decision.account}: {said}{stale}: {_printable(decision.note)}", style="bold")
 
 
 def _verdict(volume: VolumeStatus, number: str) -> Text:
@@ -208,6 +226,36 @@ def audit_check(found: AuditCheck) -> Text:
     if found.fault:
         return Text(f"BROKEN  {found.fault}; the {found.rows} before it are right")
     return Text(f"whole: {found.rows} rows, the last with SHA-256 {found.sha256}")
+
+
+def gate_folder(folder: Path, decision: FolderDecision) -> Group:
+    """The decision first, then the files that hold, then the studies that the others are of."""
+    style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
+    head = Text(decision.outcome.upper(), style=style)
+    count = sum(decision.files.values())
+    head.append(
+        f"  folder {_printable(str(folder))}: {count} examined files of {len(decision.studies)} "
+        f"studies, {len(decision.holding)} files that hold",
+        style="not bold default",
+    )
+    files = (Text(f"  {_printable(one.name)}: {one.sentence}") for one in decision.holding)
+    reasons = (Text(f"  {reason}") for reason in decision.reasons)
+    return Group(head, *reasons, *files, *map(gate, decision.studies))
+
+
+def decisions(found: Sequence[HumanDecision], examination_now: int | None) -> Text:
+    """Everything that was said of a series, the oldest first, and what can be decided on now."""
+    blocks = [
+        block(
+            f"{one.account}: {one.kind.replace('_', ' ')}",
+            one.note,
+            f"{one.at.isoformat(timespec='seconds')}, examination {one.examination_id}",
+        )
+        for one in found
+    ]
+    counts = f"examination {examination_now} counts now" if examination_now is not None else ""
+    below = counts or "there is no examination to decide on now"
+    return Text("\n").join((*(blocks or [Text("nobody has decided")]), Text(below)))
 
 
 def jobs(found: Sequence[Job]) -> Text:

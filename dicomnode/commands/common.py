@@ -67,6 +67,9 @@ NiftiModality = Annotated[
     Modality | None,
     typer.Option(help="What files are of that aren't DICOM; else only networks for both look."),
 ]
+Project = Annotated[
+    str, typer.Option("--project", "-p", help="Whose policy: [projects.NAME]; default: [gate].")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.app import tables
+from dicomnode.commands import gate_lists
 from dicomnode.commands.common import (
     AsJson,
     Config,
+    Project,
     err,
     existing_database,
     quiet_settings,
@@ -18,6 +20,7 @@ from dicomnode.commands.common import (
     show,
 )
 from dicomnode.config import Settings
+from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import GateOutcome
 from dicomnode.errors import ConfigurationError, ReceiptError
 
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
 EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKNOWN_STUDY: 4}
 
 app = typer.Typer(no_args_is_help=True, help="May a study leave? Decisions and signed receipts.")
+app.command("list")(gate_lists.gate_list)
+app.command("folder")(gate_lists.gate_folder)
 
 
 @app.command()
 def decide(
     study_uid: Annotated[str, typer.Argument(help="Study Instance UID.")],
-    project: Annotated[str, typer.Option(help="Named in the receipt.")] = "default",
+    project: Project = DEFAULT_PROJECT,
     receipt: Annotated[
         Path | None, typer.Option(help="Write the receipt of a release to this new file.")
     ] = None,
@@ -46,6 +51,7 @@ def decide(
     With gate.key_file, a release gets a signed receipt.
     """
     from dicomnode.gate.decision import decide as decide_by
+    from dicomnode.gate.policy import policy_of
     from dicomnode.gate.receipts import issue
     from dicomnode.inference.examiner import installed_examiner
     from dicomnode.tracking.findings import verdicts_of_study
@@ -57,7 +63,7 @@ def decide(
     # What is signed was read in the transaction that keeps the receipt.
     with database.begin() if key else database.read() as connection:
         findings = verdicts_of_study(connection, study_uid)
-        decision = decide_by(study_uid, findings, settings.gate, wanted)
+        decision = decide_by(study_uid, findings, policy_of(settings, project), wanted)
         if key is not None and decision.outcome is GateOutcome.RELEASE:
             issued = issue(connection, key, decision, findings, project=project)
     show(tables.gate(decision), decision, json_)

@@ -25,6 +25,9 @@ _META_GROUP = b"\x02\0"
 _GROUP_LENGTH_END = len(_PREFIX) + 12
 _ADDRESS_SCHEME = "dicom://"
 _LARGEST_FILE_META_BYTES = 65536
+_LAST_PLAIN_TAG = 0x00020018  # Receiving Application Entity Title
+# So much of a file holds its file meta, if it is one.
+HEAD_BYTES = _GROUP_LENGTH_END + _LARGEST_FILE_META_BYTES
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,19 @@ def split_file(data: bytes) -> tuple[FileMeta, bytes]:
     meta = _meta_values(data[len(_PREFIX) : offset])
     uids = (meta.get(tag, "") for tag in (0x00020002, 0x00020003, 0x00020010))
     return FileMeta(*uids), data[offset:]
+
+
+def has_plain_meta(data: bytes) -> bool:
+    """Whether what precedes the data set can show nothing: an empty preamble, and only UIDs,
+    versions and AE titles (PS3.10 Table 7.1-1), each once, no private information.
+
+    Raises `UnreadableObjectError`.
+    """
+    group = data[len(_PREFIX) : data_set_offset(data)]
+    found = list(elements(group, EXPLICIT_VR_LITTLE_ENDIAN))
+    tags = [element.tag for element in found]
+    is_known = tags == sorted(set(tags)) and all(tag <= _LAST_PLAIN_TAG for tag in tags)
+    return is_known and all(element.length <= 64 for element in found) and not any(data[:128])
 
 
 def data_set_offset(data: bytes) -> int:

@@ -1,15 +1,15 @@
 """May this study leave? One decision, from what the database knows of each of its series.
 
 It fails closed: a study leaves only if every series of it was examined as it stands now, the policy
-lets the verdict of each of its volumes pass, and the code of whatever was set aside. What others
-count in it and never came was not examined either. All that holds it is named.
+of the project lets the verdict of each of its volumes pass, and the code of whatever was set aside,
+and no person objects. What others count in it and never came was not examined either. All that
+holds it is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from dicomnode.config import GateSettings
 from dicomnode.domain import (
     ExaminedVolume,
     GateDecision,
@@ -18,6 +18,8 @@ from dicomnode.domain import (
     WantedDigest,
     worst_verdict,
 )
+from dicomnode.gate import people
+from dicomnode.gate.policy import Policy
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 _NOT_EXAMINED = {
@@ -31,10 +33,10 @@ _NOT_EXAMINED = {
 def decide(
     study_instance_uid: str,
     findings: Sequence[SeriesFinding],
-    settings: GateSettings,
+    policy: Policy,
     wanted: WantedDigest,
 ) -> GateDecision:
-    """The decision with its reasons; `findings` are all series of the study, examined or not.
+    """The decision for a project; `findings` are all series of the study, examined or not.
 
     Among them are those that others count in the study and that never came.
     `wanted` names the networks, rules and thresholds that would examine a series now: what others
@@ -43,7 +45,8 @@ def decide(
     if not findings:
         reason = "no series of this study was ever received, so nothing is known of it"
         return GateDecision(study_instance_uid, GateOutcome.UNKNOWN_STUDY, (reason,))
-    holding = [reason for finding in findings for reason in _holds(finding, settings, wanted)]
+    holding = [policy.unknown] if policy.unknown else []
+    holding += [reason for finding in findings for reason in _holds(finding, policy, wanted)]
     if not holding and not any(finding.volumes for finding in findings):
         holding = ["nothing of this study was examined, so nothing is proven"]
     holding += _unfinished_pulls(findings)
@@ -61,19 +64,13 @@ def _unfinished_pulls(findings: Sequence[SeriesFinding]) -> list[str]:
     ]
 
 
-def _holds(finding: SeriesFinding, settings: GateSettings, wanted: WantedDigest) -> tuple[str, ...]:
+def _holds(finding: SeriesFinding, policy: Policy, wanted: WantedDigest) -> tuple[str, ...]:
     """Why this series holds its study; empty where it doesn't."""
     why = _not_whole(finding)
-    if not why and finding.is_own_segmentation:
-        return ()
-    why = (
-        why
-        or finding.missing
-        or _unexamined(finding)
-        or _outdated(finding, wanted)
-        or _unproven(finding)
-    )
-    reasons = (why,) if why else _not_passing(finding, settings)
+    if not why and not finding.is_own_segmentation:
+        why = finding.missing or _unexamined(finding) or _outdated(finding, wanted)
+        why = why or _unproven(finding)
+    reasons = (why,) if why else tuple(_not_passing(finding, policy))
     return tuple(f"{_name(finding)}: {reason}" for reason in reasons)
 
 
@@ -115,18 +112,40 @@ def _unproven(finding: SeriesFinding) -> str:
     return "" if finding.verdict.kind is worst else "its verdict is not that of its worst volume"
 
 
-def _not_passing(finding: SeriesFinding, settings: GateSettings) -> tuple[str, ...]:
-    volumes = (
-        _verdict(volume)
-        for volume in finding.volumes
-        if volume.verdict.kind not in settings.pass_verdicts
-    )
-    refusals = (
-        f"{_images(set_aside, finding)} can't be examined, and may show a face: {set_aside.refusal}"
-        for set_aside in finding.refusals
-        if set_aside.refusal.code not in settings.pass_refusals
-    )
-    return (*volumes, *refusals)
+def _not_passing(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
+    if not policy.lets_leave(finding.modality):
+        yield f"its modality is not among those that may leave for project {policy.project}"
+    # Our own SEGs repeat what the headers of their source say.
+    if finding.is_own_segmentation:
+        return
+    yield from people.objections(finding, policy)
+    for volume in finding.volumes:
+        yield from _volume_holds(finding, volume, policy)
+    for set_aside in finding.refusals:
+        yield from _set_aside_holds(finding, set_aside, policy)
+
+
+def _volume_holds(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy) -> Iterator[str]:
+    kind = volume.verdict.kind
+    if not policy.passes(kind):
+        yield _verdict(volume)
+    elif policy.wants_a_person_for(kind) and (lacking := people.lacking(finding, policy)):
+        yield f"{_verdict(volume)}; {lacking}"
+    for lack in policy.claims_that_lack(volume.evidence.claims):
+        yield f"{_label(volume)}project {policy.project} asks for it, but {lack}"
+
+
+def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy) -> Iterator[str]:
+    images, code = _images(set_aside, finding), set_aside.refusal.code
+    if not policy.passes(code):
+        yield f"{images} can't be examined, and may show a face: {set_aside.refusal}"
+    elif policy.wants_a_person_for(code) and (lacking := people.lacking(finding, policy)):
+        yield f"{images} can't be examined: {set_aside.refusal}; {lacking}"
+    if policy.requires_claims:
+        yield (
+            f"{images} can't be examined, so what the headers say, which project "
+            f"{policy.project} asks for, is not recorded"
+        )
 
 
 def _passes(finding: SeriesFinding) -> tuple[str, ...]:
@@ -135,15 +154,19 @@ def _passes(finding: SeriesFinding) -> tuple[str, ...]:
     volumes = (_verdict(volume) for volume in finding.volumes)
     refusals = (
         f"{_images(set_aside, finding)} refused as {set_aside.refusal.code}, and "
-        "gate.pass_refusals lets that pass"
+        "pass_refusals lets that pass"
         for set_aside in finding.refusals
     )
-    return tuple(f"{_name(finding)}: {reason}" for reason in (*volumes, *refusals))
+    said = people.remarks(finding)
+    return tuple(f"{_name(finding)}: {reason}" for reason in (*volumes, *refusals, *said))
 
 
 def _verdict(volume: ExaminedVolume) -> str:
-    label = f"volume {volume.label}: " if volume.label else ""
-    return f"{label}{volume.verdict.kind}: {volume.verdict.reasons[0]}"
+    return f"{_label(volume)}{volume.verdict.kind}: {volume.verdict.reasons[0]}"
+
+
+def _label(volume: ExaminedVolume) -> str:
+    return f"volume {volume.label}: " if volume.label else ""
 
 
 def _images(set_aside: SetAside, finding: SeriesFinding) -> str:

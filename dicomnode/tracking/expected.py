@@ -179,36 +179,40 @@ def count_announced(condition: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
     )
 
 
-def never_received(c: sa.Connection, study_instance_uid: str) -> Mapping[str, NamedCount]:
-    """Series that somebody names in this study and of which nothing came, by their UID.
+def never_received(
+    c: sa.Connection, study_instance_uids: Collection[str]
+) -> Mapping[str, Mapping[str, NamedCount]]:
+    """Series that somebody names in these studies and of which nothing came, by study and series.
 
     Whoever names most is told. Our own SEG series are none: the PACS has them from us.
     """
     e, a = expected_counts, announced_instances
+    of_series = ("study_instance_uid", "series_instance_uid")
     counted = (
-        sa.select(e.c.series_instance_uid, e.c.source, total_count().label("total"))
-        .where(e.c.study_instance_uid == study_instance_uid, *_absent(e))
-        .group_by(e.c.series_instance_uid, e.c.source)
+        sa.select(*(e.c[key] for key in of_series), e.c.source, total_count().label("total"))
+        .where(e.c.study_instance_uid.in_(study_instance_uids), *_absent(e))
+        .group_by(*(e.c[key] for key in of_series), e.c.source)
     )
     announced = (
         sa.select(
-            a.c.series_instance_uid,
+            *(a.c[key] for key in of_series),
             sa.literal(Source.IAN.value).label("source"),
             sa.func.count().label("total"),
         )
-        .where(a.c.study_instance_uid == study_instance_uid, *_absent(a))
-        .group_by(a.c.series_instance_uid)
+        .where(a.c.study_instance_uid.in_(study_instance_uids), *_absent(a))
+        .group_by(*(a.c[key] for key in of_series))
     )
     rows = [*c.execute(counted), *c.execute(announced)]
     return _most(sorted(rows, key=lambda row: (row.series_instance_uid, row.source)))
 
 
-def _most(rows: Sequence[sa.Row[Any]]) -> Mapping[str, NamedCount]:
-    found: dict[str, NamedCount] = {}
+def _most(rows: Sequence[sa.Row[Any]]) -> Mapping[str, Mapping[str, NamedCount]]:
+    found: dict[str, dict[str, NamedCount]] = {}
     for row in rows:
-        known = found.get(row.series_instance_uid)
+        of_study = found.setdefault(row.study_instance_uid, {})
+        known = of_study.get(row.series_instance_uid)
         if known is None or row.total > known.count:
-            found[row.series_instance_uid] = NamedCount(Source(row.source), int(row.total))
+            of_study[row.series_instance_uid] = NamedCount(Source(row.source), int(row.total))
     return found
 
 

@@ -21,8 +21,9 @@ from dicomnode.domain import (
     VerdictKind,
     WantedDigest,
 )
-from dicomnode.tracking import expected, holds
+from dicomnode.tracking import decisions, expected, holds
 from dicomnode.tracking.completeness import NamedCount, Source
+from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.deliveries import segmentation_file
 from dicomnode.tracking.examinations import EVIDENCE
 from dicomnode.tracking.schema import (
@@ -67,6 +68,7 @@ class SeriesFinding:
     revision complete, `completion` is its sentence. `expected`: the largest count that anyone
     named. `unfinished_pull`: a source that its study is still to be pulled from. `open_from` and
     `open_since`: who keeps an association open that sent to its study, and since when.
+    `decisions`: the last of each account that stands, also where it is stale.
     """
 
     study_instance_uid: str
@@ -97,6 +99,7 @@ class SeriesFinding:
     unfinished_pull: str = ""
     open_from: str = ""
     open_since: datetime | None = None
+    decisions: tuple[HumanDecision, ...] = ()
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -122,9 +125,27 @@ def verdicts_of_study(c: sa.Connection, study_instance_uid: str) -> tuple[Series
 
     Empty where nothing of the study was ever received.
     """
+    return verdicts_of_studies(c, [study_instance_uid])[study_instance_uid]
+
+
+def verdicts_of_studies(
+    c: sa.Connection, study_instance_uids: Collection[str]
+) -> Mapping[str, tuple[SeriesFinding, ...]]:
+    """The same for each of some studies, with as many queries as for one.
+
+    A statement takes only so many parameters: give a few hundred at a time.
+    """
     # Asked first: what comes in between is among the findings.
-    absent = expected.never_received(c, study_instance_uid)
-    found = findings(c, series.c.study_instance_uid == study_instance_uid)
+    absent = expected.never_received(c, study_instance_uids)
+    found: dict[str, list[SeriesFinding]] = {uid: [] for uid in study_instance_uids}
+    for finding in findings(c, series.c.study_instance_uid.in_(study_instance_uids)):
+        found[finding.study_instance_uid].append(finding)
+    return {uid: _with_absent(uid, of_it, absent.get(uid, {})) for uid, of_it in found.items()}
+
+
+def _with_absent(
+    study_instance_uid: str, found: Sequence[SeriesFinding], absent: Mapping[str, NamedCount]
+) -> tuple[SeriesFinding, ...]:
     if not found:
         return ()
     received = {finding.series_instance_uid for finding in found}
@@ -142,8 +163,15 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
     # Written with their examination and never changed: later queries see all of them.
     ids = [row.examination_id for row in rows if row.examination_id is not None]
     examined, set_aside = _volumes(c, ids), _refusals(c, ids)
+    decided = decisions.standing(c, [row.id for row in rows])
     return tuple(
-        _finding(row, examined[row.examination_id], set_aside[row.examination_id]) for row in rows
+        _finding(
+            row,
+            examined[row.examination_id],
+            set_aside[row.examination_id],
+            decided.get(row.id, ()),
+        )
+        for row in rows
     )
 
 
@@ -224,7 +252,10 @@ def _refusals(
 
 
 def _finding(
-    row: sa.Row[Any], examined: Sequence[ExaminedVolume], set_aside: Sequence[SetAside]
+    row: sa.Row[Any],
+    examined: Sequence[ExaminedVolume],
+    set_aside: Sequence[SetAside],
+    decided: Sequence[HumanDecision],
 ) -> SeriesFinding:
     return SeriesFinding(
         study_instance_uid=row.study_instance_uid,
@@ -255,6 +286,7 @@ def _finding(
         unfinished_pull=row.unfinished_pull or "",
         open_from=row.open_from or "",
         open_since=row.open_since,
+        decisions=tuple(decided),
     )
 
 

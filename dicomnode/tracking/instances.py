@@ -29,6 +29,17 @@ class RepeatedInstance:
     at: datetime
 
 
+@dataclass(frozen=True)
+class KnownFile:
+    """A received instance as a file; `name` is the spool's, the digest is over the whole of it."""
+
+    study_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    name: str
+    file_sha256: str
+
+
 def add(c: sa.Connection, stored: Sequence[StoredInstance]) -> int:
     """Add the instances that have no row yet, with their series and studies; returns how many.
 
@@ -81,6 +92,18 @@ def missing(c: sa.Connection, names: Sequence[str]) -> list[str]:
     for chunk in _chunks(names):
         found.update(c.scalars(sa.select(instances.c.name).where(instances.c.name.in_(chunk))))
     return [name for name in names if name not in found]
+
+
+def known_files(c: sa.Connection, uids: Sequence[str]) -> Mapping[str, KnownFile]:
+    """Those of the SOP Instance UIDs that were received, with the study that they count in."""
+    i = instances.c
+    columns = (i.sop_class_uid, i.transfer_syntax_uid, i.name, i.file_sha256)
+    query = sa.select(i.sop_instance_uid, series.c.study_instance_uid, *columns).join(series)
+    found: dict[str, KnownFile] = {}
+    for chunk in _chunks(uids):
+        for uid, *values in c.execute(query.where(i.sop_instance_uid.in_(chunk))).tuples():
+            found[uid] = KnownFile(*values)
+    return found
 
 
 def _known(c: sa.Connection, uids: Sequence[str]) -> set[str]:

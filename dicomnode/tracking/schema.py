@@ -268,6 +268,21 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
 )
 
+# What people said of a series: rows are added, never changed. The last one of an account counts.
+human_decisions = sa.Table(
+    "human_decisions",
+    METADATA,
+    key(),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False, index=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("account", sa.String(64), nullable=False),
+    text("note"),
+    time("at"),
+    # What the person saw.
+    sa.Column("revision_digest", sa.String(64), nullable=False),
+    sa.Column("examination_id", sa.ForeignKey("examinations.id"), nullable=False),
+)
+
 audit_events = sa.Table(
     "audit_events",
     METADATA,

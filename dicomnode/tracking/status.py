@@ -17,6 +17,7 @@ from dicomnode.domain import (
     worst_verdict,
 )
 from dicomnode.tracking import deliveries
+from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_study
 from dicomnode.tracking.schema import series, studies
 
@@ -76,6 +77,17 @@ class RefusalStatus:
 
 
 @dataclass(frozen=True)
+class DecisionStatus:
+    """What one account says of a series; a stale decision is of an earlier examination."""
+
+    decision: str
+    account: str
+    at: str
+    note: str
+    is_stale: bool
+
+
+@dataclass(frozen=True)
 class SeriesStatus:
     """One series; `verdict` is empty where there is none that counts now.
 
@@ -83,7 +95,8 @@ class SeriesStatus:
     first of `refusals` where there is no volume at all. `completed_by` and `completion` are the
     signal that found its revision complete, and its sentence. `missing` is a sentence where
     somebody names more instances than are here, or its study is still to be pulled. `outdated` is
-    one where another version of networks, rules or thresholds said what stands here.
+    one where another version of networks, rules or thresholds said what stands here. `decisions`
+    is what people say of it now.
     """
 
     series_instance_uid: str
@@ -112,6 +125,7 @@ class SeriesStatus:
     completion: str = ""
     missing: str = ""
     outdated: str = ""
+    decisions: tuple[DecisionStatus, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,6 +232,7 @@ def _one_series(
         completion=finding.completion,
         missing=_missing(finding),
         outdated=OUTDATED if _is_outdated(finding, wanted) else "",
+        decisions=tuple(_decision(one, finding) for one in finding.decisions),
     )
 
 
@@ -263,6 +278,16 @@ def _refusal(set_aside: SetAside) -> RefusalStatus:
         attribute=refusal.attribute,
         values=refusal.values,
         images=set_aside.images,
+    )
+
+
+def _decision(one: HumanDecision, finding: SeriesFinding) -> DecisionStatus:
+    return DecisionStatus(
+        decision=one.kind.value,
+        account=one.account,
+        at=one.at.isoformat(),
+        note=one.note,
+        is_stale=not one.is_of(finding.revision_digest, finding.examination_id),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from dicomnode.config import DestinationSettings, Settings, UseSettings, load
+from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
@@ -23,7 +23,7 @@ def test_the_shipped_file_names_every_key() -> None:
     text = CONFIG.read_text()
     shipped: dict[str, Any] = tomllib.loads(text)
     for name, section in Settings().model_dump().items():
-        if name in ("destinations", "sources"):
+        if name in ("destinations", "sources", "projects"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
         commented |= {item for item in section if f"\n# [[{name}.{item}]]\n" in text}
@@ -51,6 +51,18 @@ def test_every_section_is_frozen() -> None:
         ('[web]\nhost = "pacs.example"\n', "needs token_file"),
         ("[scp\n", "not a TOML file"),
         ('[gate]\npass_verdicts = ["FACE_VISIBLE"]\n', "gate.pass_verdicts"),
+        ('[gate]\npass_verdicts = ["UNDETERMINED"]\n', "needs a person"),
+        (
+            '[gate]\nreview_verdicts = ["UNDETERMINED"]\n'
+            'pass_verdicts = ["DEFACED", "UNDETERMINED"]\n',
+            "gate.pass_verdicts: Value error, UNDETERMINED can't pass where NO_FACE_IN_VIEW",
+        ),
+        ("[gate]\npersons_needed = 3\n", "gate.persons_needed: "),
+        ("[gate]\nmodalities = []\n", "gate.modalities: "),
+        ('[gate]\nother_file_suffixes = ["png"]\n', "gate.other_file_suffixes.0: "),
+        ("[projects.default]\npersons_needed = 2\n", "stand in [gate]"),
+        ('[projects."a b"]\n', "projects.a b"),
+        ("[projects.cohort]\npersons = 2\n", "projects.cohort.persons: unknown key"),
         ('[[inference.use]]\nkind = "ear"\nnetwork = "A"\n', "inference.use.0.kind: "),
         ('[[inference.use]]\nkind = "face"\n', "inference.use.0.network: "),
         (USE + 'modalities = ["PT"]\n', "inference.use.0.modalities.0: "),
@@ -90,6 +102,16 @@ def test_the_rules_that_choose_networks_are_read_in_their_order(tmp_path: Path) 
     assert (first.network, first.modalities, first.body_parts) == ("A", ("CT",), ("HEAD", ""))
     assert (first.finest_spacing_mm, first.coarsest_spacing_mm) == (0.2, None)
     assert second == UseSettings(kind="face", network="B")  # type: ignore[arg-type]
+
+
+def test_a_project_is_strict_in_all_that_it_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        '[gate]\npass_refusals = ["LOCALIZER"]\n[projects.cohort]\npersons_needed = 2\n'
+    )
+    settings = load(path)
+    assert settings.gate.pass_refusals == ("LOCALIZER",)
+    assert settings.projects["cohort"] == GateSettings(persons_needed=2)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -127,9 +127,9 @@ def announced_elsewhere(node: Node, study: str) -> int:
     """How many instances of the one series were announced and aren't here."""
     database = node.database
     with database.read() as connection:
-        found = expected.never_received(connection, study)
+        found = expected.never_received(connection, [study])
     database.close()
-    return found[SERIES].count
+    return found[study][SERIES].count
 
 
 def test_a_completed_step_says_how_many_instances_its_series_have(node: Node) -> None:

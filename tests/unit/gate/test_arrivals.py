@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from dicomnode.config import Settings
 from dicomnode.domain import GateOutcome
 from dicomnode.gate.decision import decide
+from dicomnode.gate.policy import policy_of
 from dicomnode.intake.intake import Intake
 from dicomnode.intake.running import running_intake
 from dicomnode.tracking import examinations, series
@@ -27,7 +28,7 @@ def gate(database: Database, settings: Settings) -> GateOutcome:
     with database.read() as connection:
         study = connection.scalars(sa.select(studies.c.study_instance_uid)).one()
         found = verdicts_of_study(connection, study)
-    return decide(study, found, settings.gate, lambda subjects: "").outcome
+    return decide(study, found, policy_of(settings), lambda subjects: "").outcome
 
 
 def test_the_gate_holds_between_the_durable_file_and_its_row(tmp_path: Path) -> None:

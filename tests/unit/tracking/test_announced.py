@@ -7,6 +7,7 @@ import pytest
 from dicomnode.config import GateSettings
 from dicomnode.domain import GateDecision, GateOutcome
 from dicomnode.gate.decision import decide
+from dicomnode.gate.policy import Policy
 from dicomnode.tracking import examinations, expected, instances, pulls, series
 from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database
@@ -33,7 +34,7 @@ def node(database: Database, spool: Spool) -> Database:
 def gate(database: Database) -> GateDecision:
     with database.read() as connection:
         found = verdicts_of_study(connection, STUDY)
-    return decide(STUDY, found, GateSettings(), lambda subjects: "")
+    return decide(STUDY, found, Policy("default", GateSettings()), lambda subjects: "")
 
 
 def shown(database: Database) -> dict[str, SeriesStatus]:

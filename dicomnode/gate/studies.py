@@ -1,0 +1,26 @@
+"""Many studies at once: findings are loaded for some hundred studies by the queries of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from dicomnode.domain import GateDecision, WantedDigest
+from dicomnode.gate.decision import decide
+from dicomnode.gate.policy import Policy
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.findings import verdicts_of_studies
+
+_AT_A_TIME = 200
+
+
+def decide_studies(
+    database: Database, study_instance_uids: Iterable[str], policy: Policy, wanted: WantedDigest
+) -> Iterator[GateDecision]:
+    """A decision for each study, in the order given and once, as it stood when it was reached."""
+    uids = list(dict.fromkeys(study_instance_uids))
+    for start in range(0, len(uids), _AT_A_TIME):
+        few = uids[start : start + _AT_A_TIME]
+        with database.read() as connection:
+            found = verdicts_of_studies(connection, few)
+        for uid in few:
+            yield decide(uid, found[uid], policy, wanted)
