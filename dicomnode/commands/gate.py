@@ -61,11 +61,12 @@ def decide(
     database = existing_database(settings)
     wanted, issued = installed_examiner(settings).wanted_digest, None
     # What is signed was read in the transaction that keeps the receipt.
+    policy = policy_of(settings, project)
     with database.begin() if key else database.read() as connection:
         findings = verdicts_of_study(connection, study_uid)
-        decision = decide_by(study_uid, findings, policy_of(settings, project), wanted)
+        decision = decide_by(study_uid, findings, policy, wanted)
         if key is not None and decision.outcome is GateOutcome.RELEASE:
-            issued = issue(connection, key, decision, findings, project=project)
+            issued = issue(connection, key, decision, findings, policy=policy)
     show(tables.gate(decision), decision, json_)
     if issued is not None:
         _hand_over(issued, receipt)

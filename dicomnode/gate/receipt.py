@@ -57,6 +57,16 @@ class ReceiptRefusal:
 
 
 @dataclass(frozen=True)
+class ReceiptDecision:
+    """What a person said of a series as it was examined."""
+
+    kind: str
+    account: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class ReceiptSeries:
     """One series as it was examined; a SEG of the node's own has neither verdict nor networks."""
 
@@ -65,6 +75,7 @@ class ReceiptSeries:
     revision_digest: str
     verdict: Verdict | None
     refusals: tuple[ReceiptRefusal, ...]
+    decisions: tuple[ReceiptDecision, ...]
     networks: tuple[ModelIdentity, ...]
     software_version: str
     instances: tuple[ReceiptInstance, ...]
@@ -72,13 +83,17 @@ class ReceiptSeries:
 
 @dataclass(frozen=True)
 class Receipt:
-    """One decision of the gate; `number` counts from 1, `previous_sha256` is of the one before."""
+    """One decision of the gate; `number` counts from 1, `previous_sha256` is of the one before.
+
+    `policy_sha256` is the digest of the rules of the project (`policy.Policy`).
+    """
 
     format: int
     number: int
     previous_sha256: str
     at: datetime
     project: str
+    policy_sha256: str
     study_instance_uid: str
     outcome: GateOutcome
     reasons: tuple[str, ...]

@@ -11,12 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dicomnode.domain import GateDecision, ModelIdentity, revision_digest
 from dicomnode.errors import ReceiptError
 from dicomnode.gate.keys import key_id
+from dicomnode.gate.policy import Policy
 from dicomnode.gate.receipt import (
     FORMAT,
     POLICY,
     KeptHead,
     Person,
     Receipt,
+    ReceiptDecision,
     ReceiptInstance,
     ReceiptRefusal,
     ReceiptSeries,
@@ -31,8 +33,6 @@ from dicomnode.tracking.receipts import InstanceDigests, StoredReceipt
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-_LONGEST_PROJECT = 64
-
 
 def issue(
     connection: Connection,
@@ -40,7 +40,7 @@ def issue(
     decision: GateDecision,
     findings: Sequence[SeriesFinding],
     *,
-    project: str = "default",
+    policy: Policy,
     by: str | Person = POLICY,
     now: datetime | None = None,
 ) -> SignedReceipt:
@@ -50,8 +50,6 @@ def issue(
     the transaction ends. Raises `ReceiptError` where the instances that the database holds are
     not those that were examined.
     """
-    if len(project) > _LONGEST_PROJECT:
-        raise ReceiptError(f"the name of a project has {_LONGEST_PROJECT} characters at most")
     members = receipts.instances_of(connection, decision.study_instance_uid)
     described = tuple(
         _series(finding, members.get(finding.series_instance_uid, ())) for finding in findings
@@ -63,7 +61,8 @@ def issue(
         number=number + 1,
         previous_sha256=previous_sha256,
         at=now or datetime.now(UTC),
-        project=project,
+        project=policy.project,
+        policy_sha256=policy.digest,
         study_instance_uid=decision.study_instance_uid,
         outcome=decision.outcome,
         reasons=decision.reasons,
@@ -117,6 +116,11 @@ def _series(finding: SeriesFinding, members: Sequence[InstanceDigests]) -> Recei
         verdict=finding.verdict,
         refusals=tuple(
             ReceiptRefusal(each.refusal.code.value, each.images) for each in finding.refusals
+        ),
+        decisions=tuple(
+            ReceiptDecision(each.kind.value, each.account, each.note, each.at)
+            for each in finding.decisions
+            if each.is_of(finding.revision_digest, finding.examination_id)
         ),
         networks=_networks(finding),
         software_version=finding.software_version,

@@ -10,9 +10,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dicomnode.config_policy import GateSettings
 from dicomnode.dicom.file_format import read_received
 from dicomnode.domain import GateDecision, GateOutcome
 from dicomnode.gate import keys, receipt, receipts
+from dicomnode.gate.policy import Policy
 from dicomnode.tracking import examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
@@ -49,12 +51,17 @@ def examined_study(
 
 
 def issue(
-    database: Database, study: Study, key: Ed25519PrivateKey, **options: Any
+    database: Database,
+    study: Study,
+    key: Ed25519PrivateKey,
+    project: str = "default",
+    **options: Any,
 ) -> receipt.SignedReceipt:
+    policy = Policy(project, GateSettings())
     decision = GateDecision(study.uid, GateOutcome.RELEASE, ("both are DEFACED",))
     with database.begin() as connection:
         found = verdicts_of_study(connection, study.uid)
-        return receipts.issue(connection, key, decision, found, **options)
+        return receipts.issue(connection, key, decision, found, policy=policy, **options)
 
 
 def new_key(folder: Path, name: str = "key") -> Ed25519PrivateKey:
