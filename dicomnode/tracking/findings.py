@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -175,7 +176,9 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
     )
 
 
+@cache
 def _select() -> sa.Select[Any]:
+    """Made once: with its many subqueries that takes longer than to run it for a study."""
     r, e, v = revisions, examinations, verdicts
     return (
         sa.select(
