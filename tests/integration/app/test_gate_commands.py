@@ -36,7 +36,10 @@ def site(tmp_path: Path) -> Site:
     key, config = tmp_path / "gate-key", tmp_path / "config.toml"
     made = dicomnode("gate", "keygen", str(key))
     assert (made.returncode, str(tmp_path / "gate-key.pub") in made.stdout) == (0, True)
-    config.write_text(f'[node]\ndata_folder = "{tmp_path / "data"}"\n[gate]\nkey_file = "{key}"\n')
+    config.write_text(
+        f'[node]\ndata_folder = "{tmp_path / "data"}"\n[gate]\nkey_file = "{key}"\n'
+        "[projects.heads]\n"
+    )
     settings = load(config)
     database = Database(settings.database_url)
     database.migrate()

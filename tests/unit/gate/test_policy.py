@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dicomnode.config import GateSettings, Settings, VerdictSettings
+from dicomnode.config import GateSettings, OwnGateSettings, Settings, VerdictSettings
 from dicomnode.domain import (
     ExaminedVolume,
     GateDecision,
@@ -50,8 +51,9 @@ def with_claims(**claims: str) -> ExaminedVolume:
 
 def test_the_gate_section_is_the_project_default_and_others_stand_by_their_names() -> None:
     rules = GateSettings(persons_needed=2)
-    settings = Settings(gate=GateSettings(pass_verdicts=()), projects={"cohort": rules})
-    assert policy_of(settings) == Policy("default", settings.gate)
+    own = OwnGateSettings(pass_verdicts=(), key_file=Path("key"))
+    settings = Settings(gate=own, projects={"cohort": rules})
+    assert policy_of(settings) == Policy("default", GateSettings(pass_verdicts=()))
     assert policy_of(settings, "cohort") == Policy("cohort", rules)
 
 

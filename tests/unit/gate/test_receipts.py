@@ -11,16 +11,19 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import DBAPIError
 
+from dicomnode.config_policy import GateSettings
 from dicomnode.errors import DatabaseError, ReceiptError
 from dicomnode.gate import receipt
 from dicomnode.gate.keys import key_id
+from dicomnode.gate.policy import Policy
 from dicomnode.gate.receipt import KeptHead, Person
 from dicomnode.gate.verification import verify
-from dicomnode.tracking import audit
+from dicomnode.tracking import audit, decisions
 from dicomnode.tracking import receipts as kept
 from dicomnode.tracking.audit_chain import AuditHead
 from dicomnode.tracking.audit_chain import verify as verify_log
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.decisions import DecisionKind
 from tests.unit.gate.released import Study, examined_study, issue, new_key
 
 
@@ -59,6 +62,23 @@ def test_a_receipt_names_the_evidence_and_every_file(
         ]
         assert (each["software_version"], len(each["instances"])) == ("0.1.0", 4)
     assert verify([said], key.public_key(), study.files).is_proven
+
+
+def test_a_receipt_names_the_rules_and_what_people_decided(
+    database: Database, study: Study, key: Ed25519PrivateKey
+) -> None:
+    before = json.loads(issue(database, study, key).document)
+    uid = before["series"][0]["series_instance_uid"]
+    with database.begin() as connection:
+        decisions.record(connection, uid, DecisionKind.DEFACED, account="anna", note="looked")
+    after = json.loads(issue(database, study, key).document)
+    assert [each["decisions"] for each in before["series"]] == [[], []]
+    (said,) = after["series"][0]["decisions"]
+    assert (said["kind"], said["account"], said["note"]) == ("defaced", "anna", "looked")
+    assert after["policy_sha256"] == Policy("default", GateSettings()).digest
+    assert json.loads(issue(database, study, key, project="heads").document)[
+        "policy_sha256"
+    ] not in (after["policy_sha256"], "")
 
 
 def test_a_receipt_holds_nothing_of_the_patient(
