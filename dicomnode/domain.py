@@ -192,11 +192,33 @@ def subject_of(
 WantedDigest = Callable[[Sequence[Subject]], str]
 
 
+class FacePart(StrEnum):
+    """A third of the face, from the brow down: eyes, nose, mouth and chin."""
+
+    UPPER = "upper"
+    MIDDLE = "middle"
+    LOWER = "lower"
+
+
+@dataclass(frozen=True)
+class FaceSurface:
+    """The face's surface as the outside sees it; see `dicomnode.inference.surface`.
+
+    The two shares are None where no face's surface is in view, `parts` where they can't be told.
+    """
+
+    area_cm2: float = 0.0
+    anonymised_percent: float | None = None
+    intact_percent: float | None = None
+    parts: tuple[FacePart, ...] | None = None
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What was found in one revision of a series: numbers only, no pictures, no patient.
 
-    `unanswered` says of each kind of which no network looked why none did.
+    `unanswered` says of each kind of which no network looked why none did. `face_surface` is None
+    where it was not measured.
     """
 
     volumes_ml: Mapping[SegmentKind, float]
@@ -212,6 +234,7 @@ class Evidence:
     warnings: tuple[str, ...] = ()
     modality: str = ""
     unanswered: Mapping[SegmentKind, str] = field(default_factory=dict)
+    face_surface: FaceSurface | None = None
 
     @property
     def subject(self) -> Subject:

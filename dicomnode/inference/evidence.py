@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dicomnode.domain import Evidence, HeaderClaims, ModelIdentity, SegmentKind
+from dicomnode.inference.surface import face_surface
 
 Mask = npt.NDArray[np.uint8]
 Triple = tuple[float, float, float]
@@ -62,6 +63,7 @@ def measure(
         warnings=warnings,
         modality=modality,
         unanswered=dict(unanswered),
+        face_surface=face_surface(masks, spacing_mm),
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from dicomnode.domain import (
     ExaminedVolume,
+    FaceSurface,
     SetAside,
     Verdict,
     VerdictKind,
@@ -50,7 +51,10 @@ class DeliveryStatus:
 
 @dataclass(frozen=True)
 class VolumeStatus:
-    """One volume of a series; `matrix` and `spacing_mm` are those that the networks saw."""
+    """One volume of a series; `matrix` and `spacing_mm` are those that the networks saw.
+
+    `face_surface` is None where it was not measured.
+    """
 
     label: str
     images: int
@@ -62,6 +66,7 @@ class VolumeStatus:
     warnings: tuple[str, ...]
     matrix: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    face_surface: FaceSurface | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,7 @@ def _volume(volume: ExaminedVolume, counts: bool) -> VolumeStatus:
         warnings=evidence.warnings,
         matrix=evidence.matrix,
         spacing_mm=evidence.spacing_mm,
+        face_surface=evidence.face_surface,
     )
 
 

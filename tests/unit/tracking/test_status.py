@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
-from dicomnode.domain import VerdictKind
+from dicomnode.domain import FacePart, FaceSurface, VerdictKind, as_json
 from dicomnode.tracking import (
     associations,
     deliveries,
@@ -27,6 +27,7 @@ from tests.unit.tracking.rows import (
     instance,
     refused,
     two_echoes,
+    volume,
 )
 
 
@@ -65,6 +66,7 @@ def test_the_status_of_a_study_is_json_and_tells_everything(
     assert (only["label"], only["images"], only["verdict"]) == ("", 120, "DEFACED")
     assert (only["matrix"], only["spacing_mm"]) == ([180, 480, 480], [1.0, 0.5, 0.5])
     assert only["volumes_ml"] == one["volumes_ml"]
+    assert only["face_surface"] is None  # measured by later versions only
     assert (one["refusals"], two["volumes"]) == ([], [])
     (refusal,) = two["refusals"]
     assert refusal["attribute"] == "ImageType"
@@ -184,3 +186,23 @@ def test_who_keeps_an_association_open_is_said(database: Database) -> None:
         study = status.study_status(connection, STUDY)
         assert study is not None
         assert not any("open since" in one.state_sentence for one in study.series)
+
+
+def test_what_was_seen_of_the_face_is_kept_and_shown(database: Database, spool: Spool) -> None:
+    surface = FaceSurface(231.4, 93.5, 6.5, (FacePart.UPPER, FacePart.MIDDLE))
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        found = volume()
+        seen = replace(found, evidence=replace(found.evidence, face_surface=surface))
+        examinations.record(connection, revision.id, replace(examined(revision), volumes=(seen,)))
+        shown = status.study_status(connection, STUDY)
+    assert shown is not None
+    (only,) = json.loads(json.dumps(as_json(shown)))["series"][0]["volumes"]
+    assert only["face_surface"] == {
+        "area_cm2": 231.4,
+        "anonymised_percent": 93.5,
+        "intact_percent": 6.5,
+        "parts": ["upper", "middle"],
+    }
