@@ -53,7 +53,7 @@ class ModelError(DicomnodeError):
 
 
 class RenderingError(DicomnodeError):
-    """No picture of the surface can be made on this machine: the examination has none."""
+    """No picture of the skin, or no answer of a face detector: the examination that asks fails."""
 
 
 class TrainingError(DicomnodeError):
