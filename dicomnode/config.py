@@ -185,6 +185,12 @@ class InferenceSettings(_Section):
         return f"tile step {self.tile_step}, mirroring {self.mirroring}, precision {self.precision}"
 
 
+class EvidenceSettings(_Section):
+    """What is asked beside the networks."""
+
+    face_detector: Literal["none", "dlib"] = "none"
+
+
 class VerdictSettings(_Section):
     """Thresholds of the verdict rules, in millilitres; how they were chosen: docs/models.md."""
 
@@ -195,6 +201,7 @@ class VerdictSettings(_Section):
     anonymised_present_ml: PositiveFloat = 90.0
     anonymised_absent_ml: PositiveFloat = 20.0
     widest_gap_mm: PositiveFloat = 20.0
+    face_found_probability: Annotated[float, Field(gt=0, le=1)] = 0.7
 
     @model_validator(mode="after")
     def _ordered(self) -> VerdictSettings:
@@ -264,6 +271,7 @@ class Settings(BaseSettings):
     completeness: CompletenessSettings = CompletenessSettings()
     series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     verdict: VerdictSettings = VerdictSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     destinations: tuple[DestinationSettings, ...] = ()

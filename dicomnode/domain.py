@@ -218,7 +218,7 @@ class Evidence:
     """What was found in one revision of a series: numbers only, no pictures, no patient.
 
     `unanswered` says of each kind of which no network looked why none did. `face_surface` is None
-    where it was not measured.
+    where it was not measured, `face_probability` (of a face detector) where none was asked.
     """
 
     volumes_ml: Mapping[SegmentKind, float]
@@ -235,6 +235,7 @@ class Evidence:
     modality: str = ""
     unanswered: Mapping[SegmentKind, str] = field(default_factory=dict)
     face_surface: FaceSurface | None = None
+    face_probability: float | None = None
 
     @property
     def subject(self) -> Subject:

@@ -52,6 +52,10 @@ class ModelError(DicomnodeError):
     """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
 
 
+class RenderingError(DicomnodeError):
+    """No picture of the skin, or no answer of a face detector: the examination that asks fails."""
+
+
 class TrainingError(DicomnodeError):
     """Networks can't be trained, exported or judged as asked for: nothing is changed."""
 

@@ -37,7 +37,9 @@ from dicomnode.domain import (
 from dicomnode.errors import SeriesRefusedError
 from dicomnode.inference.evidence import measure
 from dicomnode.inference.examiner import examiner_digest
+from dicomnode.inference.face_detector import installed_detector
 from dicomnode.inference.picture import write_picture
+from dicomnode.inference.rendering import render
 from dicomnode.inference.selection import Candidate, choose
 from dicomnode.inference.verdict import judge
 
@@ -198,8 +200,20 @@ def assess(
         in_gap=canonical.in_gap,
         widest_gap_mm=volume.geometry.widest_gap_mm,
         warnings=volume.warnings,
+        face_probability=_face_probability(canonical, volume.modality, settings, progress),
     )
     return Assessment(canonical, masks, evidence, judge(evidence, settings.verdict))
+
+
+def _face_probability(
+    canonical: CanonicalVolume, modality: str, settings: Settings, progress: Progress
+) -> float | None:
+    """Asked of the pictures alone: no network has a part in it."""
+    detector = installed_detector(settings.evidence.face_detector)
+    if detector is None:
+        return None
+    progress("face detector")
+    return detector.probability(render(canonical.array, canonical.spacing_mm, modality))
 
 
 def _write_seg(

@@ -68,6 +68,7 @@ def _way(settings: Settings) -> tuple[str, ...]:
         settings.inference.manner,
         f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}",
         f"series {settings.series.model_dump_json()}",
+        f"evidence {settings.evidence.model_dump_json()}",
     )
 
 

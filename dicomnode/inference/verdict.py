@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dicomnode.config import VerdictSettings
 from dicomnode.domain import Evidence, SegmentKind, Verdict, VerdictKind
 
-RULE_VERSION = 2
+RULE_VERSION = 3
 HEAD_BODY_PARTS = ("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "SINUS", "MAXILLA", "MANDIBLE", "EAR")
 RECOGNIZABLE_FEATURES_CLEANED = "113102/DCM"
 
@@ -161,6 +161,19 @@ def gaps_hide_no_face(evidence: Evidence, settings: VerdictSettings) -> Opinion 
     return None
 
 
+def no_detector_finds_a_face(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
+    """A found face contradicts networks that see none; that none was found proves nothing."""
+    found = evidence.face_probability
+    is_seen = evidence.exposed_face_ml >= settings.face_visible_ml
+    if found is None or is_seen or found < settings.face_found_probability:
+        return None
+    reason = (
+        f"the face detector finds a face in pictures of the skin (probability {found:.2f}, "
+        f"{settings.face_found_probability:.2f} or more): the sources disagree"
+    )
+    return Opinion("no-detector-finds-a-face", VerdictKind.UNDETERMINED, reason)
+
+
 RULES: tuple[Rule, ...] = (
     every_network_answered,
     anatomy_is_in_view,
@@ -170,4 +183,5 @@ RULES: tuple[Rule, ...] = (
     a_head_has_a_face,
     headers_agree,
     gaps_hide_no_face,
+    no_detector_finds_a_face,
 )

@@ -54,7 +54,8 @@ class DeliveryStatus:
 class VolumeStatus:
     """One volume of a series; `matrix` and `spacing_mm` are those that the networks saw.
 
-    `face_surface` is None where it was not measured.
+    `face_surface` is None where it was not measured, `face_probability` where no detector was
+    asked.
     """
 
     label: str
@@ -68,6 +69,7 @@ class VolumeStatus:
     matrix: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     face_surface: FaceSurface | None = None
+    face_probability: float | None = None
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,7 @@ def _volume(volume: ExaminedVolume, counts: bool) -> VolumeStatus:
         matrix=evidence.matrix,
         spacing_mm=evidence.spacing_mm,
         face_surface=evidence.face_surface,
+        face_probability=evidence.face_probability,
     )
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from dicomnode.errors import DicomnodeError
+from dicomnode.inference.skin import CT_SKIN_HU, threshold_of
 from dicomnode.training.drawn import Affine, Mask, Volume
 from dicomnode.training.read import read_nifti_scan
 from dicomnode.training.template import TEMPLATE_NAME
 from dicomnode.training.tissue import Modality
 
 CLOSE_MM = 6.0
-CT_SKIN_HU = -300.0
 # What any head tells of the template (mutual information: heads 0.5 and more, trunks and noise
 # 0.12 and less) and how many times larger than a head it is, along any direction.
 LEAST_INFORMATION = 0.2
@@ -59,20 +59,6 @@ def _largest(mask: Mask) -> Mask:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return cast(Mask, pieces == sizes.argmax())
-
-
-def threshold_of(array: Volume) -> float:
-    """Between background and tissue: midway of the two on a square-root scale, by iteration.
-
-    The background's noise (Rician in MR) is far narrower than tissue, hence the root.
-    """
-    low, high = np.percentile(array, (0.5, 99.0))
-    root = np.sqrt(np.clip(array - low, 0, high - low))
-    cut = float(root.mean()) / 2
-    for _ in range(30):
-        above, below = root[root > cut], root[root <= cut]
-        cut = 0.42 * float(above.mean()) + 0.58 * float(below.mean())
-    return float(low + cut * cut)
 
 
 def foreground_of(

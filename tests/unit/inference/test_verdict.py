@@ -92,6 +92,37 @@ def test_more_missing_slices_never_make_a_verdict_laxer(
     assert judge(gapped, SETTINGS).kind.severity >= judge(whole, SETTINGS).kind.severity
 
 
+@pytest.mark.parametrize(
+    ("found", "probability", "kind"),
+    [
+        (evidence(anonymised=300), 0.3, VerdictKind.DEFACED),
+        (evidence(anonymised=300), 0.95, VerdictKind.UNDETERMINED),
+        (evidence(), 0.95, VerdictKind.UNDETERMINED),
+        (evidence(face=300), 0.95, VerdictKind.FACE_VISIBLE),
+        (evidence(face=300), 0.0, VerdictKind.FACE_VISIBLE),
+    ],
+)
+def test_a_found_face_contradicts_a_clean_answer(
+    found: Evidence, probability: float, kind: VerdictKind
+) -> None:
+    verdict = judge(replace(found, face_probability=probability), SETTINGS)
+    assert verdict.kind is kind
+    disagree = any("disagree" in reason for reason in verdict.reasons)
+    assert disagree is (kind is VerdictKind.UNDETERMINED)
+
+
+@given(VOLUMES_ML, VOLUMES_ML, VOLUMES_ML, st.floats(0, 1), st.floats(0, 1), VOLUMES_ML)
+def test_no_answer_of_a_detector_ever_makes_a_verdict_laxer(
+    fg: float, area: float, face: float, one: float, other: float, more: float
+) -> None:
+    unasked = evidence(fg, area, face)
+    low, high = (replace(unasked, face_probability=value) for value in sorted((one, other)))
+    steps = [judge(found, SETTINGS).kind.severity for found in (unasked, low, high)]
+    assert steps == sorted(steps)
+    more_face = replace(evidence(fg, area, face + more), face_probability=low.face_probability)
+    assert judge(more_face, SETTINGS).kind.severity >= judge(low, SETTINGS).kind.severity
+
+
 def test_a_missing_network_is_never_a_proof() -> None:
     found = evidence(anonymised=300)
     without_face = {k: v for k, v in found.volumes_ml.items() if k is not SegmentKind.FACE}
@@ -130,6 +161,7 @@ def test_the_order_of_the_rules_changes_nothing(
     fg: float, area: float, face: float, shuffler: random.Random
 ) -> None:
     found = evidence(fg, area, face, HeaderClaims(body_part_examined="BRAIN"))
+    found = replace(found, face_probability=shuffler.random())
     expected = judge(found, SETTINGS)
     shuffled = list(rules.RULES)
     shuffler.shuffle(shuffled)

@@ -195,11 +195,13 @@ def test_what_was_seen_of_the_face_is_kept_and_shown(database: Database, spool: 
         revision = series.add_revision(connection, 1, spool, at(30))
         assert revision is not None
         found = volume()
-        seen = replace(found, evidence=replace(found.evidence, face_surface=surface))
+        told = replace(found.evidence, face_surface=surface, face_probability=0.25)
+        seen = replace(found, evidence=told)
         examinations.record(connection, revision.id, replace(examined(revision), volumes=(seen,)))
         shown = status.study_status(connection, STUDY)
     assert shown is not None
     (only,) = json.loads(json.dumps(as_json(shown)))["series"][0]["volumes"]
+    assert only["face_probability"] == 0.25
     assert only["face_surface"] == {
         "area_cm2": 231.4,
         "anonymised_percent": 93.5,
