@@ -104,7 +104,8 @@ def _skin(array: Volume, spacing_mm: Triple, level: float) -> Any:
     image = vtkImageData()
     image.SetDimensions(*array.shape[::-1])
     image.SetSpacing(*spacing_mm[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel()))
+    values = numpy_to_vtk(array.ravel())  # type: ignore[no-untyped-call]
+    image.GetPointData().SetScalars(values)
     surface, largest = vtkFlyingEdges3D(), vtkPolyDataConnectivityFilter()
     surface.SetInputData(image)
     surface.SetValue(0, level)
