@@ -21,6 +21,9 @@ from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer
 
+# Their triggers refuse a DELETE; to work on, the rest of the database must be enough.
+APPEND_ONLY = ("audit_events", "audit_head", "receipts")
+
 MakeNode = Callable[..., Node]
 
 
@@ -103,7 +106,8 @@ def test_a_tracking_database_that_was_lost_and_rebuilt_is_worked_through_again(
             until(lambda: node.states() == ["delivered"])
             with node.database.begin() as connection:
                 for table in reversed(METADATA.sorted_tables):
-                    connection.execute(table.delete())
+                    if table.name not in APPEND_ONLY:
+                        connection.execute(table.delete())
             node.put("a")  # as rebuilding from the spool does
             until(lambda: node.states() == ["delivered"])
     assert set(peer.received.values()) == {2}
