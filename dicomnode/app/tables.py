@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -13,12 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
-from dicomnode.tracking.audit import AuditEvent
-from dicomnode.tracking.audit_chain import AuditCheck
-from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.receipts import StoredReceipt
 from dicomnode.tracking.refusals import RefusalCount
 from dicomnode.tracking.status import (
     DecisionStatus,
@@ -31,27 +25,20 @@ from dicomnode.tracking.status import (
 if TYPE_CHECKING:  # these import the engine and more, which most commands never need
     from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
-    from dicomnode.gate.folder import FolderDecision
-    from dicomnode.gate.verification import Verification
     from dicomnode.jobs.engine import Job
 
 __all__ = [
-    "audit",
-    "audit_check",
     "block",
-    "decisions",
     "demo",
     "findings",
     "gate",
-    "gate_folder",
     "jobs",
     "places",
+    "printable",
     "pulls",
     "quarantine",
-    "receipts",
     "refusals",
     "status",
-    "verification",
 ]
 
 _VERDICT_STYLES = {
@@ -97,7 +84,7 @@ def _state(item: SeriesStatus) -> Text:
     # What somebody else counts says more than the signal.
     below = item.missing or (f"whole by {signal}" if signal else "")
     lines = (item.state_sentence, below, item.outdated)
-    return Text("\n").join(Text(_printable(line)) for line in lines if line)
+    return Text("\n").join(Text(printable(line)) for line in lines if line)
 
 
 def _answer(item: SeriesStatus) -> Text:
@@ -117,19 +104,19 @@ def _answer(item: SeriesStatus) -> Text:
 def _said(decision: DecisionStatus) -> Text:
     stale = ", of an earlier examination" if decision.is_stale else ""
     said = decision.decision.replace("_", " ")
-    return Text(f"{decision.account}: {said}{stale}: {_printable(decision.note)}", style="bold")
+    return Text(f"{decision.account}: {said}{stale}: {printable(decision.note)}", style="bold")
 
 
 def _verdict(volume: VolumeStatus, number: str) -> Text:
     label = f"{volume.label}: " if volume.label else ""
-    text = Text(_printable(number + label))
+    text = Text(printable(number + label))
     text.append(volume.verdict, style=_VERDICT_STYLES[volume.verdict])
     return text.append("".join(f"\n{reason}" for reason in volume.reasons))
 
 
 def _refusal(refusal: RefusalStatus, partly: bool) -> Text:
     count = f"{refusal.images} image{'' if refusal.images == 1 else 's'} set aside: "
-    return Text(f"{count if partly else ''}{refusal.code}\n{_printable(refusal.sentence)}")
+    return Text(f"{count if partly else ''}{refusal.code}\n{printable(refusal.sentence)}")
 
 
 def _volumes(item: SeriesStatus) -> Text:
@@ -167,95 +154,7 @@ def gate(decision: GateDecision) -> Group:
     style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
-    return Group(head, *(Text(f"  {_printable(reason)}") for reason in decision.reasons))
-
-
-def receipts(found: Sequence[StoredReceipt]) -> Text:
-    blocks = (
-        block(
-            f"{item.number}  {item.outcome}",
-            f"study {item.study_instance_uid}",
-            f"{item.at.isoformat(timespec='seconds')}, project {item.project}",
-            f"SHA-256 {item.sha256}",
-        )
-        for item in found
-    )
-    return Text("\n").join(blocks) if found else Text("no receipt was issued")
-
-
-def verification(found: Verification) -> Text:
-    """The answer first; then what is wrong; then what the receipts say, and what was not given."""
-    counts = Counter(file.state.value for file in found.files)
-    wrong = [file for file in found.files if file.state.value != "released"]
-    lines = [
-        *found.faults,
-        *(f"{file.path}: {file.state} {file.sop_instance_uid}" for file in wrong),
-        *(
-            f"receipt {item.number}: {item.outcome} of study {item.study_instance_uid} "
-            f"at {item.at.isoformat(timespec='seconds')} for project {item.project} "
-            f"by {item.by if isinstance(item.by, str) else f'{item.by.account}: {item.by.note}'}"
-            for item in found.receipts
-        ),
-        *(f"{gap} in between: not given, so the chain is not checked there" for gap in found.gaps),
-    ]
-    if not found.files:
-        lines.append("no files were given: only the receipts were checked")
-    else:
-        lines.append(", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
-        lines.append(
-            f"of {len(found.missing)} instances no file was given" if found.missing else ""
-        )
-    proven = "PROVEN" if found.files else "GENUINE"
-    return block(proven if found.is_proven else "NOT PROVEN", *lines)
-
-
-def audit(events: Sequence[AuditEvent]) -> Text:
-    """One block per event: its number and name, then when, of what, and what else is known."""
-    blocks = (
-        block(
-            f"{event.number}  {event.event}",
-            f"{event.at.isoformat(timespec='seconds')}  {event.subject}",
-            ", ".join(f"{key}: {value}" for key, value in event.detail.items()),
-        )
-        for event in events
-    )
-    return Text("\n").join(blocks) if events else Text("no such event")
-
-
-def audit_check(found: AuditCheck) -> Text:
-    if found.fault:
-        return Text(f"BROKEN  {found.fault}; the {found.rows} before it are right")
-    return Text(f"whole: {found.rows} rows, the last with SHA-256 {found.sha256}")
-
-
-def gate_folder(folder: Path, decision: FolderDecision) -> Group:
-    """The decision first, then the files that hold, then the studies that the others are of."""
-    style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
-    head = Text(decision.outcome.upper(), style=style)
-    count = sum(decision.files.values())
-    head.append(
-        f"  folder {_printable(str(folder))}: {count} examined files of {len(decision.studies)} "
-        f"studies, {len(decision.holding)} files that hold",
-        style="not bold default",
-    )
-    files = (Text(f"  {_printable(one.name)}: {one.sentence}") for one in decision.holding)
-    reasons = (Text(f"  {reason}") for reason in decision.reasons)
-    return Group(head, *reasons, *files, *map(gate, decision.studies))
-
-
-def decisions(found: Sequence[HumanDecision], examination_now: int | None) -> Text:
-    """Everything that was said of a series, the oldest first, and what can be decided on now."""
-    blocks = [
-        block(
-            f"{one.account}: {one.kind.replace('_', ' ')}",
-            one.note,
-            f"{one.at.isoformat(timespec='seconds')}, examination {one.examination_id}",
-        )
-        for one in found
-    ]
-    counts = f"examination {examination_now} counts now" if examination_now is not None else ""
-    below = counts or "there is no examination to decide on now"
-    return Text("\n").join((*(blocks or [Text("nobody has decided")]), Text(below)))
+    return Group(head, *(Text(f"  {printable(reason)}") for reason in decision.reasons))
 
 
 def jobs(found: Sequence[Job]) -> Text:
@@ -312,11 +211,11 @@ def pulls(summary: PullSummary, again: str) -> Text:
 
 def block(head: str, *lines: str) -> Text:
     """What people copy first, bold on a terminal; below it what is known, indented."""
-    known = "".join(f"\n  {_printable(line)}" for line in lines if line)
-    return Text(_printable(head), style="bold").append(known, style="not bold")
+    known = "".join(f"\n  {printable(line)}" for line in lines if line)
+    return Text(printable(head), style="bold").append(known, style="not bold")
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Peers choose AE titles and parts of errors: none of it may steer a terminal."""
     return "".join(character if character.isprintable() else " " for character in line)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomnode.app import tables
+from dicomnode.app import gate_tables
 from dicomnode.commands.common import AsJson, Config, existing_database, quiet_settings, show
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def audit_list(
 
     with existing_database(quiet_settings(config)).read() as connection:
         found = newest(connection, limit, event, subject)
-    show(tables.audit(found), found, json_)
+    show(gate_tables.audit(found), found, json_)
 
 
 @app.command("verify")
@@ -52,7 +52,7 @@ def audit_verify(
     witnesses = [AuditHead(head.row_count, head.sha256) for head in heads]
     with existing_database(quiet_settings(config)).read() as connection:
         found = verify(connection, witnesses)
-    show(tables.audit_check(found), found, json_)
+    show(gate_tables.audit_check(found), found, json_)
     if found.fault:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dicomnode.app import tables
+from dicomnode.app import gate_tables
 from dicomnode.commands.common import (
     AsJson,
     Config,
@@ -50,7 +50,7 @@ def decide(
         with existing_database(settings).read() as connection:
             found = decisions.history(connection, series_uid)
             now = decisions.examination_now(connection, series_uid)
-        show(tables.decisions(found, now), found, json_)
+        show(gate_tables.decisions(found, now), found, json_)
         return
     require_own_data_folder(settings)
     kind = DecisionKind(answer.replace("-", "_")) if answer else DecisionKind.REVOKED
@@ -58,4 +58,4 @@ def decide(
         made = decisions.record(
             connection, series_uid, kind, account=by, note=note, seen_examination_id=examination
         )
-    show(tables.decisions((made,), made.examination_id), made, json_)
+    show(gate_tables.decisions((made,), made.examination_id), made, json_)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomnode.app import tables
+from dicomnode.app import gate_tables, tables
 from dicomnode.commands import gate_lists
 from dicomnode.commands.common import (
     AsJson,
@@ -93,7 +93,7 @@ def verify(
     signed = [receipt.read(path.read_bytes(), str(path)) for path in receipts]
     every = [file for path in files or () for file in _files_in(path)]
     found = verification.verify(signed, key, every)
-    show(tables.verification(found), found, json_)
+    show(gate_tables.verification(found), found, json_)
     if not found.is_proven:
         raise typer.Exit(1)
 
@@ -120,7 +120,7 @@ def list_receipts(
 
     with existing_database(quiet_settings(config)).read() as connection:
         found = newest(connection, limit, study)
-    show(tables.receipts(found), found, json_)
+    show(gate_tables.receipts(found), found, json_)
 
 
 def _signing_key(settings: Settings, receipt: Path | None) -> Ed25519PrivateKey | None:

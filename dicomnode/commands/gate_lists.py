@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dicomnode.app import tables
+from dicomnode.app import gate_tables, tables
 from dicomnode.commands.common import (
     AsJson,
     Config,
@@ -71,6 +71,6 @@ def gate_folder(
         policy_of(settings, project),
         installed_examiner(settings).wanted_digest,
     )
-    show(tables.gate_folder(folder, decision), decision, json_)
+    show(gate_tables.gate_folder(folder, decision), decision, json_)
     if decision.outcome is not GateOutcome.RELEASE:
         raise typer.Exit(HOLDS)

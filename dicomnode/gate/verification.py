@@ -17,8 +17,7 @@ from pydicom.errors import InvalidDicomError
 from dicomnode.domain import GateOutcome
 from dicomnode.gate.keys import key_id
 from dicomnode.gate.receipt import Receipt, ReceiptInstance, SignedReceipt
-
-_START = "0" * 64
+from dicomnode.tracking.audit_chain import START
 
 
 class FileState(StrEnum):
@@ -91,7 +90,7 @@ def _faults(signed: SignedReceipt, public_key: Ed25519PublicKey) -> Iterable[str
         yield f"receipt {receipt.number} was changed: its signature is wrong"
     if receipt.outcome is not GateOutcome.RELEASE:
         yield f"receipt {receipt.number} releases nothing: its outcome is {receipt.outcome}"
-    if receipt.number == 1 and receipt.previous_sha256 != _START:
+    if receipt.number == 1 and receipt.previous_sha256 != START:
         yield "receipt 1 names one before it"
 
 

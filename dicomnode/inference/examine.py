@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.dicom.header import read_claims
-from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
+from dicomnode.dicom.nifti import modality_of, read_nifti, write_mask_nifti
 from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
@@ -213,7 +213,8 @@ def _face_probability(
     if detector is None:
         return None
     progress("face detector")
-    return detector.probability(render(canonical.array, canonical.spacing_mm, modality))
+    array, known = canonical.array, modality or modality_of(canonical.array)
+    return detector.probability(render(array, canonical.spacing_mm, known))
 
 
 def _write_seg(

@@ -7,6 +7,7 @@ one line in `DETECTORS`, and it passes `tests/contract/test_face_detector.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -62,8 +63,9 @@ class DlibDetector:
 DETECTORS: Mapping[str, Callable[[], FaceDetector]] = MappingProxyType({"dlib": DlibDetector})
 
 
+@cache
 def installed_detector(name: str) -> FaceDetector | None:
-    """The detector of `[evidence] face_detector`; None for "none"."""
+    """The detector of `[evidence] face_detector`, loaded once; None for "none"."""
     return None if name == "none" else DETECTORS[name]()
 
 

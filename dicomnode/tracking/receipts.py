@@ -9,9 +9,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from dicomnode.tracking.audit_chain import START
 from dicomnode.tracking.schema import instances, receipts, series
-
-START = "0" * 64
 
 
 @dataclass(frozen=True)
