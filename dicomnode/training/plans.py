@@ -47,7 +47,7 @@ def architecture() -> dict[str, Any]:
 
 
 def configuration() -> dict[str, Any]:
-    # Linear along every axis, as `synthesis.scanner.sliced` does; many times as fast as splines.
+    # Linear along every axis, as `synthesis.scanner.sliced` does, and faster than splines.
     resampling = {"is_seg": False, "force_separate_z": False, "memefficient_seg_resampling": False}
     return {
         "data_identifier": DATA_IDENTIFIER,
