@@ -6,6 +6,7 @@ for pair in storescu:dcmtk Orthanc:orthanc dciodvfy:dicom3tools xz:xz-utils; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
 ls /usr/lib/orthanc/libOrthancDicomWeb.so* >/dev/null 2>&1 || missing+=(orthanc-dicomweb)
+command -v chromium >/dev/null 2>&1 || missing+=(chromium)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 ldconfig -p 2>/dev/null | grep -q libEGL_mesa || missing+=(libegl1 libegl-mesa0)
 [ ${#missing[@]} -eq 0 ] && exit 0

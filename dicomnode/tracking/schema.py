@@ -222,6 +222,8 @@ volumes = sa.Table(
     sa.Column("images", sa.Integer, nullable=False),
     sa.Column("evidence", sa.JSON, nullable=False),
     *judgement(),
+    # What a person looks at (`domain.Picture`): views and files in the results folder.
+    sa.Column("pictures", sa.JSON, nullable=False, default=list, server_default=sa.text("'[]'")),
     sa.UniqueConstraint("examination_id", "number"),
 )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from dicomnode.tracking.schema import METADATA
+from dicomnode.tracking.gate_schema import METADATA
 
 
 def _is_ours(_object: object, name: str | None, kind: str, *_rest: object) -> bool:

@@ -16,7 +16,7 @@ from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking import audit
-from dicomnode.tracking.schema import METADATA
+from dicomnode.tracking.gate_schema import METADATA
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer

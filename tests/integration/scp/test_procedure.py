@@ -22,7 +22,8 @@ from pynetdicom.sop_class import (
 
 from dicomnode.scp import announced, procedure
 from dicomnode.tracking import expected
-from dicomnode.tracking.schema import METADATA, expected_counts, procedure_steps
+from dicomnode.tracking.gate_schema import METADATA
+from dicomnode.tracking.schema import expected_counts, procedure_steps
 from tests.integration.scp.receiving import Node, running, shared_settings
 
 STUDY, SERIES, PATIENT = "1.2.826.0.9.1", "1.2.826.0.9.1.1", "Somebody^Known"

@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from dicomnode.errors import DatabaseError
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.schema import METADATA, studies
+from dicomnode.tracking.gate_schema import METADATA
+from dicomnode.tracking.schema import studies
 from tests.unit.tracking.rows import START
 
 

@@ -10,8 +10,8 @@ from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS, ClosedAssoc
 from dicomnode.tracking.completeness import decide
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
+from dicomnode.tracking.gate_schema import METADATA
 from dicomnode.tracking.instances import RepeatedInstance
-from dicomnode.tracking.schema import METADATA
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.plans import query_plans
 from tests.unit.tracking.rows import SERIES, STUDY, association, at, examined, instance
