@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dicomnode.tracking.columns import key, text, time, uid
-from dicomnode.tracking.schema import METADATA
+from dicomnode.tracking.schema import METADATA as METADATA
 
 # Who may use the review desk and the HTTP door (`tracking.accounts`).
 accounts = sa.Table(
