@@ -106,7 +106,7 @@ def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
     config.write_text(config.read_text() + "[verdict]\nface_visible_ml = 34.0\n")
     held = dicomnode("gate", "decide", STUDY, *options)
     assert held.returncode == 3
-    assert "by other networks, rules or thresholds" in held.stdout
+    assert "by other software, networks, rules or thresholds" in held.stdout
     told = dicomnode("status", *options)
     assert "1 series were examined by another version: dicomnode reexamine" in told.stderr
     (study,) = json.loads(dicomnode("status", "--json", *options).stdout)
