@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.scale_rows import EXAMINER, SERIES_A_STUDY, SUBJECT, fill
+from bench.scale_rows import EXAMINER, SERIES_A_STUDY, SUBJECT, fill, study_uid
 from dicomnode.config import GateSettings
 from dicomnode.domain import Subject
 from dicomnode.gate.policy import Policy
@@ -110,8 +110,7 @@ def _measure(database: Database, studies: int) -> Iterator[Measured]:
     draw = random.Random(5)
 
     def uid(_: int) -> str:
-        number = draw.randint(1, studies)
-        return f"1.3.12.2.1107.5.{number % 17}.30000{100000000 + number}"
+        return study_uid(draw.randint(1, studies))
 
     for what, calls, ask in _questions(database, uid):
         measured = _times(what, calls, ask)

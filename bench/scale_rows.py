@@ -8,7 +8,7 @@ and delivered, some refused, failed, superseded or decided by a person, the newe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from dicomnode.tracking.study_summaries import tell_all_anew
 EXAMINER = "ab" * 32
 SERIES_A_STUDY, INSTANCES_A_SERIES = 3, 10
 SUBJECT = Subject("MR", "HEAD", (1.0, 0.5, 0.5))
+# As `study_uid`.
 STUDY = "'1.3.12.2.1107.5.' || ({i} % 17) || '.30000' || (100000000 + {i})"
 # Of the number of a series, spread evenly over 0 to 999.
 SHARE = "(x.id * 2654435761 / 4096 % 1000)"
@@ -39,7 +40,12 @@ DECIDED = f"({SHARE} >= 173 AND {SHARE} < 260 AND x.id % 10 < 6)"
 REASONS = json.dumps(["320 ml of anonymised area in one piece"])
 
 
-def fill(database: Database, series: int) -> None:
+def study_uid(number: int) -> str:
+    """Of the study of this number, from 1; its series end in .1, .2 and .3."""
+    return f"1.3.12.2.1107.5.{number % 17}.30000{100000000 + number}"
+
+
+def fill(database: Database, series: int, say: Callable[[str], object] = print) -> None:
     """Table by table, each in one transaction; what is there already is left."""
     dropped = [index for table in METADATA.tables.values() for index in table.indexes]
     with _unchecked(database) as connection:
@@ -51,18 +57,28 @@ def fill(database: Database, series: int) -> None:
         for table, select in _rows(database.is_sqlite).items():
             name = table.split()[0]
             if connection.scalar(sa.text(f"SELECT 1 FROM {name} LIMIT 1")) is None:
-                print(f"  {name} ...", flush=True)
+                say(f"  {name} ...")
                 _insert(connection, f"INSERT INTO {table} {select}", series)
             connection.commit()
-        print("  indexes and summaries ...", flush=True)
+        say("  indexes and summaries ...")
         for index in dropped:
             index.create(connection, checkfirst=True)
             connection.commit()
         tell_all_anew(connection)
+        _let_numbers_go_on(connection)
         connection.commit()
     with database.engine.connect() as connection:
         settled = connection.execution_options(isolation_level="AUTOCOMMIT")
         settled.execute(sa.text("ANALYZE" if database.is_sqlite else "VACUUM ANALYZE"))
+
+
+def _let_numbers_go_on(c: sa.Connection) -> None:
+    count = "(SELECT count(*) FROM audit_events)"
+    c.execute(sa.text(f"UPDATE audit_head SET row_count = {count}"))
+    for name in (table for table in METADATA.tables if c.dialect.name == "postgresql"):
+        if isinstance(METADATA.tables[name].autoincrement_column, sa.Column):
+            sequence = f"pg_get_serial_sequence('{name}', 'id')"
+            c.execute(sa.text(f"SELECT setval({sequence}, (SELECT max(id) FROM {name}))"))
 
 
 def _is_told(c: sa.Connection) -> bool:
@@ -207,6 +223,10 @@ def _rows(is_sqlite: bool) -> dict[str, str]:
         "instance_count, at)": (
             "SELECT x.study_instance_uid, x.series_instance_uid, 'C-FIND', 'PACS', "
             f"{count}, x.first_received_at FROM series x WHERE x.id % 3 <> 1"
+        ),
+        "announced_instances (study_instance_uid, series_instance_uid, sop_instance_uid)": (
+            "SELECT x.study_instance_uid, x.series_instance_uid, x.series_instance_uid || '.11' "
+            "FROM series x WHERE x.id % 100 = 1"
         ),
         "receipts (number, study_instance_uid, at, project, outcome, key_id, sha256, document)": (
             f"SELECT x.id, {STUDY.format(i='(x.id * 3)')}, {at('x.id * 1080 + 3600')}, 'default', "

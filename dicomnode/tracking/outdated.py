@@ -88,5 +88,5 @@ def examined_now(
 def _of_now() -> sa.FromClause:
     """Without series of which more has arrived: that is examined anyway, with what is now."""
     e, r = examinations, revisions
-    whole = sa.and_(series.c.id == r.c.series_id, series.c.instance_count == series.c.revised_count)
+    whole = sa.and_(series.c.id == r.c.series_id, sa.text("NOT series.is_arriving"))
     return e.join(r, sa.and_(r.c.id == e.c.revision_id, r.c.is_current)).join(series, whole)

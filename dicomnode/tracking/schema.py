@@ -66,6 +66,8 @@ studies = sa.Table(
     partial("ix_studies_decided", "decided > 0", *_NEWEST),
 )
 
+_ARRIVING = "instance_count <> revised_count"
+
 series = sa.Table(
     "series",
     METADATA,
@@ -78,11 +80,13 @@ series = sa.Table(
     # Two counts say whether a revision is due without looking at the instances.
     sa.Column("instance_count", sa.Integer, nullable=False),
     sa.Column("revised_count", sa.Integer, nullable=False),
+    # The same as a column, of which PostgreSQL knows how rare it is.
+    sa.Column("is_arriving", sa.Boolean, sa.Computed(_ARRIVING, persisted=True)),
     sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
     prefixes("ix_series_series_instance_uid", "series_instance_uid"),
-    partial("ix_series_unrevised", "instance_count <> revised_count", "last_received_at"),
+    partial("ix_series_unrevised", "is_arriving", "last_received_at"),
     # What the queue lists, in the order of the keys, here and in other tables (`work_queue`).
-    partial("ix_series_arriving", "instance_count <> revised_count", "id"),
+    partial("ix_series_arriving", "is_arriving", "id"),
     partial("ix_series_expected", "instance_count = 0", "id"),
 )
 
@@ -335,8 +339,9 @@ audit_events = sa.Table(
     # Over its content and the hash of the row before (`tracking.audit_chain`); `id` counts the
     # rows without a gap. Triggers of migration 0008 refuse to change or delete a row.
     sa.Column("sha256", sa.String(64), nullable=False),
-    sa.Index("ix_audit_events_event_at", "event", "at"),
-    sa.Index("ix_audit_events_subject", "subject"),
+    # The newest of a kind are found without sorting all of them.
+    sa.Index("ix_audit_events_event", "event", "id"),
+    sa.Index("ix_audit_events_subject", "subject", "id"),
 )
 
 # One row: the end of the chain of `audit_events`. Who appends locks it.

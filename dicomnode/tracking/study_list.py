@@ -86,12 +86,9 @@ def page(
     c: sa.Connection, wanted: StudyFilter | None = None, after: str = "", limit: int = PAGE
 ) -> StudyPage:
     """Raises `ValueError` for an `after` that no page has given."""
-    at, uid = _place(after)
-    newest = sa.tuple_(studies.c.first_received_at, studies.c.study_instance_uid)
-    behind = newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
     query = (
         sa.select(studies)
-        .where(behind, *_conditions(wanted or StudyFilter()))
+        .where(_behind(after), *_conditions(wanted or StudyFilter()))
         .order_by(studies.c.first_received_at.desc(), studies.c.study_instance_uid.desc())
         .limit(limit + 1)
     )
@@ -102,7 +99,7 @@ def page(
 def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
     """How many studies there are of that kind, or that there are many."""
     matching = sa.select(sa.literal(1)).select_from(studies)
-    return capped(c, matching.where(*_conditions(wanted or StudyFilter())))
+    return capped(c, matching.where(_behind(""), *_conditions(wanted or StudyFilter())))
 
 
 def search(c: sa.Connection, beginning: str, limit: int = PAGE) -> tuple[StudyRow, ...]:
@@ -145,6 +142,13 @@ def _place(after: str) -> tuple[datetime, str]:
     if not _UID_BEGINNING.fullmatch(uid):
         raise ValueError("this is no place in the list of studies")
     return datetime.fromisoformat(at), uid
+
+
+def _behind(after: str) -> sa.ColumnElement[bool]:
+    """In the order of the list; true of every study where `after` is empty."""
+    at, uid = _place(after)
+    newest = sa.tuple_(studies.c.first_received_at, studies.c.study_instance_uid)
+    return newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
 
 
 def _conditions(wanted: StudyFilter) -> list[sa.ColumnElement[bool] | sa.TextClause]:
