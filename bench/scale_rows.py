@@ -37,6 +37,7 @@ JUDGED = f"{SHARE} >= 133"
 # The newest are on the way; of the doubts the older ones were decided.
 HAS_REVISION, IS_EXAMINED = "x.id <= :series - 300", "x.id <= :series - 2300"
 DECIDED = f"({SHARE} >= 173 AND {SHARE} < 260 AND x.id % 10 < 6)"
+_PART = 50_000
 REASONS = json.dumps(["320 ml of anonymised area in one piece"])
 
 
@@ -46,7 +47,7 @@ def study_uid(number: int) -> str:
 
 
 def fill(database: Database, series: int, say: Callable[[str], object] = print) -> None:
-    """Table by table, each in one transaction; what is there already is left."""
+    """Table by table, each in one transaction or several; what is there already is left."""
     dropped = [index for table in METADATA.tables.values() for index in table.indexes]
     with _unchecked(database) as connection:
         if _is_told(connection):
@@ -56,7 +57,9 @@ def fill(database: Database, series: int, say: Callable[[str], object] = print) 
         connection.commit()
         for table, select in _rows(database.is_sqlite).items():
             name = table.split()[0]
-            if connection.scalar(sa.text(f"SELECT 1 FROM {name} LIMIT 1")) is None:
+            if ":first" in select:
+                _insert_in_parts(connection, f"INSERT INTO {table} {select}", series)
+            elif connection.scalar(sa.text(f"SELECT 1 FROM {name} LIMIT 1")) is None:
                 say(f"  {name} ...")
                 _insert(connection, f"INSERT INTO {table} {select}", series)
             connection.commit()
@@ -86,9 +89,18 @@ def _is_told(c: sa.Connection) -> bool:
     return bool(c.scalar(sa.text("SELECT 1 FROM studies LIMIT 1"))) and told == 0
 
 
-def _insert(c: sa.Connection, statement: str, series: int) -> None:
+def _insert_in_parts(c: sa.Connection, statement: str, series: int) -> None:
+    """Instances, behind those that are there."""
+    done = c.scalar(sa.text("SELECT max(series_id) FROM instances")) or 0
+    for first in range(done + 1, series + 1, _PART):
+        _insert(c, statement, series, first=first, last=first + _PART - 1)
+        c.commit()
+
+
+def _insert(c: sa.Connection, statement: str, series: int, **more: int) -> None:
     text = sa.text(statement)
     values = {
+        **more,
         "series": series,
         "studies": series // SERIES_A_STUDY,
         "reasons": REASONS,
@@ -103,7 +115,10 @@ def _unchecked(database: Database) -> Iterator[sa.Connection]:
     """Without foreign keys, which millions of rows would be asked for one by one."""
     with database._migrating_engine().connect() as connection:
         if database.is_sqlite:
-            connection.exec_driver_sql("PRAGMA cache_size=-2000000").close()
+            # Before the first transaction; afterwards they are refused, or too late.
+            raw: Any = connection.connection.driver_connection
+            for pragma in ("cache_size=-1000000", "synchronous=OFF"):
+                raw.execute(f"PRAGMA {pragma}")
         else:
             connection.execute(sa.text("SET session_replication_role = replica"))
             connection.execute(sa.text("SET maintenance_work_mem = '1GB'"))
@@ -153,11 +168,10 @@ def _rows(is_sqlite: bool) -> dict[str, str]:
         "size_bytes, file_sha256, pixel_sha256, received_at, association_id, first_revision)": (
             f"SELECT (x.id - 1) * {count} + k.id, x.id, x.series_instance_uid || '.' || k.id, "
             "'1.2.840.10008.5.1.4.1.1.4', '1.2.840.10008.1.2.1', "
-            f"((x.id * {count} + k.id) * 2654435761 % 4294967291) || '/' || "
-            f"((x.id - 1) * {count} + k.id) || '{'a' * 32}.dcm', 524288, {sha}, {sha}, "
+            f"(10000000 + x.id) || '/{'a' * 48}' || k.id || '.dcm', 524288, {sha}, {sha}, "
             f"x.first_received_at, '', CASE WHEN {HAS_REVISION} THEN 1 END "
             f"FROM series x, {numbers(str(count)).removesuffix(' x').removesuffix(' x(id)')} "
-            f"{'k' if is_sqlite else 'k(id)'}"
+            f"{'k' if is_sqlite else 'k(id)'} WHERE x.id BETWEEN :first AND :last"
         ),
         "associations (id, receiver_id, opened_at, heartbeat_at, closed_at, outcome, is_settled)": (
             f"SELECT 'a' || x.id, 'r1', {at('x.id * 360')}, {at('x.id * 360')}, "

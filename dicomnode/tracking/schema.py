@@ -33,6 +33,7 @@ METADATA = sa.MetaData(
     }
 )
 
+_COUNTED = ("receiving", "waiting", "examining", "examined", "refused", "failed", "decided")
 _NEWEST = ("first_received_at", "study_instance_uid")
 
 studies = sa.Table(
@@ -49,14 +50,9 @@ studies = sa.Table(
     text("modalities"),
     title("verdict"),
     # How many series stand where (`SeriesState`), and on how many a person has decided.
-    counter("receiving"),
-    counter("waiting"),
-    counter("examining"),
-    counter("examined"),
-    counter("refused"),
-    counter("failed"),
-    counter("decided"),
-    sa.Index("ix_studies_newest", *_NEWEST),
+    *(counter(name) for name in _COUNTED),
+    # With all that a list is filtered by.
+    sa.Index("ix_studies_newest", *_NEWEST, "verdict", "modalities", *_COUNTED),
     prefixes("ix_studies_prefix", "study_instance_uid"),
     sa.Index("ix_studies_verdict", "verdict", *_NEWEST),
     partial("ix_studies_receiving", "receiving > 0", *_NEWEST),

@@ -86,14 +86,17 @@ def page(
     c: sa.Connection, wanted: StudyFilter | None = None, after: str = "", limit: int = PAGE
 ) -> StudyPage:
     """Raises `ValueError` for an `after` that no page has given."""
-    query = (
-        sa.select(studies)
+    # Found in an index that has all that is asked for, so that even a filter that hardly anything
+    # meets reads no row of the others.
+    found = c.scalars(
+        sa.select(studies.c.study_instance_uid)
         .where(_behind(after), *_conditions(wanted or StudyFilter()))
         .order_by(studies.c.first_received_at.desc(), studies.c.study_instance_uid.desc())
         .limit(limit + 1)
-    )
-    rows = [_row(row) for row in c.execute(query)]
-    return StudyPage(tuple(rows[:limit]), rows[limit - 1].place if len(rows) > limit else "")
+    ).all()
+    by_uid = {row.study_instance_uid: row for row in rows(c, found[:limit])}
+    shown = tuple(by_uid[uid] for uid in found[:limit])
+    return StudyPage(shown, shown[-1].place if len(found) > limit else "")
 
 
 def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
@@ -105,18 +108,18 @@ def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
 def search(c: sa.Connection, beginning: str, limit: int = PAGE) -> tuple[StudyRow, ...]:
     """Studies by the beginning of a Study or Series Instance UID, or by a whole SOP Instance UID.
 
-    In the order of their UIDs; none for what can be no UID.
+    Of very many some, in the order of their UIDs; none for what can be no UID.
     """
     given = beginning.strip()
     if not _UID_BEGINNING.fullmatch(given):
         return ()
     queries = (
-        sa.select(studies.c.study_instance_uid)
-        .where(_begins(c, studies.c.study_instance_uid, given))
-        .order_by(studies.c.study_instance_uid),
-        sa.select(series.c.study_instance_uid)
-        .where(_begins(c, series.c.series_instance_uid, given))
-        .order_by(series.c.series_instance_uid),
+        sa.select(studies.c.study_instance_uid).where(
+            _begins(c, studies.c.study_instance_uid, given)
+        ),
+        sa.select(series.c.study_instance_uid).where(
+            _begins(c, series.c.series_instance_uid, given)
+        ),
         sa.select(series.c.study_instance_uid)
         .join(instances, instances.c.series_id == series.c.id)
         .where(instances.c.sop_instance_uid == given),

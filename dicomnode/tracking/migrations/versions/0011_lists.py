@@ -11,13 +11,13 @@ revision = "0011"
 down_revision = "0010"
 
 _NEWEST = ["first_received_at", "study_instance_uid"]
-_STATES = ("receiving", "waiting", "examining", "examined", "refused", "failed")
-_COUNTERS = ("series_count", "instance_count", *_STATES, "decided")
+_COUNTED = ("receiving", "waiting", "examining", "examined", "refused", "failed", "decided")
+_COUNTERS = ("series_count", "instance_count", *_COUNTED)
 _ARRIVING = "instance_count <> revised_count"
 _UNEXAMINED = "is_current AND NOT is_examined AND examination_started_at"
 # Table, name and columns; an index of some rows only says of which.
 _INDEXES = (
-    ("studies", "ix_studies_newest", _NEWEST, None),
+    ("studies", "ix_studies_newest", [*_NEWEST, "verdict", "modalities", *_COUNTED], None),
     ("studies", "ix_studies_prefix", ["study_instance_uid"], None),
     ("studies", "ix_studies_verdict", ["verdict", *_NEWEST], None),
     ("studies", "ix_studies_receiving", _NEWEST, "receiving > 0"),
