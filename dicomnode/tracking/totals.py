@@ -13,16 +13,8 @@ import sqlalchemy as sa
 
 from dicomnode.domain import WantedDigest
 from dicomnode.tracking import outdated, refusals
-from dicomnode.tracking.findings import SeriesState
-from dicomnode.tracking.schema import (
-    associations,
-    deliveries,
-    examinations,
-    quarantine,
-    revisions,
-    series,
-    verdicts,
-)
+from dicomnode.tracking.schema import associations, deliveries, quarantine, studies, verdicts
+from dicomnode.tracking.study_summaries import COUNTED_STATES
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Total:
 
 
 def totals(c: sa.Connection) -> tuple[Total, ...]:
-    stored = c.scalar(sa.select(sa.func.coalesce(sa.func.sum(series.c.instance_count), 0)))
+    stored = c.scalar(sa.select(sa.func.coalesce(sa.func.sum(studies.c.instance_count), 0)))
     still_open = sa.select(sa.func.count()).where(associations.c.closed_at.is_(None))
     verdicts_now = _by(c, verdicts.c.kind, verdicts.c.is_current)
     return (
@@ -76,31 +68,10 @@ def _by(
 
 
 def _series(c: sa.Connection) -> dict[str, int]:
-    """As `findings` says it for each of them."""
-    r, e, v = revisions, examinations, verdicts
-    unrevised = sa.or_(series.c.instance_count != series.c.revised_count, r.c.id.is_(None))
-    state = sa.case(
-        (unrevised, SeriesState.RECEIVING.value),
-        (
-            e.c.id.is_(None),
-            sa.case(
-                (r.c.examination_started_at.is_(None), SeriesState.WAITING.value),
-                else_=SeriesState.EXAMINING.value,
-            ),
-        ),
-        (e.c.failure != "", SeriesState.FAILED.value),
-        (v.c.id.is_(None), SeriesState.REFUSED.value),
-        else_=SeriesState.EXAMINED.value,
-    )
-    query = (
-        sa.select(state, sa.func.count())
-        .select_from(series)
-        .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
-        .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
-        .outerjoin(v, sa.and_(v.c.examination_id == e.c.id, v.c.is_current))
-        .group_by(state)
-    )
-    return _counts(c, query)
+    """As `findings` says it for each of them, told by the summaries of the studies."""
+    columns = [sa.func.sum(studies.c[state.value]).label(state.value) for state in COUNTED_STATES]
+    found = c.execute(sa.select(*columns)).mappings().one()
+    return {state: int(count) for state, count in found.items() if count}
 
 
 def _counts(c: sa.Connection, query: sa.Select[str, int]) -> dict[str, int]:
