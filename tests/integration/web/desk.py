@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from dicomnode.config import Settings
 from dicomnode.domain import Role
 from dicomnode.tracking import accounts, api_tokens, passwords
 from dicomnode.tracking.database import Database
+from tests import postgres
 from tests.integration.scp.receiving import Node, open_port
 from tests.integration.web.stow import running_web
 
@@ -31,6 +34,17 @@ def desk_settings(folder: Path, database_url: str = "", **sections: Any) -> Sett
         web=web,
         **sections,
     )
+
+
+@contextmanager
+def database_for(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """For a fixture of a module with the params "sqlite" and "postgresql": an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder}/tracking.sqlite"
+        return
+    server = request.getfixturevalue("postgres_server")
+    with postgres.fresh_database(server, f"test_{uuid.uuid4().hex}") as url:
+        yield url
 
 
 @contextmanager
