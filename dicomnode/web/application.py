@@ -16,11 +16,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError, ModelError
-from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.examiner import ExaminerInUse, installed_examiner
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.totals import Total, outdated_total, totals
 from dicomnode.web.access import HEALTH_PATH, BearerToken
+from dicomnode.web.api.application import PREFIX, make_api
 from dicomnode.web.connections import BoundedRequests, limits_of
 from dicomnode.web.identity import Identity
 from dicomnode.web.metrics import MEDIA_TYPE, exposition
@@ -47,6 +48,8 @@ def make_application(
     ]
     if settings.web.desk:
         identity = Identity(settings.web, database)
+        examiner = ExaminerInUse(settings)
+        routes.append(Mount(PREFIX, make_api(settings, identity, examiner)))
         routes.append(Mount("/", make_pages(settings, identity)))
     return Starlette(
         routes=routes,

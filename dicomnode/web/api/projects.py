@@ -1,0 +1,117 @@
+"""Research projects: their policies, and what they decide."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.background import BackgroundTask
+from starlette.responses import StreamingResponse
+
+from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
+from dicomnode.domain import GateDecision, GateOutcome, WantedDigest, as_json
+from dicomnode.gate.digests import FilesDecision, NamedFile, decide_files
+from dicomnode.gate.issuing import decide_study
+from dicomnode.gate.policy import Policy, policy_of
+from dicomnode.gate.studies import decide_studies
+from dicomnode.web.api.access import Door, TheDoor, Viewer
+from dicomnode.web.api.problems import responses
+from dicomnode.web.api.studies import StudyUid
+from dicomnode.web.api.values import FileList, ListEnd, ProjectPolicy, Projects, StudyList
+from dicomnode.web.refused import RequestRefusedError
+
+router = APIRouter()
+Project = Annotated[ProjectName, Path(description="A section [projects.NAME], or default: [gate]")]
+
+_NDJSON = "application/x-ndjson"
+_LINES = {
+    200: {
+        "description": "A decision a line, in the order given and each study once; last a ListEnd. "
+        "Without that last line the answer was cut off.",
+        "content": {
+            _NDJSON: {
+                "schema": {
+                    "anyOf": [
+                        {"$ref": f"#/components/schemas/{name}"}
+                        for name in ("GateDecision", "ListEnd")
+                    ]
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("/projects", tags=["projects"])
+def projects(door: TheDoor, _viewer: Viewer) -> Projects:
+    return Projects(projects=[DEFAULT_PROJECT, *sorted(door.settings.projects)])
+
+
+@router.get("/projects/{project}", tags=["projects"], responses=responses(HTTPStatus.NOT_FOUND))
+def project_policy(project: Project, door: TheDoor, _viewer: Viewer) -> ProjectPolicy:
+    policy = policy_of(door.settings, project)
+    if policy.unknown:
+        raise RequestRefusedError(HTTPStatus.NOT_FOUND, policy.unknown)
+    return ProjectPolicy(project=project, rules=policy.rules, sha256=policy.digest)
+
+
+@router.get("/projects/{project}/decisions/{study_uid}", tags=["decisions"])
+def decision(project: Project, study_uid: StudyUid, door: TheDoor, _viewer: Viewer) -> GateDecision:
+    """May this study leave? `outcome` is release, hold or unknown_study; only release is a yes.
+
+    A project that is not configured holds everything.
+    """
+    policy, wanted = _rules(door, project)
+    return decide_study(door.database, study_uid, policy, wanted).decision
+
+
+@router.post(
+    "/projects/{project}/decisions",
+    tags=["decisions"],
+    response_class=StreamingResponse,
+    responses=_LINES,  # type: ignore[arg-type]
+)
+def decisions(
+    project: Project, sent: StudyList, door: TheDoor, viewer: Viewer
+) -> StreamingResponse:
+    """May these studies leave? One list at a time for each token."""
+    policy, wanted = _rules(door, project)
+    if viewer.token_id in door.busy:
+        raise RequestRefusedError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "a list of this token is under way; ask again when it has ended",
+            {"Retry-After": "10"},
+        )
+    door.busy.add(viewer.token_id)
+    done = BackgroundTask(door.busy.discard, viewer.token_id)
+    lines = _lines(decide_studies(door.database, sent.studies, policy, wanted))
+    return StreamingResponse(lines, media_type=_NDJSON, background=done)
+
+
+@router.post("/projects/{project}/files", tags=["decisions"])
+def files(project: Project, sent: FileList, door: TheDoor, _viewer: Viewer) -> FilesDecision:
+    """May these files leave? Each is compared, by the SHA-256 of all of it, with what was received.
+
+    So a file that a PACS wrote anew, with a file meta of its own, is `changed` here:
+    `dicomnode gate folder` looks into files, and lets such a file meta pass.
+    """
+    policy, wanted = _rules(door, project)
+    named = [NamedFile(each.sop_instance_uid, each.sha256) for each in sent.files]
+    return decide_files(named, door.database, policy, wanted)
+
+
+def _rules(door: Door, project: str) -> tuple[Policy, WantedDigest]:
+    return policy_of(door.settings, project), door.examiner.now().wanted_digest
+
+
+def _lines(found: Iterator[GateDecision]) -> Iterator[str]:
+    counts = Counter[GateOutcome]()
+    for one in found:
+        counts[one.outcome] += 1
+        yield json.dumps(as_json(one)) + "\n"
+    end = {"complete": True} | {outcome.value: counts[outcome] for outcome in GateOutcome}
+    yield ListEnd.model_validate(end).model_dump_json() + "\n"
