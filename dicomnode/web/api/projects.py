@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.domain import GateDecision, GateOutcome, WantedDigest, as_json
@@ -27,6 +28,8 @@ from dicomnode.web.refused import RequestRefusedError
 router = APIRouter()
 Project = Annotated[ProjectName, Path(description="A section [projects.NAME], or default: [gate]")]
 
+# Whoever reads slower than this doesn't read.
+_LONGEST_LIST_SECONDS = 600.0
 _NDJSON = "application/x-ndjson"
 _LINES = {
     200: {
@@ -80,16 +83,8 @@ def decisions(
 ) -> StreamingResponse:
     """May these studies leave? One list at a time for each token."""
     policy, wanted = _rules(door, project)
-    if viewer.token_id in door.busy:
-        raise RequestRefusedError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "a list of this token is under way; ask again when it has ended",
-            {"Retry-After": "10"},
-        )
-    door.busy.add(viewer.token_id)
-    done = BackgroundTask(door.busy.discard, viewer.token_id)
     lines = _lines(decide_studies(door.database, sent.studies, policy, wanted))
-    return StreamingResponse(lines, media_type=_NDJSON, background=done)
+    return _OneAtATime(lines, door.busy, viewer.token_id)
 
 
 @router.post("/projects/{project}/files", tags=["decisions"])
@@ -102,6 +97,29 @@ def files(project: Project, sent: FileList, door: TheDoor, _viewer: Viewer) -> F
     policy, wanted = _rules(door, project)
     named = [NamedFile(each.sop_instance_uid, each.sha256) for each in sent.files]
     return decide_files(named, door.database, policy, wanted)
+
+
+class _OneAtATime(StreamingResponse):
+    """Lines, made by a thread as they are read; `busy` are the tokens with a list under way."""
+
+    def __init__(self, lines: Iterator[str], busy: set[int], token_id: int) -> None:
+        super().__init__(lines, media_type=_NDJSON)
+        self._busy = busy
+        self._token_id = token_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._token_id in self._busy:
+            raise RequestRefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "a list of this token is under way; ask again when it has ended",
+                {"Retry-After": "10"},
+            )
+        self._busy.add(self._token_id)
+        try:
+            async with asyncio.timeout(_LONGEST_LIST_SECONDS):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._busy.discard(self._token_id)
 
 
 def _rules(door: Door, project: str) -> tuple[Policy, WantedDigest]:
