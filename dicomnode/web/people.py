@@ -34,6 +34,11 @@ def make_pages(settings: Settings, identity: Identity) -> FastAPI:
     pages.state.identity = identity
     pages.add_exception_handler(RequestRefusedError, plain_answer)
     pages.include_router(login_routes.router)
+    if settings.web.oidc is not None:
+        # Most sites have none, and it takes a while to import.
+        from dicomnode.web.oidc_routes import OidcLogin
+
+        pages.include_router(OidcLogin(settings.web).router)
     return pages
 
 
@@ -43,7 +48,9 @@ def guards(settings: Settings, identity: Identity, longest_body_bytes: int) -> l
     return [
         Middleware(SecurityHeaders, is_https=settings.web.is_https),
         Middleware(OwnHost, settings=settings.web),
-        Middleware(NeedsAnAccount, database=identity.database),
+        Middleware(
+            NeedsAnAccount, database=identity.database, is_there=settings.web.oidc is not None
+        ),
         Middleware(BoundedBodies, maximum_bytes=longest_body_bytes, seconds=idle_seconds),
     ]
 
@@ -58,12 +65,15 @@ def refuse_without_accounts(settings: Settings, database: Database) -> None:
 
 
 class NeedsAnAccount:
-    """On loopback too: a machine has many users. Accounts aren't deleted, so one look is enough."""
+    """On loopback too: a machine has many users. Accounts aren't deleted, so one look is enough.
 
-    def __init__(self, app: ASGIApp, database: Database) -> None:
+    `is_there`: an OpenID provider says who people are, and accounts are made as they come.
+    """
+
+    def __init__(self, app: ASGIApp, database: Database, is_there: bool = False) -> None:
         self._app = app
         self._database = database
-        self._is_there = False
+        self._is_there = is_there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_there:
