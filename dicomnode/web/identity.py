@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,10 +37,14 @@ from dicomnode.web.refused import RequestRefusedError, see_other, too_many
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LOGGER = logging.getLogger("dicomnode.web")
+
 CSRF_FIELD, CSRF_HEADER = "csrf_token", "X-CSRF-Token"
 _SAFE_METHODS = ("GET", "HEAD")
 # Each takes 64 MiB and a processor for a while.
 _HASHES_AT_ONCE = 2
+# Refused requests of an address that are written down.
+_RECORDS_PER_MINUTE = 60
 _MOST_FIELDS = 1000
 
 
@@ -62,6 +67,7 @@ class Identity:
         self.limits = LoginLimits(settings.login_idle, settings.login_longest)
         self.cookie = "__Host-dicomnode" if settings.is_https else "dicomnode"
         self._rates = Rates(settings.logins_per_minute)
+        self._recording = Rates(_RECORDS_PER_MINUTE)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     async def principal(self, request: HTTPConnection) -> Principal | None:
@@ -112,7 +118,10 @@ class Identity:
             "path": request.url.path[:200],
         }
         address = client_address(request, self.settings)
-        await run_in_threadpool(self._record, address, detail)
+        LOGGER.warning("request refused: %s", sentence, extra={"peer": address})
+        # A flood must not grow the audit log, which is never shortened.
+        if not self._recording.seconds_to_wait(address):
+            await run_in_threadpool(self._record, address, detail)
 
     def _find(self, token: str) -> Principal | None:
         now = datetime.now(UTC)
