@@ -110,7 +110,9 @@ class Identity:
             self.cookie, path="/", httponly=True, samesite="lax", secure=is_https
         )
 
-    async def record(self, request: Request, principal: Principal | None, sentence: str) -> None:
+    async def record(
+        self, request: HTTPConnection, principal: Principal | None, sentence: str
+    ) -> None:
         """What was refused, and to whom."""
         detail = {
             "sentence": sentence,

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
 from dicomnode.config_values import is_loopback
-from dicomnode.errors import ConfigurationError
+from dicomnode.errors import ConfigurationError, DatabaseError
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from dicomnode.web import login_routes
@@ -20,7 +20,7 @@ from dicomnode.web.bodies import BoundedBodies
 from dicomnode.web.headers import SecurityHeaders
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import OwnHost
-from dicomnode.web.refused import RequestRefusedError, plain_answer
+from dicomnode.web.refused import RequestRefusedError, database_away, plain_answer
 
 NO_ACCOUNT = (
     "there is no account, so nobody is answered: dicomnode accounts add NAME --role administrator"
@@ -33,6 +33,7 @@ def make_pages(settings: Settings, identity: Identity) -> FastAPI:
     pages = FastAPI(openapi_url=None, middleware=guards(settings, identity, _LONGEST_FORM_BYTES))
     pages.state.identity = identity
     pages.add_exception_handler(RequestRefusedError, plain_answer)
+    pages.add_exception_handler(DatabaseError, database_away)
     pages.include_router(login_routes.router)
     if settings.web.oidc is not None:
         # Most sites have none, and it takes a while to import.

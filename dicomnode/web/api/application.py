@@ -9,18 +9,20 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
+from starlette.middleware import Middleware
 
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.web.api import problems, projects, receipts, studies
-from dicomnode.web.api.access import Door
+from dicomnode.web.api.access import Door, TokensOnly
 from dicomnode.web.api.problems import Problem, responses
 from dicomnode.web.api.values import ListEnd
 from dicomnode.web.identity import Identity
 from dicomnode.web.people import guards
 
 PREFIX = "/api/v1"
+_DOCUMENT_PATH = "/openapi.json"
 _LONGEST_BODY_BYTES = 8 * 1024 * 1024
 _DESCRIPTION = """May a study leave? The same decisions as `dicomnode gate`, with every reason.
 
@@ -64,20 +66,24 @@ class _Api(FastAPI):
 
 
 def make_api(settings: Settings, identity: Identity, examiner: ExaminerInUse) -> FastAPI:
+    door = Door(settings, identity, examiner)
     api = _Api(
         title="dicomnode gate",
         version=__version__,
         description=_DESCRIPTION,
-        openapi_url="/openapi.json",
+        openapi_url=_DOCUMENT_PATH,
         openapi_tags=_TAGS,
         # Their pages load scripts from elsewhere, which hospitals don't reach.
         docs_url=None,
         redoc_url=None,
         responses=responses(*_ALWAYS),
         generate_unique_id_function=_operation_id,
-        middleware=guards(settings, identity, _LONGEST_BODY_BYTES),
+        middleware=[
+            *guards(settings, identity, _LONGEST_BODY_BYTES),
+            Middleware(TokensOnly, door=door, open_path=_DOCUMENT_PATH),
+        ],
     )
-    api.state.door = Door(settings, identity, examiner)
+    api.state.door = door
     problems.add_handlers(api)
     for router in (studies.router, projects.router, receipts.router):
         api.include_router(router)

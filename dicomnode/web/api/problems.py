@@ -63,9 +63,13 @@ def _answer(
     return JSONResponse(problem.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
+def refused(error: HTTPException) -> Response:
+    return _answer(error.status_code, error.detail, dict(error.headers or {}))
+
+
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _answer(error.status_code, error.detail, dict(error.headers or {}))
+    return refused(error)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -220,6 +220,28 @@ def test_guessing_is_slowed_down_for_each_address_and_account(tmp_path: Path) ->
         assert 1 <= int(answer.headers["retry-after"]) <= 60
 
 
+def test_a_flood_of_forged_forms_does_not_fill_the_audit_log(tmp_path: Path) -> None:
+    settings = desk_settings(tmp_path)
+    make_account(settings, "anna", Role.VIEWER)
+    with running_desk(settings, tmp_path) as node, browser(settings) as client:
+        client.headers["Origin"] = "https://evil.example"
+        assert {log_in(client, "anna").status_code for _ in range(100)} == {403}
+        assert 60 <= len(node.events("request refused")) < 75
+
+
+def test_the_address_is_what_the_trusted_proxy_wrote_last(tmp_path: Path) -> None:
+    settings = desk_settings(tmp_path, web={"trusted_proxies": ["127.0.0.1/32"]})
+    make_account(settings, "anna", Role.VIEWER)
+    with running_desk(settings, tmp_path) as node, browser(settings) as client:
+        for told in (
+            [("X-Forwarded-For", "203.0.113.9, 192.0.2.1")],
+            [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "192.0.2.1")],
+        ):
+            client.post("/login", data={"name": "anna"}, headers=told)
+        addresses = [event.detail["address"] for event in node.events("login refused")]
+    assert addresses == ["192.0.2.1", "192.0.2.1"]
+
+
 def test_without_an_account_nobody_is_answered(tmp_path: Path) -> None:
     settings = desk_settings(tmp_path)
     with running_desk(settings, tmp_path), browser(settings) as client:
