@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -89,10 +89,10 @@ class TokensOnly:
         await self._app(scope, receive, send)
 
 
-def needs(role: Role) -> Callable[[Request, Credentials], TokenHolder]:
+def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[TokenHolder]]:
     """A dependency: the token acts with at least this role."""
 
-    def holder(request: Request, _for_the_document: Credentials) -> TokenHolder:
+    async def holder(request: Request, _for_the_document: Credentials) -> TokenHolder:
         found: TokenHolder = request.state.holder
         if not found.role.includes(role):
             sentence = f"this needs the role {role}; the token acts as {found.role}"
@@ -106,7 +106,7 @@ Viewer = Annotated[TokenHolder, Depends(needs(Role.VIEWER))]
 Steward = Annotated[TokenHolder, Depends(needs(Role.STEWARD))]
 
 
-def door_of(request: Request) -> Door:
+async def door_of(request: Request) -> Door:
     found = request.app.state.door
     assert isinstance(found, Door)
     return found

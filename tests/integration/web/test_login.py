@@ -10,9 +10,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from dicomnode.app.checkup import desk as check_desk
 from dicomnode.config import Settings
 from dicomnode.domain import Role
-from dicomnode.errors import ConfigurationError
+from dicomnode.errors import ConfigurationError, DatabaseError
 from dicomnode.tracking import accounts, audit
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.gate_schema import logins
@@ -253,6 +254,18 @@ def test_without_an_account_nobody_is_answered(tmp_path: Path) -> None:
         assert client.get("/health").status_code == 200
         make_account(settings, "anna", Role.VIEWER)
         assert log_in(client, "anna").status_code == 303
+
+
+def test_check_says_that_an_account_is_missing(tmp_path: Path) -> None:
+    settings = desk_settings(tmp_path, web={"enabled": True})
+    with pytest.raises(DatabaseError, match="no such database yet"):
+        list(check_desk(settings))
+    settings.node.data_folder.mkdir()
+    Database(settings.database_url).migrate()
+    (missing,) = check_desk(settings)
+    assert (missing.ok, "dicomnode accounts add" in missing.sentence) == (False, True)
+    make_account(settings, "anna", Role.VIEWER)
+    assert [found.ok for found in check_desk(settings)] == [True]
 
 
 def test_other_machines_reach_it_only_when_there_is_an_account(tmp_path: Path) -> None:
