@@ -24,6 +24,7 @@ from dicomnode.commands import (
     masks,
     models,
     node,
+    notify,
     pull,
     quarantine,
     reexamine,
@@ -53,6 +54,7 @@ for command in (
     ask.status,
     decide.decide,
     ask.check,
+    notify.notify,
     train.evaluate,
     masks.masks,
 ):

@@ -78,14 +78,21 @@ def work(config: Config = None) -> None:
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.jobs.worker import work as run_worker
+    from dicomnode.notices.teller import start_telling
 
     settings = settings_of(config)
     stop = _stop_on_signals()
+    database = Database(settings.database_url)
+
+    def ready() -> None:  # the tables are there now
+        start_telling(settings, database, stop)
+        notify("READY=1")
+
     run_worker(
         settings,
-        Database(settings.database_url),
+        database,
         make_stages(settings),
-        ready=lambda: notify("READY=1"),
+        ready=ready,
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
         count_at_sender=count_at_sender(settings),

@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_notices import EmailSettings, WebhookSettings
+from dicomnode.config_policy import SeriesRule
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
@@ -27,9 +29,11 @@ def test_the_shipped_file_names_every_key() -> None:
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
         commented |= {item for item in section if f"\n# [[{name}.{item}]]\n" in text}
+        commented |= {item for item in section if f"\n# [{name}.{item}]\n" in text}
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, UseSettings):
+    for block in (DestinationSettings, UseSettings, EmailSettings, WebhookSettings):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+    assert set(SeriesRule.model_fields) <= set().union(*shipped["gate"]["series"])
 
 
 def test_every_section_is_frozen() -> None:
