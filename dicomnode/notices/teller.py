@@ -89,10 +89,9 @@ class Teller:
             progress.places = notices.note(
                 connection, channel.name, progress.places, wanted.verdicts, now
             )
+        due = now - timedelta(hours=wanted.digest_hours)
         with self._database.read() as connection:
-            found = notices.untold(connection, channel.name, wanted.verdicts)
-        is_due = found and found.oldest + timedelta(hours=wanted.digest_hours) <= now
-        return found if is_due else None
+            return notices.untold(connection, channel.name, wanted.verdicts, due)
 
     def _tell(self, channel: Channel, progress: _Progress, found: Untold, now: datetime) -> None:
         try:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from dicomnode.domain import DeliveryState, VerdictKind
 from dicomnode.tracking import audit
+from dicomnode.tracking.columns import UtcDateTime
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.gate_schema import notices
 from dicomnode.tracking.schema import (
@@ -48,12 +49,11 @@ class Topic(StrEnum):
 class Untold:
     """How many things of each topic still wait and were not told; `studies` names some of them.
 
-    `oldest` is when the first of them was noted, `last_id` the newest notice that was counted.
+    `last_id` is the newest notice that was counted.
     """
 
     counts: Mapping[Topic, int]
     studies: tuple[str, ...]
-    oldest: datetime
     last_id: int
 
 
@@ -76,31 +76,37 @@ def note(
     return {topic: _note(c, channel, topic, places.get(topic), kinds, now) for topic in Topic}
 
 
-def untold(c: sa.Connection, channel: str, kinds: Collection[VerdictKind]) -> Untold | None:
-    """What has to be told; None where that is nothing."""
+def untold(
+    c: sa.Connection, channel: str, kinds: Collection[VerdictKind], due: datetime
+) -> Untold | None:
+    """What has to be told; None where nothing was noted at `due` or before."""
+    rows = c.execute(
+        sa.select(
+            sa.func.min(notices.c.first_seen_at, type_=UtcDateTime).label("oldest"),
+            sa.func.max(notices.c.id).label("last_id"),
+        ).where(_of(channel), notices.c.told_at.is_(None))
+    ).one()
+    if rows.last_id is None or rows.oldest > due:
+        return None
     counts: dict[Topic, int] = {}
     studies: set[str] = set()
     for topic in Topic:
-        waiting = _waiting(topic, kinds).subquery()
-        of_it = sa.and_(
-            notices.c.topic == _name(channel, topic),
-            sa.cast(notices.c.subject, sa.Integer) == waiting.c.key,
-            notices.c.told_at.is_(None),
-        )
-        joined = sa.select(waiting.c.study_instance_uid).join_from(notices, waiting, of_it)
-        counts[topic] = c.scalar(sa.select(sa.func.count()).select_from(joined.subquery())) or 0
-        studies.update(c.scalars(joined.distinct().limit(MOST_STUDIES)))
-    mine = sa.and_(_of(channel), notices.c.told_at.is_(None))
-    row = c.execute(
-        sa.select(
-            sa.func.min(notices.c.first_seen_at).label("oldest"),
-            sa.func.max(notices.c.id).label("last_id"),
-        ).where(mine)
-    ).one()
-    if row.last_id is None:
-        return None
+        found = _untold_of(_name(channel, topic), topic, kinds)
+        counts[topic] = c.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0
+        studies.update(c.scalars(found.distinct().limit(MOST_STUDIES)))
     named = tuple(sorted(studies - {""})[:MOST_STUDIES])
-    return Untold({t: n for t, n in counts.items() if n}, named, row.oldest, row.last_id)
+    return Untold({t: n for t, n in counts.items() if n}, named, rows.last_id)
+
+
+def _untold_of(name: str, topic: Topic, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+    """The studies of what still waits, one for each thing."""
+    waiting = _waiting(topic, kinds).subquery()
+    of_it = sa.and_(
+        notices.c.topic == name,
+        sa.cast(notices.c.subject, sa.Integer) == waiting.c.key,
+        notices.c.told_at.is_(None),
+    )
+    return sa.select(waiting.c.study_instance_uid).join_from(notices, waiting, of_it)
 
 
 def mark_told(c: sa.Connection, channel: str, told: Untold, now: datetime) -> None:

@@ -251,8 +251,13 @@ def test_new_things_are_found_without_looking_through_the_old_ones(site: Site) -
                 notices._new(f"x/{topic}", topic, notices.Place(0, 1), list(VerdictKind))
             )
 
-    for plan in query_plans(site.database, ask):
-        assert "SCAN" not in plan, plan
+    def look(connection: Any) -> None:
+        notices.untold(connection, "x", list(VerdictKind), NOW)
+
+    plans = query_plans(site.database, ask)
+    assert not any("SCAN" in plan for plan in plans)
+    (plan,) = query_plans(site.database, look)
+    assert "ix_notices_told_at" in plan
 
 
 def test_the_loop_runs_beside_everything_and_ends(site: Site, tmp_path: Path) -> None:
