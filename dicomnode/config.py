@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
-from dicomnode.config_notices import NotificationSettings
+from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -283,6 +283,7 @@ class Settings(BaseSettings):
     gate: OwnGateSettings = OwnGateSettings()
     projects: dict[ProjectName, GateSettings] = {}
     notifications: NotificationSettings = NotificationSettings()
+    audit_messages: AuditMessageSettings = AuditMessageSettings()
 
     @field_validator("projects")
     @classmethod

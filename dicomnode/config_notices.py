@@ -1,4 +1,4 @@
-"""Who is told when something waits for a person or failed: `[notifications]`."""
+"""Who is told what: people, by `[notifications]`, and the site's collector of audit messages."""
 
 from __future__ import annotations
 
@@ -72,3 +72,16 @@ class NotificationSettings(_Section):
         if link and not is_http_url(link):
             raise ValueError("has to be the http(s) address of the review desk")
         return link
+
+
+class AuditMessageSettings(_Section):
+    """The collector that gets the audit log as DICOM audit messages; without a host none does."""
+
+    host: str = ""
+    port: Port = 6514
+    protocol: Literal["tls", "tcp", "udp"] = "tls"
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    site: str = ""
+    timeout_seconds: PositiveFloat = 10.0
+    poll_seconds: PositiveFloat = 5.0
