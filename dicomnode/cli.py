@@ -25,6 +25,7 @@ from dicomnode.commands import (
     masks,
     models,
     node,
+    notify,
     pull,
     quarantine,
     reexamine,
@@ -55,6 +56,7 @@ for command in (
     ask.status,
     decide.decide,
     ask.check,
+    notify.notify,
     train.evaluate,
     masks.masks,
 ):

@@ -53,7 +53,7 @@ class ModelError(DicomnodeError):
 
 
 class RenderingError(DicomnodeError):
-    """No picture of the skin, or no answer of a face detector: the examination that asks fails."""
+    """No picture, or no answer of a face detector: the examination that needs it fails."""
 
 
 class TrainingError(DicomnodeError):
@@ -102,6 +102,10 @@ class SourceUnavailableError(RetrievalError):
 
 class ReceiptError(DicomnodeError):
     """A key or a receipt can't be used: no receipt is issued, or what was given proves nothing."""
+
+
+class NoticeError(DicomnodeError):
+    """People could not be told by a channel: tried again later, and nothing else waits for it."""
 
 
 class AssociationRejectedError(DeliveryError):

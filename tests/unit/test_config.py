@@ -9,6 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_notices import EmailSettings, WebhookSettings
+from dicomnode.config_policy import SeriesRule
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
@@ -31,8 +33,9 @@ def test_the_shipped_file_names_every_key() -> None:
             if re.search(rf"^# \[{{1,2}}{name}\.{item}\]", text, re.MULTILINE):
                 commented.add(item)
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, OidcSettings, UseSettings):
+    for block in (DestinationSettings, OidcSettings, UseSettings, EmailSettings, WebhookSettings):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+    assert set(SeriesRule.model_fields) <= set().union(*shipped["gate"]["series"])
 
 
 def test_every_section_is_frozen() -> None:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dicomnode.domain import (
+    Acquisition,
     Evidence,
     Examination,
     ExaminedVolume,
     HeaderClaims,
     InstanceHeader,
     ModelIdentity,
+    Picture,
     Refusal,
     RefusalCode,
     Revision,
@@ -21,6 +23,7 @@ from dicomnode.domain import (
     StoredInstance,
     Verdict,
     VerdictKind,
+    View,
 )
 from dicomnode.tracking.associations import OpenedAssociation
 from dicomnode.tracking.spool import object_name
@@ -78,6 +81,7 @@ EVIDENCE = Evidence(
     spacing_mm=(1.0, 0.5, 0.5),
     matrix=(180, 480, 480),
     warnings=("one slice is missing",),
+    acquisition=Acquisition(1.0, ("AXIAL", "ORIGINAL", "PRIMARY"), ("GR",)),
 )
 
 
@@ -92,6 +96,10 @@ def segmentation(number: int = 1) -> SegmentationFile:
     return SegmentationFile(kinds, f"2.25.1{number}", "2.25.2", path, "cd" * 32)
 
 
+def picture(number: int = 1) -> Picture:
+    return Picture(View.AXIAL, True, Path(f"results/axial-{number}.png"), "ef" * 32, 640, 480)
+
+
 def volume(
     kind: VerdictKind = VerdictKind.DEFACED, label: str = "", number: int = 1
 ) -> ExaminedVolume:
@@ -101,6 +109,7 @@ def volume(
         evidence=EVIDENCE,
         verdict=Verdict(kind, "rule", 1, ("an anonymised area of 320 ml",), {"face_ml": 0.5}),
         segmentation=segmentation(number),
+        pictures=(picture(number),),
     )
 
 
