@@ -53,6 +53,19 @@ class HumanDecision:
         return (self.revision_digest, self.examination_id) == (revision_digest, examination_id)
 
 
+def checked_account(given: str) -> str:
+    """In small letters: one person under two spellings must not count twice.
+
+    Raises `DecisionError` for what is no account.
+    """
+    account = given.strip().lower()
+    if not _ACCOUNT.fullmatch(account):
+        raise DecisionError(
+            f"{given!r} is no account: up to 64 letters, digits and . _ @ -, without spaces"
+        )
+    return account
+
+
 def record(
     c: sa.Connection,
     series_instance_uid: str,
@@ -68,7 +81,7 @@ def record(
     `seen_examination_id` is what the person looked at; None: whatever counts now. Raises
     `DecisionError` where there is nothing to decide on, or it has changed meanwhile.
     """
-    account, note = _checked_account(account), _checked_note(kind, note)
+    account, note = checked_account(account), _checked_note(kind, note)
     series_id = _locked_series(c, series_instance_uid)
     if kind is DecisionKind.REVOKED:
         digest, examination_id = _standing(c, series_id, series_instance_uid, account)
@@ -123,16 +136,6 @@ def examination_now(c: sa.Connection, series_instance_uid: str) -> int | None:
         (series_id,) = _ids(c, series_instance_uid)[:1]
         return _examined_now(c, series_id, series_instance_uid, None)[1]
     return None
-
-
-def _checked_account(given: str) -> str:
-    """In small letters: one person under two spellings must not count twice."""
-    account = given.strip().lower()
-    if not _ACCOUNT.fullmatch(account):
-        raise DecisionError(
-            f"{given!r} is no account: up to 64 letters, digits and . _ @ -, without spaces"
-        )
-    return account
 
 
 def _checked_note(kind: DecisionKind, given: str) -> str:

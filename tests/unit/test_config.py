@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
@@ -23,12 +24,12 @@ def test_the_shipped_file_names_every_key() -> None:
     text = CONFIG.read_text()
     shipped: dict[str, Any] = tomllib.loads(text)
     for name, section in Settings().model_dump().items():
-        if name in ("destinations", "sources", "projects"):
+        if name in ("destinations", "sources", "archives", "projects"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
         commented |= {item for item in section if f"\n# [[{name}.{item}]]\n" in text}
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, UseSettings):
+    for block in (DestinationSettings, UseSettings, GateTitleSettings):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
 
 
