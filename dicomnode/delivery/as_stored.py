@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from pydicom import Dataset
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -68,7 +69,7 @@ class Archive:
                 "encoded; nothing is converted on the way"
             ) from None
         except RuntimeError:
-            raise DeliveryError(f"{self._remote} closed the association") from None
+            status = None
         if status is None:
             self.close()
             raise DeliveryError(
@@ -81,9 +82,18 @@ class Archive:
         self._stack.close()
 
     def _store(self, file: bytes) -> int | None:
+        """The status; None where there was no answer. Once more on a new association, where the
+        one that was open may have been too old for the peer."""
         pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
+        is_old = self._association is not None
         with _in_memory(file) as path:
-            answer = self._open().send_c_store(path)
+            try:
+                answer = self._open().send_c_store(path)
+            except RuntimeError:
+                answer = Dataset()
+            if is_old and "Status" not in answer:
+                self.close()
+                answer = self._open().send_c_store(path)
         return int(answer.Status) if "Status" in answer else None
 
     def _open(self) -> Association:
