@@ -34,7 +34,10 @@ def serve(config: Config = None) -> None:
 
     settings = settings_of(config)
     if not settings.gate_ae.enabled or settings.gate.key_file is None:
-        raise ConfigurationError("gate_ae.enabled: it is false: see [gate_ae] in config.toml")
+        raise ConfigurationError(
+            "gate_ae.enabled is false: write an AE title, a project and an archive into "
+            "[[gate_ae.titles]], and enabled = true"
+        )
     stop = stop_on_signals()
     key, wanted = private_key(settings.gate.key_file), wanted_now(settings)
 

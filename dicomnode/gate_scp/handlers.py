@@ -28,7 +28,7 @@ from dicomnode.errors import (
     SpoolError,
 )
 from dicomnode.gate_scp.door import HeldError, Passage, Ways
-from dicomnode.gate_scp.find import BadQuestionError, Released, read_question
+from dicomnode.gate_scp.find import BadQuestionError, Question, Released, read_question
 from dicomnode.gate_scp.waiting import WaitingRoom
 from dicomnode.intake.intake import checked
 from dicomnode.intake.refusals import REFUSALS, RefusedObjectError, reason_of
@@ -131,7 +131,7 @@ class GateHandlers:
             return
         count = 0
         try:
-            question = read_question(event.identifier)
+            question = _question(event)
             for answer in self._released(caller.title.project).answers(question):
                 if event.is_cancelled:
                     yield CANCELLED, None
@@ -202,6 +202,17 @@ class GateHandlers:
             },
         )
         return caller
+
+
+def _question(event: evt.Event) -> Question:
+    try:
+        return read_question(event.identifier)
+    except BadQuestionError:
+        raise
+    except Exception as error:  # noqa: BLE001  the edge: pydicom decodes what a peer sent
+        # Its message could quote what the peer wrote.
+        LOGGER.warning("a question can't be read", extra={"error": type(error).__name__})
+        raise BadQuestionError("the identifier can't be read") from None
 
 
 def _end(caller: Caller, outcome: str) -> None:

@@ -66,17 +66,22 @@ class WaitingRoom:
     def look(self, stop: threading.Event) -> None:
         """Once through all that waits: forward what may leave now.
 
-        An archive that is away ends the look; it is left for the next one. Raises `DatabaseError`.
+        What is for an archive that is away is left for the next look. Raises `DatabaseError`.
         """
         by_project = {title.project: title for title in self._ways.titles.values()}
+        away: set[str] = set()
         for study, project in self._studies():
             if stop.is_set():
                 return
             title = by_project.get(project)
             if title is None:
                 self._hold_all(study, project, "no AE title of gate_ae.titles is for its project")
-            else:
-                self._look_at_study(study, title)
+            elif title.archive not in away:
+                try:
+                    self._look_at_study(study, title)
+                except DeliveryError as error:
+                    LOGGER.warning("an archive is away: %s", error)
+                    away.add(title.archive)
 
     def sweep(self) -> None:
         """Remove files that nothing waits for: settled, or never confirmed to their sender."""
@@ -163,8 +168,6 @@ def keep_looking(room: WaitingRoom, seconds: float, stop: threading.Event) -> No
     while not stop.wait(seconds):
         try:
             room.look(stop)
-        except DeliveryError as error:
-            LOGGER.warning("an archive is away: %s", error)
         except DicomnodeError as error:
             LOGGER.error("what waits at the gate can't be looked at", extra={"error": str(error)})
         except Exception:
