@@ -22,6 +22,7 @@ from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.held import HeldState
 from tests.e2e.site import dicomnode, wait_until
 from tests.factories import make_series
+from tests.hostile import raw_sender
 from tests.integration.gate_scp.door import (
     FINDSCU,
     STORESCP,
@@ -34,7 +35,7 @@ from tests.integration.gate_scp.door import (
     site,
     statuses,
 )
-from tests.integration.gate_scp.sender import sending
+from tests.integration.gate_scp.sender import associated, sending
 from tests.integration.scp.receiving import data_set_bytes
 from tests.unit.gate.released import Study, receive
 
@@ -142,7 +143,9 @@ def test_what_nobody_received_waits_until_it_was_examined(at: Site, tmp_path: Pa
     files = make_series(tmp_path / "unknown", study="unknown", series="unknown", slices=4)
     assert statuses(send(at, files)) == [WARNING] * 4
     study = Study(str(dcmread(files[0]).StudyInstanceUID), tuple(files))
-    assert all("nobody examined it" in one.reason for one in at.held(study))
+    # The second is what the gate says of a study, once it has looked again.
+    why = ("nobody examined it", "nothing is known of it")
+    assert all(any(words in one.reason for words in why) for one in at.held(study))
     receive(at.database, at.spool, files, at.digest)
     wait_until("it was forwarded", lambda: len(archived_of(at, study)) == 4, 30, at.log)
 
@@ -157,6 +160,17 @@ def test_a_study_that_becomes_held_between_two_objects_stops(at: Site) -> None:
         at.say(series_of(study), DecisionKind.REVOKED)
         assert one_by_one(study.files[2]) == 0x0000
     wait_until("the other one left", lambda: len(archived_of(at, study)) == 3, 30, at.log)
+
+
+def test_what_is_no_whole_object_stays_with_its_sender(at: Site) -> None:
+    study = at.study("broken")
+    data_set = data_set_bytes(study.files[0])
+    with associated(at.port, "RESEARCH7", "DESK") as association:
+        other = raw_sender.send(association, data_set, sop_instance_uid="1.2.3.999")
+        uid = str(dcmread(study.files[0]).SOPInstanceUID)
+        cut_off = raw_sender.send(association, data_set[:-10], sop_instance_uid=uid)
+    assert (other.status, cut_off.status) == (0xA900, 0xC000)
+    assert (archived_of(at, study), at.held(study), at.ledger(study)) == ([], [], [])
 
 
 def test_questions_are_answered_with_released_studies_only(at: Site) -> None:
