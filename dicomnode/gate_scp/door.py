@@ -89,8 +89,7 @@ class Passage:
             raise HeldError(HeldState.WAITING, str(error)) from None
         if header.sop_instance_uid not in release.named:
             raise HeldError(HeldState.WAITING, _UNKNOWN)
-        file = received.file_meta + received.data_set
-        self._archive.send(file, header.sop_instance_uid)
+        self._archive.send(header.sop_instance_uid, received.file_meta, received.data_set)
         self._exit.record(release, header.sop_instance_uid)
         self._passed.add(header.study_instance_uid)
         LOGGER.info(

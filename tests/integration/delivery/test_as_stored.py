@@ -100,7 +100,7 @@ ODD = struct.pack("<HH2sHL", 0x0029, 0x1010, b"OB", 0, 3) + b"abc"
 def test_every_byte_arrives_in_every_transfer_syntax(syntax: str, size: int) -> None:
     data_set = ODD + bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     with peer(syntax) as at, archive(at, syntax) as to:
-        to.send(file(syntax, data_set), UID)
+        to.send(UID, file(syntax, data_set))
     assert at.got == [(syntax, data_set)]
 
 
@@ -110,18 +110,18 @@ def test_nothing_is_converted_for_a_peer_that_takes_another_syntax() -> None:
         archive(at, ExplicitVRLittleEndian, ImplicitVRLittleEndian) as to,
     ):
         with pytest.raises(DeliveryRefusedError, match="nothing is converted"):
-            to.send(file(ExplicitVRLittleEndian, ODD), UID)
-        to.send(file(ImplicitVRLittleEndian, ODD), UID)
+            to.send(UID, file(ExplicitVRLittleEndian, ODD))
+        to.send(UID, file(ImplicitVRLittleEndian, ODD))
     assert at.got == [(ImplicitVRLittleEndian, ODD)]
 
 
 def test_all_objects_go_over_one_association_until_the_peer_ends_it() -> None:
     with peer(ExplicitVRLittleEndian) as at, archive(at, ExplicitVRLittleEndian) as to:
         for _ in range(3):
-            to.send(file(ExplicitVRLittleEndian, ODD), UID)
+            to.send(UID, file(ExplicitVRLittleEndian, ODD))
         assert at.associations == 1
         at.abort = 1
-        to.send(file(ExplicitVRLittleEndian, ODD), UID)
+        to.send(UID, file(ExplicitVRLittleEndian, ODD))
     assert (at.associations, len(at.got)) == (2, 4)
 
 
@@ -129,7 +129,7 @@ def test_a_peer_that_aborts_at_once_again_does_not_take_it_now() -> None:
     with peer(ExplicitVRLittleEndian) as at, archive(at, ExplicitVRLittleEndian) as to:
         at.abort = 1
         with pytest.raises(DeliveryError, match="did not answer"):
-            to.send(file(ExplicitVRLittleEndian, ODD), UID)
+            to.send(UID, file(ExplicitVRLittleEndian, ODD))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_failure_of_the_peer_is_none_that_left(status: int, error: type[Delive
     with peer(ExplicitVRLittleEndian) as at, archive(at, ExplicitVRLittleEndian) as to:
         at.status = status
         with pytest.raises(error):
-            to.send(file(ExplicitVRLittleEndian, ODD), UID)
+            to.send(UID, file(ExplicitVRLittleEndian, ODD))
 
 
 def test_a_file_that_changes_on_the_disk_is_not_what_is_sent(tmp_path: Path) -> None:
@@ -149,5 +149,5 @@ def test_a_file_that_changes_on_the_disk_is_not_what_is_sent(tmp_path: Path) -> 
     checked = on_disk.read_bytes()
     on_disk.write_bytes(b"another")
     with peer(ExplicitVRLittleEndian) as at, archive(at, ExplicitVRLittleEndian) as to:
-        to.send(checked, UID)
+        to.send(UID, checked)
     assert at.got == [(ExplicitVRLittleEndian, ODD)]

@@ -79,7 +79,7 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, look_again_seconds: float = 0.5) -> Iterator[Site]:
+def site(folder: Path, look_again_seconds: float = 0.5, database_url: str = "") -> Iterator[Site]:
     gate_port, archive_port, scp_port = free_ports(3)
     folder.mkdir(exist_ok=True)
     keys.generate(folder / "key")
@@ -87,6 +87,8 @@ def site(folder: Path, look_again_seconds: float = 0.5) -> Iterator[Site]:
         f"""
 [node]
 data_folder = "{folder / "data"}"
+[database]
+url = "{database_url}"
 [scp]
 port = {scp_port}
 minimum_free_bytes = 0

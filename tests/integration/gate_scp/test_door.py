@@ -20,6 +20,8 @@ from dicomnode.tracking import audit, receipts
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.held import HeldState
+from tests import postgres
+from tests.databases import postgres_server as postgres_server
 from tests.e2e.site import dicomnode, wait_until
 from tests.factories import make_series
 from tests.hostile import raw_sender
@@ -228,6 +230,25 @@ def test_an_archive_that_is_away_leaves_the_object_with_its_sender(tmp_path: Pat
         assert at.held(study) == []
         with running_archive(at):
             assert statuses(send(at, study.files)) == ["(Success)"] * 4
+
+
+def test_postgresql_keeps_the_ledger_and_what_waits_too(
+    tmp_path: Path, postgres_server: str
+) -> None:
+    with (
+        postgres.fresh_database(postgres_server, "gate_door") as url,
+        site(tmp_path / "site", database_url=url) as at,
+        running_archive(at),
+        running_gate(at),
+    ):
+        released, held = at.study("released"), at.study("held")
+        at.say(series_of(held), DecisionKind.NOT_DEFACED)
+        assert statuses(send(at, released.files)) == ["(Success)"] * 4
+        assert statuses(send(at, held.files)) == [WARNING] * 4
+        at.say(series_of(held), DecisionKind.REVOKED)
+        wait_until("it left", lambda: len(at.archived()) == 8, 30, at.log)
+        rows = [*at.ledger(released), *at.ledger(held)]
+        assert [row.left_count for row in rows] == [4, 4]
 
 
 def test_a_gate_that_is_killed_loses_nothing_that_it_answered(tmp_path: Path) -> None:
