@@ -9,11 +9,14 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.config_notices import EmailSettings, WebhookSettings
 from dicomnode.config_policy import SeriesRule
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
+TITLE = '[[gate_ae.titles]]\nae_title = "A"\nproject = "default"\narchive = "research"\n'
+ARCHIVE = '[[archives]]\nname = "research"\nae_title = "A"\nhost = "127.0.0.1"\nport = 104\n'
 CONFIG = Path(__file__).parents[2] / "config.toml"
 USE = '[[inference.use]]\nkind = "face"\nnetwork = "A"\n'
 
@@ -26,14 +29,22 @@ def test_the_shipped_file_names_every_key() -> None:
     text = CONFIG.read_text()
     shipped: dict[str, Any] = tomllib.loads(text)
     for name, section in Settings().model_dump().items():
-        if name in ("destinations", "sources", "projects"):
+        if name in ("destinations", "sources", "archives", "projects"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
         for item in section:
             if re.search(rf"^# \[{{1,2}}{name}\.{item}\]", text, re.MULTILINE):
                 commented.add(item)
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, OidcSettings, UseSettings, EmailSettings, WebhookSettings):
+    blocks = (
+        DestinationSettings,
+        OidcSettings,
+        UseSettings,
+        EmailSettings,
+        WebhookSettings,
+        GateTitleSettings,
+    )
+    for block in blocks:
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
     assert set(SeriesRule.model_fields) <= set().union(*shipped["gate"]["series"])
 
@@ -66,6 +77,13 @@ def test_every_section_is_frozen() -> None:
         ("[gate]\npersons_needed = 3\n", "gate.persons_needed: "),
         ("[gate]\nmodalities = []\n", "gate.modalities: "),
         ('[gate]\nother_file_suffixes = ["png"]\n', "gate.other_file_suffixes.0: "),
+        ("[gate_ae]\nenabled = true\n", "gate_ae.enabled: needs a [[gate_ae.titles]] block"),
+        ("[gate_ae]\nenabled = true\n" + TITLE + ARCHIVE, "needs gate.key_file"),
+        (TITLE, "no [[archives]] block is named 'research'"),
+        (TITLE.replace("default", "heads") + ARCHIVE, "there is no project 'heads'"),
+        (TITLE * 2 + ARCHIVE, "two of gate_ae.titles have the same ae_title"),
+        (TITLE + TITLE.replace('"A"', '"B"') + ARCHIVE, "have the same project"),
+        (ARCHIVE * 2, "two archives have the same name"),
         ("[projects.default]\npersons_needed = 2\n", "stand in [gate]"),
         ('[projects."a b"]\n', "projects.a b"),
         ("[projects.cohort]\npersons = 2\n", "projects.cohort.persons: unknown key"),
