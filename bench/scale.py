@@ -32,6 +32,7 @@ from dicomnode.gate.policy import Policy
 from dicomnode.gate.studies import decide_studies
 from dicomnode.tracking import audit, outdated, receipts, reviews, study_list, totals, work_queue
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.states import SeriesState
 from dicomnode.tracking.status import study_status
 from dicomnode.tracking.study_list import StudyFilter
@@ -78,8 +79,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--series", type=int, default=1_000_000)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), action="append")
+    parser.add_argument("--cold", action="store_true", help="first out of the page cache with it")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
+    if given.cold:
+        _out_of_the_page_cache(given.folder)
     for kind in given.database or ("sqlite", "postgresql"):
         with _url(kind, given.folder) as url:
             database = Database(url)
@@ -94,6 +98,14 @@ def main() -> None:
             "measured": list(map(asdict, found)),
         }
         (given.folder / f"{kind}.json").write_text(json.dumps(report, indent=1))
+
+
+def _out_of_the_page_cache(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as opened:
+                os.fsync(opened.fileno())
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager
@@ -178,6 +190,8 @@ def _questions(database: Database, uid: Callable[[int], str]) -> Iterator[tuple[
     yield "receipts of a study", 50, reading(lambda c, n: receipts.newest(c, 50, uid(n)))
     yield "audit log: newest", 20, reading(lambda c, _: audit.newest(c, 50))
     yield "audit log: of a subject", 50, reading(lambda c, n: audit.newest(c, 50, subject=uid(n)))
+    now = datetime.now(UTC)
+    yield "worker: what is complete", 3, reading(lambda c, _: unrevised(c, now))
     yield "metrics: totals", 2, reading(lambda c, _: totals.totals(c))
     yield "metrics: outdated", 3, reading(lambda c, _: outdated.count(c, _wanted))
 

@@ -90,7 +90,7 @@ def page(
     # meets reads no row of the others.
     found = c.scalars(
         sa.select(studies.c.study_instance_uid)
-        .where(_behind(after), *_conditions(wanted or StudyFilter()))
+        .where(*_conditions(wanted or StudyFilter(), after))
         .order_by(studies.c.first_received_at.desc(), studies.c.study_instance_uid.desc())
         .limit(limit + 1)
     ).all()
@@ -102,7 +102,7 @@ def page(
 def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
     """How many studies there are of that kind, or that there are many."""
     matching = sa.select(sa.literal(1)).select_from(studies)
-    return capped(c, matching.where(_behind(""), *_conditions(wanted or StudyFilter())))
+    return capped(c, matching.where(*_conditions(wanted or StudyFilter())))
 
 
 def search(c: sa.Connection, beginning: str, limit: int = PAGE) -> tuple[StudyRow, ...]:
@@ -142,21 +142,22 @@ def _place(after: str) -> tuple[datetime, str]:
     if not after:
         return _LAST, ""
     at, _, uid = after.partition("_")
-    if not _UID_BEGINNING.fullmatch(uid):
+    received_at = datetime.fromisoformat(at)
+    if received_at.tzinfo is None or not _UID_BEGINNING.fullmatch(uid):
         raise ValueError("this is no place in the list of studies")
-    return datetime.fromisoformat(at), uid
+    return received_at, uid
 
 
-def _behind(after: str) -> sa.ColumnElement[bool]:
-    """In the order of the list; true of every study where `after` is empty."""
-    at, uid = _place(after)
-    newest = sa.tuple_(studies.c.first_received_at, studies.c.study_instance_uid)
-    return newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
-
-
-def _conditions(wanted: StudyFilter) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+def _conditions(
+    wanted: StudyFilter, after: str = ""
+) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """The end of the time that is asked for is a place in the list too: no index is entered at a
+    place and then read up to another one."""
     s = studies.c
-    found: list[sa.ColumnElement[bool] | sa.TextClause] = []
+    at, uid = min(_place(after), (wanted.received_until or _LAST, ""))
+    newest = sa.tuple_(s.first_received_at, s.study_instance_uid)
+    behind = newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
+    found: list[sa.ColumnElement[bool] | sa.TextClause] = [behind]
     if wanted.verdict:
         found.append(s.verdict == wanted.verdict)
     if wanted.state is not None:
@@ -165,8 +166,6 @@ def _conditions(wanted: StudyFilter) -> list[sa.ColumnElement[bool] | sa.TextCla
         found.append(s.modalities.contains(f",{wanted.modality},", autoescape=True))
     if wanted.received_from is not None:
         found.append(s.first_received_at >= wanted.received_from)
-    if wanted.received_until is not None:
-        found.append(s.first_received_at < wanted.received_until)
     if wanted.decided is not None:
         found.append(_DECIDED if wanted.decided else s.decided == 0)
     return found
