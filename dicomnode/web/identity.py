@@ -110,15 +110,9 @@ class Identity:
             self.cookie, path="/", httponly=True, samesite="lax", secure=is_https
         )
 
-    async def record(
-        self, request: HTTPConnection, principal: Principal | None, sentence: str
-    ) -> None:
+    async def record(self, request: HTTPConnection, sentence: str, account: str = "") -> None:
         """What was refused, and to whom."""
-        detail = {
-            "sentence": sentence,
-            "account": principal.account.name if principal else "",
-            "path": request.url.path[:200],
-        }
+        detail = {"sentence": sentence, "account": account, "path": request.url.path[:200]}
         address = client_address(request, self.settings)
         LOGGER.warning("request refused: %s", sentence, extra={"peer": address})
         # A flood must not grow the audit log, which is never shortened.
@@ -167,7 +161,7 @@ def require(role: Role) -> Callable[[Request], Awaitable[Principal]]:
             await _check_form(request, found)
         if not found.role.includes(role):
             sentence = f"this needs the role {role}; {found.account.name} is {found.role}"
-            await identity.record(request, found, sentence)
+            await identity.record(request, sentence, found.account.name)
             raise RequestRefusedError(HTTPStatus.FORBIDDEN, sentence)
         return found
 
@@ -181,7 +175,7 @@ async def own_form(request: Request) -> FormData:
     """
     identity = identity_of(request)
     if not is_of_our_pages(request, identity.settings):
-        await identity.record(request, None, "the form is not of our pages")
+        await identity.record(request, "the form is not of our pages")
         raise RequestRefusedError(HTTPStatus.FORBIDDEN, "this form is not of our pages")
     return await request.form(max_files=0, max_fields=_MOST_FIELDS)
 
@@ -223,7 +217,8 @@ async def _check_form(request: Request, principal: Principal) -> None:
         given.encode(), principal.csrf_token.encode()
     )
     if not is_ours:
-        await identity_of(request).record(request, principal, "the form has no right token")
+        account = principal.account.name
+        await identity_of(request).record(request, "the form has no right token", account)
         raise RequestRefusedError(
             HTTPStatus.FORBIDDEN, "this page is too old, or not ours: load it again"
         )

@@ -15,11 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
 from dicomnode.domain import Role
+from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking import api_tokens
 from dicomnode.tracking.api_tokens import TokenHolder
 from dicomnode.tracking.database import Database
-from dicomnode.web.api.problems import refused
+from dicomnode.web.api.problems import answer_to
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import client_address
 from dicomnode.web.rates import Rates
@@ -62,7 +63,7 @@ class Door:
         address = client_address(request, self.identity.settings)
         if wait := self._failures.seconds_to_wait(address):
             raise too_many(wait)
-        await self.identity.record(request, None, "a wrong token" if token else "no token")
+        await self.identity.record(request, "a wrong token" if token else "no token")
 
     def _find(self, token: str) -> TokenHolder | None:
         with self.database.read() as connection:
@@ -82,8 +83,8 @@ class TokensOnly:
         if scope["type"] == "http" and path != self._open_path:
             try:
                 holder = await self._door.holder(HTTPConnection(scope))
-            except RequestRefusedError as error:
-                await refused(error)(scope, receive, send)
+            except (RequestRefusedError, DatabaseError) as error:
+                await answer_to(error)(scope, receive, send)
                 return
             scope.setdefault("state", {})["holder"] = holder
         await self._app(scope, receive, send)
@@ -96,6 +97,8 @@ def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[TokenHolder]
         found: TokenHolder = request.state.holder
         if not found.role.includes(role):
             sentence = f"this needs the role {role}; the token acts as {found.role}"
+            identity = (await door_of(request)).identity
+            await identity.record(request, sentence, found.account.name)
             raise RequestRefusedError(HTTPStatus.FORBIDDEN, sentence)
         return found
 

@@ -190,7 +190,26 @@ def test_who_is_no_steward_gets_no_receipt(site: Site, role: Role) -> None:
         sent = {"study_instance_uid": site.released.uid}
         answer = client.post("/projects/default/receipts", json=sent)
     assert answer.status_code == 403
-    assert answer.json()["detail"] == f"this needs the role steward; the token acts as {role}"
+    sentence = f"this needs the role steward; the token acts as {role}"
+    assert answer.json()["detail"] == sentence
+    with site.database.read() as c:
+        (refused, *_) = audit.newest(c, event="request refused")
+    assert (refused.detail["account"], refused.detail["sentence"]) == (f"robot-{role}", sentence)
+
+
+def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
+    settings = desk_settings(tmp_path)
+    make_account(settings, "anna", Role.VIEWER)
+    token = make_token(settings, "anna", Role.VIEWER)
+    database = Database(settings.database_url)
+    with running_desk(settings, tmp_path):
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{origin(settings)}/api/v1/projects"
+        assert httpx.get(url, headers=headers).status_code == 200
+        with database.begin() as c:
+            c.execute(sa.text("ALTER TABLE api_tokens RENAME TO gone"))
+        answer = httpx.get(url, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the database is away")
 
 
 def test_receipts_are_paged(site: Site) -> None:
