@@ -31,7 +31,7 @@ from dicomnode.tracking.authentication import authenticate
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.logins import LoginLimits
 from dicomnode.web.origin import client_address, is_of_our_pages
-from dicomnode.web.rates import Rates
+from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, see_other, too_many
 
 if TYPE_CHECKING:
@@ -77,14 +77,17 @@ class Identity:
     async def log_in(self, request: Request, name: str, password: str) -> str | None:
         """The token of a new login; None where it is refused, whatever the reason."""
         address = client_address(request, self.settings)
-        self.count_attempt(f"address {address}")
-        self.count_attempt(f"account {name.strip().lower()[:64]}")
+        self.count_attempt_from(request)
+        self._count_attempt(f"account {name.strip().lower()[:64]}")
         earlier = request.cookies.get(self.cookie, "")
         async with self._hashing:
             return await run_in_threadpool(self._log_in, name, password, address, earlier)
 
-    def count_attempt(self, key: str) -> None:
-        """Raises `RequestRefusedError` (429) where there were too many."""
+    def count_attempt_from(self, request: HTTPConnection) -> None:
+        """Raises `RequestRefusedError` (429) where there were too many of this address."""
+        self._count_attempt(f"address {address_key(client_address(request, self.settings))}")
+
+    def _count_attempt(self, key: str) -> None:
         if wait := self._rates.seconds_to_wait(key):
             raise too_many(wait)
 
@@ -116,7 +119,7 @@ class Identity:
         address = client_address(request, self.settings)
         LOGGER.warning("request refused: %s", sentence, extra={"peer": address})
         # A flood must not grow the audit log, which is never shortened.
-        if not self._recording.seconds_to_wait(address):
+        if not self._recording.seconds_to_wait(address_key(address)):
             await run_in_threadpool(self._record, address, detail)
 
     def _find(self, token: str) -> Principal | None:

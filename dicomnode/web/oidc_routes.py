@@ -46,7 +46,7 @@ class OidcLogin:
         self, request: Request, next_: Annotated[str, Query(alias="next")] = "/"
     ) -> RedirectResponse:
         identity = identity_of(request)
-        identity.count_attempt(f"address {client_address(request, identity.settings)}")
+        identity.count_attempt_from(request)
         pending = self._pending.begin(local_path(next_))
         try:
             url = await self._provider.authorization_url(pending)
@@ -69,7 +69,7 @@ class OidcLogin:
     ) -> RedirectResponse:
         """The browser that left, with the state that it was given, once."""
         identity = identity_of(request)
-        identity.count_attempt(f"address {client_address(request, identity.settings)}")
+        identity.count_attempt_from(request)
         is_same = hmac.compare_digest(
             request.cookies.get(self._cookie, "").encode(), state.encode()
         )

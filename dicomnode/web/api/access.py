@@ -23,7 +23,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.web.api.problems import answer_to
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import client_address
-from dicomnode.web.rates import Rates
+from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, too_many
 
 _BEARER = HTTPBearer(auto_error=False, description="A token: dicomnode tokens add ACCOUNT")
@@ -61,7 +61,7 @@ class Door:
     async def _refuse(self, request: HTTPConnection, token: str) -> None:
         """Only so many of an address are written down."""
         address = client_address(request, self.identity.settings)
-        if wait := self._failures.seconds_to_wait(address):
+        if wait := self._failures.seconds_to_wait(address_key(address)):
             raise too_many(wait)
         await self.identity.record(request, "a wrong token" if token else "no token")
 

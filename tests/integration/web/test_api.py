@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from pydicom import dcmread
 
 from dicomnode.config import Settings
@@ -26,6 +27,7 @@ from dicomnode.inference.models import STARTER_FOLDER
 from dicomnode.tracking import accounts, api_tokens, audit
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import instances
+from dicomnode.web.api.values import IssuedReceipt, SignedDocument
 from tests.databases import *  # noqa: F403
 from tests.integration.web.desk import (
     database_for,
@@ -165,6 +167,10 @@ def test_a_release_is_signed_for_a_steward_and_proven_with_the_public_key(site: 
         pem = client.get("/receipts/public-key").content
         listed = client.get("/receipts", params={"study": site.released.uid}).json()
     (site.folder / "elsewhere.pub").write_bytes(pem)
+    # What is documented is what is sent.
+    TypeAdapter(SignedDocument).validate_json(document.content)
+    TypeAdapter(IssuedReceipt).validate_json(issued.content)
+    assert document.text in issued.text
     signed = receipt.read(document.content, "from HTTP")
     assert json.loads(document.content) == issued.json()["receipt"]
     found = verify([signed], keys.public_key(site.folder / "elsewhere.pub"), site.released.files)
