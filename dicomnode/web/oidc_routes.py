@@ -46,7 +46,7 @@ class OidcLogin:
         self, request: Request, next_: Annotated[str, Query(alias="next")] = "/"
     ) -> RedirectResponse:
         identity = identity_of(request)
-        identity.count_attempt(f"address {client_address(request, identity.settings)}")
+        identity.count_attempt_from(request)
         pending = self._pending.begin(local_path(next_))
         try:
             url = await self._provider.authorization_url(pending)
@@ -69,13 +69,13 @@ class OidcLogin:
     ) -> RedirectResponse:
         """The browser that left, with the state that it was given, once."""
         identity = identity_of(request)
-        identity.count_attempt(f"address {client_address(request, identity.settings)}")
+        identity.count_attempt_from(request)
         is_same = hmac.compare_digest(
             request.cookies.get(self._cookie, "").encode(), state.encode()
         )
         pending = self._pending.take(state) if is_same else None
         if pending is None or not code:
-            await identity.record(request, None, "no login elsewhere was begun by this browser")
+            await identity.record(request, "no login elsewhere was begun by this browser")
             raise _refused("this login was not begun here, or took too long: log in again")
         try:
             person = await self._provider.person(pending, code)
@@ -89,14 +89,14 @@ class OidcLogin:
 
     async def _log_in(self, request: Request, identity: Identity, person: Person) -> str:
         if person.role is None:
-            await identity.record(request, None, "no group of this person has a role")
+            await identity.record(request, "no group of this person has a role")
             raise _refused("no group of yours has a role here: ask the administrator")
         address = client_address(request, identity.settings)
         earlier = request.cookies.get(identity.cookie, "")
         try:
             return await run_in_threadpool(_open, identity, person, person.role, address, earlier)
         except AccountError as error:
-            await identity.record(request, None, str(error))
+            await identity.record(request, str(error))
             raise _refused("this account can't be used here: ask the administrator") from None
 
     def _away(self, error: OidcError) -> RequestRefusedError:

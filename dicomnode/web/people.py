@@ -78,9 +78,13 @@ class NeedsAnAccount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_there:
-            self._is_there = await run_in_threadpool(self._look)
+            sentence = NO_ACCOUNT
+            try:
+                self._is_there = await run_in_threadpool(self._look)
+            except DatabaseError:
+                sentence = "the database is away: try again"
             if not self._is_there:
-                answer = PlainTextResponse(f"{NO_ACCOUNT}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+                answer = PlainTextResponse(f"{sentence}\n", HTTPStatus.SERVICE_UNAVAILABLE)
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -15,14 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
 from dicomnode.domain import Role
+from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking import api_tokens
 from dicomnode.tracking.api_tokens import TokenHolder
 from dicomnode.tracking.database import Database
-from dicomnode.web.api.problems import refused
+from dicomnode.web.api.problems import answer_to
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import client_address
-from dicomnode.web.rates import Rates
+from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, too_many
 
 _BEARER = HTTPBearer(auto_error=False, description="A token: dicomnode tokens add ACCOUNT")
@@ -60,9 +61,9 @@ class Door:
     async def _refuse(self, request: HTTPConnection, token: str) -> None:
         """Only so many of an address are written down."""
         address = client_address(request, self.identity.settings)
-        if wait := self._failures.seconds_to_wait(address):
+        if wait := self._failures.seconds_to_wait(address_key(address)):
             raise too_many(wait)
-        await self.identity.record(request, None, "a wrong token" if token else "no token")
+        await self.identity.record(request, "a wrong token" if token else "no token")
 
     def _find(self, token: str) -> TokenHolder | None:
         with self.database.read() as connection:
@@ -82,8 +83,8 @@ class TokensOnly:
         if scope["type"] == "http" and path != self._open_path:
             try:
                 holder = await self._door.holder(HTTPConnection(scope))
-            except RequestRefusedError as error:
-                await refused(error)(scope, receive, send)
+            except (RequestRefusedError, DatabaseError) as error:
+                await answer_to(error)(scope, receive, send)
                 return
             scope.setdefault("state", {})["holder"] = holder
         await self._app(scope, receive, send)
@@ -96,6 +97,8 @@ def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[TokenHolder]
         found: TokenHolder = request.state.holder
         if not found.role.includes(role):
             sentence = f"this needs the role {role}; the token acts as {found.role}"
+            identity = (await door_of(request)).identity
+            await identity.record(request, sentence, found.account.name)
             raise RequestRefusedError(HTTPStatus.FORBIDDEN, sentence)
         return found
 

@@ -19,7 +19,12 @@ from dicomnode.errors import DatabaseError, DicomnodeError, ModelError, ReceiptE
 LOGGER = logging.getLogger("dicomnode.web")
 
 MEDIA_TYPE = "application/problem+json"
-_NO_BODY_KEPT = "what was sent is not as the document /api/v1/openapi.json says"
+_NOT_AS_DOCUMENTED = "what was sent is not as the document /api/v1/openapi.json says"
+_FAILURES: dict[type[Exception], str] = {
+    DatabaseError: "the database is away",
+    ModelError: "the networks are not as installed, so nothing can be decided",
+    ReceiptError: "no receipt can be issued; the log of the node says why",
+}
 
 
 class WrongInput(BaseModel):
@@ -46,9 +51,9 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(HTTPException, _refused_or_failed)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(DicomnodeError, _failed)
+    app.add_exception_handler(DicomnodeError, _refused_or_failed)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -63,13 +68,18 @@ def _answer(
     return JSONResponse(problem.model_dump(), status, headers, media_type=MEDIA_TYPE)
 
 
-def refused(error: HTTPException) -> Response:
-    return _answer(error.status_code, error.detail, dict(error.headers or {}))
+def answer_to(error: Exception) -> Response:
+    """Of a refusal, or of what a person has to mend at the node."""
+    if isinstance(error, HTTPException):
+        return _answer(error.status_code, error.detail, dict(error.headers or {}))
+    # The sentence names files of the node, so it is logged only.
+    LOGGER.error("the gate can't answer", extra={"error": str(error)})
+    detail = _FAILURES.get(type(error), "it could not be done; the log of the node says why")
+    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return refused(error)
+async def _refused_or_failed(_request: Request, error: Exception) -> Response:
+    return answer_to(error)
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
@@ -78,19 +88,7 @@ async def _invalid(_request: Request, error: Exception) -> Response:
         WrongInput(where=".".join(str(part) for part in one["loc"])[:200], what=one["msg"][:200])
         for one in error.errors()[:20]
     ]
-    return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, _NO_BODY_KEPT, wrong=wrong)
-
-
-async def _failed(_request: Request, error: Exception) -> Response:
-    """What a person has to mend at the node; the sentence names its files, so it is logged only."""
-    LOGGER.error("the gate can't answer", extra={"error": str(error)})
-    sentences: dict[type[Exception], str] = {
-        DatabaseError: "the database is away",
-        ModelError: "the networks are not as installed, so nothing can be decided",
-        ReceiptError: "no receipt can be issued; the log of the node says why",
-    }
-    detail = sentences.get(type(error), "it could not be done; the log of the node says why")
-    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
+    return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, _NOT_AS_DOCUMENTED, wrong=wrong)
 
 
 async def _unforeseen(_request: Request, _error: Exception) -> Response:

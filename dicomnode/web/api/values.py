@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dicomnode.config_policy import GateSettings, ProjectName
 from dicomnode.dicom.uid_syntax import is_uid
 from dicomnode.domain import GateDecision
+from dicomnode.gate.receipt import Receipt
 
 MOST_STUDIES = 10_000
 MOST_FILES = 20_000
@@ -60,11 +62,18 @@ class ProjectPolicy(BaseModel):
     sha256: Sha256
 
 
+@dataclass(frozen=True)
+class SignedDocument(Receipt):
+    """`signature` is base64, over the canonical form of all the rest (docs/gate.md)."""
+
+    signature: str
+
+
 class IssuedReceipt(BaseModel):
-    """`receipt` is the signed document; null where the study may not leave."""
+    """`receipt` is null where the study may not leave."""
 
     decision: GateDecision
-    receipt: dict[str, Any] | None
+    receipt: SignedDocument | None
 
 
 class ReceiptEntry(BaseModel):

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from pydicom import dcmread
 
 from dicomnode.config import Settings
@@ -26,6 +27,7 @@ from dicomnode.inference.models import STARTER_FOLDER
 from dicomnode.tracking import accounts, api_tokens, audit
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.schema import instances
+from dicomnode.web.api.values import IssuedReceipt, SignedDocument
 from tests.databases import *  # noqa: F403
 from tests.integration.web.desk import (
     database_for,
@@ -165,6 +167,10 @@ def test_a_release_is_signed_for_a_steward_and_proven_with_the_public_key(site: 
         pem = client.get("/receipts/public-key").content
         listed = client.get("/receipts", params={"study": site.released.uid}).json()
     (site.folder / "elsewhere.pub").write_bytes(pem)
+    # What is documented is what is sent.
+    TypeAdapter(SignedDocument).validate_json(document.content)
+    TypeAdapter(IssuedReceipt).validate_json(issued.content)
+    assert document.text in issued.text
     signed = receipt.read(document.content, "from HTTP")
     assert json.loads(document.content) == issued.json()["receipt"]
     found = verify([signed], keys.public_key(site.folder / "elsewhere.pub"), site.released.files)
@@ -190,7 +196,26 @@ def test_who_is_no_steward_gets_no_receipt(site: Site, role: Role) -> None:
         sent = {"study_instance_uid": site.released.uid}
         answer = client.post("/projects/default/receipts", json=sent)
     assert answer.status_code == 403
-    assert answer.json()["detail"] == f"this needs the role steward; the token acts as {role}"
+    sentence = f"this needs the role steward; the token acts as {role}"
+    assert answer.json()["detail"] == sentence
+    with site.database.read() as c:
+        (refused, *_) = audit.newest(c, event="request refused")
+    assert (refused.detail["account"], refused.detail["sentence"]) == (f"robot-{role}", sentence)
+
+
+def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
+    settings = desk_settings(tmp_path)
+    make_account(settings, "anna", Role.VIEWER)
+    token = make_token(settings, "anna", Role.VIEWER)
+    database = Database(settings.database_url)
+    with running_desk(settings, tmp_path):
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{origin(settings)}/api/v1/projects"
+        assert httpx.get(url, headers=headers).status_code == 200
+        with database.begin() as c:
+            c.execute(sa.text("ALTER TABLE api_tokens RENAME TO gone"))
+        answer = httpx.get(url, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the database is away")
 
 
 def test_receipts_are_paged(site: Site) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dicomnode.web.rates import Rates
+from dicomnode.web.rates import Rates, address_key
 
 
 class Clock:
@@ -50,3 +50,10 @@ def test_it_remembers_a_bounded_number_of_keys() -> None:
     for number in range(10_000):
         rates.seconds_to_wait(str(number))
     assert len(rates._left) == 100
+
+
+def test_all_addresses_of_one_network_of_ipv6_are_one() -> None:
+    assert address_key("2001:db8:1:2::3") == address_key("2001:db8:1:2:ffff::1")
+    assert address_key("2001:db8:1:2::3") != address_key("2001:db8:1:3::3")
+    assert address_key("192.0.2.1") != address_key("192.0.2.2")
+    assert address_key("no address") == "no address"
