@@ -16,7 +16,7 @@ from dicomnode.tracking.status import OUTDATED, STATE_SENTENCES
 from dicomnode.web.desk import facts, series_view, templating
 from dicomnode.web.desk.access import Decider, Fields, ListReader
 from dicomnode.web.desk.desk import Desk, DeskOf
-from dicomnode.web.desk.neighbours import Neighbours, neighbours
+from dicomnode.web.desk.neighbours import neighbours
 from dicomnode.web.desk.series_view import Given, SeriesPage, series_href
 from dicomnode.web.identity import Principal
 from dicomnode.web.refused import RequestRefusedError
@@ -47,14 +47,14 @@ def decide(
     series_uid: str,
 ) -> Response:
     """A page that is stale, or a form that lacks what was seen, is refused: nothing is recorded."""
-    _finding(desk, study_uid, series_uid)
+    finding = _finding(desk, study_uid, series_uid)
     try:
         kind = _record(desk, principal, series_uid, fields)
     except DecisionError as error:
         given = Given(fields.get("decision", ""), fields.get("note", ""), "then" in fields)
         page = _page(desk, principal, study_uid, series_uid, given=given, error=str(error))
         return desk.page(request, principal, "series.html", page, HTTPStatus.CONFLICT)
-    there = _then(desk, study_uid, series_uid, kind, is_next_wanted=fields.get("then") == "next")
+    there = _then(desk, finding, kind, is_next_wanted=fields.get("then") == "next")
     return RedirectResponse(there, HTTPStatus.SEE_OTHER)
 
 
@@ -76,15 +76,17 @@ def _record(desk: Desk, principal: Principal, series_uid: str, fields: Fields) -
 
 
 def _then(
-    desk: Desk, study_uid: str, series_uid: str, kind: DecisionKind, *, is_next_wanted: bool
+    desk: Desk, finding: SeriesFinding, kind: DecisionKind, *, is_next_wanted: bool
 ) -> str:
-    here = series_href(study_uid, series_uid)
+    """The page that comes after a decision."""
+    here = series_href(finding.study_instance_uid, finding.series_instance_uid)
     if kind is DecisionKind.REVOKED:
         return f"{here}?told=revoked"
     if not is_next_wanted:
         return f"{here}?told=decided"
-    following = _neighbours(desk, study_uid, series_uid).next_href
-    return f"{following}?told=decided" if following else "/desk/queue?told=last"
+    with desk.database.read() as connection:
+        beside = neighbours(connection, desk, finding.examination_id or 0)
+    return f"{beside.next_href}?told=decided" if beside.next_href else "/desk/queue?told=last"
 
 
 def _page(
@@ -100,7 +102,7 @@ def _page(
     finding = _finding(desk, study_uid, series_uid)
     with desk.database.read() as connection:
         history = decisions.history(connection, series_uid)
-    beside = _neighbours(desk, study_uid, series_uid)
+        beside = neighbours(connection, desk, finding.examination_id or 0)
     href, role = series_href(study_uid, series_uid), principal.role
     outdated = OUTDATED if finding.is_outdated(desk.wanted) else ""
     counts = finding.verdict is not None and not finding.has_newer_instances
@@ -138,8 +140,3 @@ def _finding(desk: Desk, study_uid: str, series_uid: str) -> SeriesFinding:
         if finding.series_instance_uid == series_uid and finding.instance_count:
             return finding
     raise RequestRefusedError(HTTPStatus.NOT_FOUND, "this series was not received")
-
-
-def _neighbours(desk: Desk, study_uid: str, series_uid: str) -> Neighbours:
-    with desk.database.read() as connection:
-        return neighbours(connection, desk, study_uid, series_uid)

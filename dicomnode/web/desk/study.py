@@ -17,11 +17,12 @@ from dicomnode.gate.policy import policy_of
 from dicomnode.gate.receipt import Person
 from dicomnode.tracking.receipts import StoredReceipt, newest
 from dicomnode.tracking.status import SeriesStatus, study_status
-from dicomnode.tracking.timeline import TimelineEvent, timeline
+from dicomnode.tracking.timeline import timeline
 from dicomnode.web.desk.access import Fields, ListReader, NameReader, Releaser
 from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.desk.patients import ShownPatient, show_patient
 from dicomnode.web.desk.release import NO_KEY, Asked, ask, release
+from dicomnode.web.desk.steps import Step, steps
 from dicomnode.web.identity import Principal
 from dicomnode.web.permissions import Permission, may
 from dicomnode.web.refused import RequestRefusedError
@@ -49,7 +50,7 @@ class StudyPage:
     decision: GateDecision
     verdict: str
     series: Sequence[SeriesStatus]
-    timeline: Sequence[TimelineEvent]
+    timeline: Sequence[Step]
     receipts: Sequence[StoredReceipt] | None
     release: ReleaseOffer
     ohif_url: str
@@ -109,7 +110,7 @@ def _page(
         asked = ask(connection, desk, study_uid, policy_of(desk.settings, project))
         status = study_status(connection, study_uid, desk.wanted)
         receipts = newest(connection, 100, study_uid)
-        steps = timeline(connection, study_uid)
+        happened = timeline(connection, study_uid)
     if status is None or status.study_instance_uid != study_uid:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no series of this study was received")
     sees_receipts = may(principal.role, Permission.SEE_EXPORTS)
@@ -121,7 +122,7 @@ def _page(
         decision=asked.decision,
         verdict=status.verdict,
         series=status.series,
-        timeline=steps,
+        timeline=steps(happened, with_exports=sees_receipts),
         receipts=receipts if sees_receipts else None,
         release=_offer(desk, principal, asked),
         ohif_url=desk.ohif_url(study_uid),
