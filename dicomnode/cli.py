@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from dicomnode.commands import (
+    accounts,
     ask,
     audit,
     database,
@@ -27,6 +28,7 @@ from dicomnode.commands import (
     pull,
     quarantine,
     reexamine,
+    tokens,
     train,
 )
 from dicomnode.commands.common import err
@@ -57,7 +59,7 @@ for command in (
     masks.masks,
 ):
     app.command()(command)
-for group in (gate, audit, jobs, quarantine, models, train, database):
+for group in (gate, accounts, tokens, audit, jobs, quarantine, models, train, database):
     app.add_typer(group.app, name="db" if group is database else group.__name__.split(".")[-1])
 
 

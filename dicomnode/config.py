@@ -38,8 +38,8 @@ from dicomnode.config_values import (
     Port,
     is_database_url,
     is_http_url,
-    is_loopback,
 )
+from dicomnode.config_web import WebSettings as WebSettings
 from dicomnode.domain import SegmentKind
 from dicomnode.errors import ConfigurationError
 
@@ -81,22 +81,6 @@ class SCPSettings(_Section):
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     maximum_object_bytes: PositiveInt = 2_147_483_648
     malformed_uids: Literal["accept", "refuse"] = "accept"
-
-
-class WebSettings(_Section):
-    """The HTTP role: STOW-RS in, and metrics."""
-
-    enabled: bool = False
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    token_file: Path | None = None
-    maximum_request_bytes: PositiveInt = 4_294_967_296
-
-    @model_validator(mode="after")
-    def _guarded(self) -> WebSettings:
-        if self.token_file is None and not is_loopback(self.host):
-            raise ValueError("a host that other machines reach needs token_file")
-        return self
 
 
 class SourceSettings(_Section):

@@ -344,6 +344,22 @@ class GateDecision:
     reasons: tuple[str, ...]
 
 
+class Role(StrEnum):
+    """What an account may do; each may do what those before it may."""
+
+    VIEWER = "viewer"
+    REVIEWER = "reviewer"
+    STEWARD = "steward"
+    ADMINISTRATOR = "administrator"
+
+    def includes(self, other: Role) -> bool:
+        return self.rank >= other.rank
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+
 def as_json(value: object) -> Any:
     """Any value of this module as what `json.dumps` writes: names for enums, ISO 8601 times."""
     if is_dataclass(value) and not isinstance(value, type):

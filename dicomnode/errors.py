@@ -76,6 +76,10 @@ class DecisionError(DicomnodeError):
     """A person's decision that can't be taken as it stands: nothing is recorded."""
 
 
+class AccountError(DicomnodeError):
+    """An account, a password or a token that can't be as asked for: nothing is changed."""
+
+
 class GateError(DicomnodeError):
     """The gate can't be asked like this (no such folder): nothing is released."""
 

@@ -6,7 +6,6 @@ is of the revision and the examination that the person saw: after a new one it i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ import sqlalchemy as sa
 
 from dicomnode.errors import DecisionError
 from dicomnode.tracking import audit
+from dicomnode.tracking.account_names import account_name
 from dicomnode.tracking.schema import examinations, human_decisions, revisions, series
 
-_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 _LONGEST_NOTE = 500
 
 
@@ -68,7 +67,7 @@ def record(
     `seen_examination_id` is what the person looked at; None: whatever counts now. Raises
     `DecisionError` where there is nothing to decide on, or it has changed meanwhile.
     """
-    account, note = _checked_account(account), _checked_note(kind, note)
+    account, note = account_name(account, DecisionError), _checked_note(kind, note)
     series_id = _locked_series(c, series_instance_uid)
     if kind is DecisionKind.REVOKED:
         digest, examination_id = _standing(c, series_id, series_instance_uid, account)
@@ -123,16 +122,6 @@ def examination_now(c: sa.Connection, series_instance_uid: str) -> int | None:
         (series_id,) = _ids(c, series_instance_uid)[:1]
         return _examined_now(c, series_id, series_instance_uid, None)[1]
     return None
-
-
-def _checked_account(given: str) -> str:
-    """In small letters: one person under two spellings must not count twice."""
-    account = given.strip().lower()
-    if not _ACCOUNT.fullmatch(account):
-        raise DecisionError(
-            f"{given!r} is no account: up to 64 letters, digits and . _ @ -, without spaces"
-        )
-    return account
 
 
 def _checked_note(kind: DecisionKind, given: str) -> str:

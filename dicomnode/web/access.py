@@ -1,4 +1,4 @@
-"""Who may ask: a bearer token (RFC 6750), compared in constant time."""
+"""Which programs may store and watch: a bearer token (RFC 6750), compared in constant time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BearerToken:
         self._audit("request refused", peer, sentence=sentence, status="401")
 
     def _may_pass(self, scope: Scope) -> bool:
-        if not self._token or scope["path"] == HEALTH_PATH:
+        if not self._token:
             return True
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         is_token = hmac.compare_digest(given.encode("latin-1"), self._token)

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from dicomnode import __version__
 from dicomnode.config import Settings
@@ -22,7 +22,9 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.totals import Total, outdated_total, totals
 from dicomnode.web.access import HEALTH_PATH, BearerToken
 from dicomnode.web.connections import BoundedRequests, limits_of
+from dicomnode.web.identity import Identity
 from dicomnode.web.metrics import MEDIA_TYPE, exposition
+from dicomnode.web.people import make_pages
 from dicomnode.web.store import StoreService
 
 if TYPE_CHECKING:
@@ -32,19 +34,23 @@ if TYPE_CHECKING:
 def make_application(
     settings: Settings, intake: Intake, database: Database, token: bytes
 ) -> Starlette:
-    """Without a `token` everyone may ask; `config` sees to it that this is on loopback only."""
+    """Without a `token` every program may store and ask for metrics; `config` sees to it that this
+    is on loopback only. People and the API have accounts.
+    """
     monitor, service = _Monitor(settings, intake, database), StoreService(settings, intake)
+    programs = [Middleware(BearerToken, token=token, audit=intake.audit)]
+    store = ("/dicom-web/studies", "/dicom-web/studies/{study}")
+    routes: list[BaseRoute] = [
+        Route(HEALTH_PATH, monitor.health),
+        Route("/metrics", monitor.metrics, middleware=programs),
+        *(Route(path, service.store, methods=["POST"], middleware=programs) for path in store),
+    ]
+    if settings.web.desk:
+        identity = Identity(settings.web, database)
+        routes.append(Mount("/", make_pages(settings, identity)))
     return Starlette(
-        routes=[
-            Route(HEALTH_PATH, monitor.health),
-            Route("/metrics", monitor.metrics),
-            Route("/dicom-web/studies", service.store, methods=["POST"]),
-            Route("/dicom-web/studies/{study}", service.store, methods=["POST"]),
-        ],
-        middleware=[
-            Middleware(BoundedRequests, limits=limits_of(settings.scp)),
-            Middleware(BearerToken, token=token, audit=intake.audit),
-        ],
+        routes=routes,
+        middleware=[Middleware(BoundedRequests, limits=limits_of(settings.scp))],
     )
 
 

@@ -19,6 +19,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.web.access import read_token
 from dicomnode.web.application import make_application
 from dicomnode.web.connections import ONE_REQUEST, bounded_protocol, limits_of
+from dicomnode.web.people import refuse_without_accounts
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -45,6 +46,7 @@ def serve(
         running_intake(settings) as intake,
         closing(Database(settings.database_url)) as database,
     ):
+        refuse_without_accounts(settings, database)
         application = make_application(settings, intake, database, token)
         with _answering(settings, application, listener) as thread:
             LOGGER.info("answering", extra={"port": settings.web.port})

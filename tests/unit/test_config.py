@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
@@ -26,9 +27,11 @@ def test_the_shipped_file_names_every_key() -> None:
         if name in ("destinations", "sources", "projects"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
-        commented |= {item for item in section if f"\n# [[{name}.{item}]]\n" in text}
+        for item in section:
+            if re.search(rf"^# \[{{1,2}}{name}\.{item}\]", text, re.MULTILINE):
+                commented.add(item)
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, UseSettings):
+    for block in (DestinationSettings, OidcSettings, UseSettings):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
 
 

@@ -1,0 +1,41 @@
+"""How often somebody may ask: a token bucket for each key, in memory, for so many keys at most."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+_MOST_KEYS = 10_000
+
+
+class Rates:
+    """So many a minute for each key, and as many at once after a pause. Safe between threads."""
+
+    def __init__(
+        self,
+        per_minute: float,
+        *,
+        most_keys: int = _MOST_KEYS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._per_second = per_minute / 60
+        self._burst = float(per_minute)
+        self._most_keys = most_keys
+        self._clock = clock
+        self._lock = threading.Lock()
+        # Of each key what is left, and when that was. Whoever asked longest ago is forgotten first.
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def seconds_to_wait(self, key: str) -> float:
+        """0 where it may pass, which is counted; else how long until the next may."""
+        now = self._clock()
+        with self._lock:
+            left, then = self._left.pop(key, (self._burst, now))
+            left = min(self._burst, left + (now - then) * self._per_second)
+            passes = left >= 1
+            self._left[key] = (left - 1 if passes else left, now)
+            if len(self._left) > self._most_keys:
+                self._left.popitem(last=False)
+        return 0.0 if passes else (1 - left) / self._per_second
