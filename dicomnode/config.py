@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_desk import DeskSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -252,6 +253,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     scp: SCPSettings = SCPSettings()
     web: WebSettings = WebSettings()
+    desk: DeskSettings = DeskSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()

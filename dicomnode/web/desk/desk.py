@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import WantedDigest
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.totals import Total
 from dicomnode.web.desk import templating
 from dicomnode.web.identity import Principal
 from dicomnode.web.permissions import Permission, may
@@ -69,8 +70,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Desk:
+    """`totals` are the counts of the node, not older than half a minute."""
+
     settings: Settings
     database: Database
+    totals: Callable[[], Sequence[Total]]
     environment: jinja2.Environment = field(default_factory=templating.environment)
 
     @cached_property
