@@ -48,6 +48,10 @@ def key() -> sa.Column[int]:
     return sa.Column("id", sa.Integer, primary_key=True)
 
 
+def counter(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=False, default=0, server_default="0")
+
+
 def current() -> sa.Column[bool]:
     return sa.Column("is_current", sa.Boolean, nullable=False)
 
@@ -63,12 +67,20 @@ def judgement() -> tuple[sa.Column[Any], ...]:
     )
 
 
+def partial(name: str, condition: str, *columns: str, unique: bool = False) -> sa.Index:
+    """An index of the rows for which the condition is true.
+
+    A query has to say the condition in these words, or one of the databases won't use it.
+    """
+    where = sa.text(condition)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def prefixes(name: str, column: str) -> sa.Index:
+    """An index that finds a beginning too, whatever the language of a PostgreSQL database."""
+    return sa.Index(name, column, postgresql_ops={column: "varchar_pattern_ops"})
+
+
 def only_one_current(table: str) -> sa.Index:
     """At most one current row per series, kept by the database itself."""
-    return sa.Index(
-        f"uq_{table}_current_series",
-        "series_id",
-        unique=True,
-        sqlite_where=sa.text("is_current"),
-        postgresql_where=sa.text("is_current"),
-    )
+    return partial(f"uq_{table}_current_series", "is_current", "series_id", unique=True)

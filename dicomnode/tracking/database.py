@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
 from dicomnode.errors import DatabaseError
-from dicomnode.tracking import audit
+from dicomnode.tracking import audit, study_summaries
 
 BUSY_TIMEOUT_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -53,12 +53,15 @@ class Database:
     def begin(self) -> Iterator[sa.Connection]:
         """One writing transaction, committed at the end of the block.
 
-        Audit events of the block are written just before that. Raises `DatabaseError` where the
+        What the list of studies shows, and then the audit events of the block, are written just
+        before that. Raises `DatabaseError` where the
         database is gone, locked for too long, or has no tables.
         """
-        writer = self.engine.execution_options(**{audit.PENDING: []})
+        options: dict[str, Any] = {audit.PENDING: [], study_summaries.TOUCHED: set()}
+        writer = self.engine.execution_options(**options)
         with _plain_errors(self.url), writer.begin() as connection:
             yield connection
+            study_summaries.write_touched(connection)
             audit.write_pending(connection)
 
     @contextmanager

@@ -16,9 +16,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.errors import DecisionError
-from dicomnode.tracking import audit
+from dicomnode.tracking import audit, study_summaries
 from dicomnode.tracking.account_names import account_name
-from dicomnode.tracking.schema import examinations, human_decisions, revisions, series
+from dicomnode.tracking.schema import (
+    examinations,
+    human_decisions,
+    refusals,
+    revisions,
+    series,
+    verdicts,
+)
 
 _LONGEST_NOTE = 500
 
@@ -85,6 +92,8 @@ def record(
     insert = human_decisions.insert().values(series_id=series_id, note=note, at=at, **values)
     row = c.execute(insert.returning(human_decisions)).one()
     audit.append(c, "human decision", series_instance_uid, values | {"decision": row.id}, at)
+    _count(c, series_id)
+    study_summaries.touch(c, series_id)
     return _decision(row)
 
 
@@ -177,6 +186,20 @@ def _examined_now(
             f"{seen_examination_id}, which you saw: look again"
         )
     return row.revision_digest, row.examination_id
+
+
+def _count(c: sa.Connection, series_id: int) -> None:
+    """Beside what waits for a person: how many have decided on the examination that counts now."""
+    now = sa.select(examinations.c.id).where(
+        examinations.c.series_id == series_id, examinations.c.is_current
+    )
+    examination_id = c.scalar(now)
+    people = sum(
+        one.examination_id == examination_id for one in standing(c, [series_id]).get(series_id, ())
+    )
+    for table in (verdicts, refusals):
+        mine = table.c.examination_id == examination_id
+        c.execute(table.update().where(mine).values(decided_by=people))
 
 
 def _standing(

@@ -21,7 +21,7 @@ from dicomnode.domain import (
     SetAside,
     Verdict,
 )
-from dicomnode.tracking import deliveries, outdated
+from dicomnode.tracking import deliveries, outdated, study_summaries
 from dicomnode.tracking.schema import (
     examinations,
     refusals,
@@ -37,11 +37,14 @@ EVIDENCE = TypeAdapter(Evidence)
 
 def start(c: sa.Connection, revision_id: int, now: datetime | None = None) -> None:
     """Note that the examination of a revision is under way."""
-    c.execute(
+    started = c.scalars(
         revisions.update()
         .where(revisions.c.id == revision_id)
         .values(examination_started_at=now or datetime.now(UTC))
+        .returning(revisions.c.series_id)
     )
+    for series_id in started.all():
+        study_summaries.touch(c, series_id)
 
 
 def record(
@@ -65,7 +68,8 @@ def record(
     for number, volume in enumerate(examination.volumes, start=1):
         _insert_volume(c, examination_id, number, volume)
     for set_aside in examination.set_aside:
-        _insert_refusal(c, examination_id, set_aside, at)
+        _insert_refusal(c, revision, examination_id, set_aside, at)
+    study_summaries.touch(c, revision.series_id)
     return examination_id
 
 
@@ -76,7 +80,25 @@ def record_failure(
     revision = _revision(c, revision_id)
     empty = Examination(revision_digest=revision.digest)
     failure = sentence or "the examination failed without saying why"
-    return _insert(c, revision, empty, failure, now or datetime.now(UTC))
+    examination_id = _insert(c, revision, empty, failure, now or datetime.now(UTC))
+    study_summaries.touch(c, revision.series_id)
+    return examination_id
+
+
+def void(c: sa.Connection, series_id: int) -> None:
+    """What was found in a series no longer counts."""
+    mine = sa.select(examinations.c.id).where(examinations.c.series_id == series_id)
+    c.execute(
+        refusals.update()
+        .where(refusals.c.examination_id.in_(mine), refusals.c.is_current)
+        .values(is_current=False)
+    )
+    for table in (examinations, verdicts):
+        c.execute(
+            table.update()
+            .where(table.c.series_id == series_id, table.c.is_current)
+            .values(is_current=False)
+        )
 
 
 def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:
@@ -97,7 +119,9 @@ def _insert(
     at: datetime,
 ) -> int:
     if revision.is_current:
-        _supersede(c, revision.series_id, at)
+        void(c, revision.series_id)
+        deliveries.cancel_of_series(c, revision.series_id, at)
+    c.execute(revisions.update().where(revisions.c.id == revision.id).values(is_examined=True))
     inserted = c.execute(
         examinations.insert().values(
             series_id=revision.series_id,
@@ -111,16 +135,6 @@ def _insert(
         )
     )
     return _key(inserted)
-
-
-def _supersede(c: sa.Connection, series_id: int, at: datetime) -> None:
-    for table in (examinations, verdicts):
-        c.execute(
-            table.update()
-            .where(table.c.series_id == series_id, table.c.is_current)
-            .values(is_current=False)
-        )
-    deliveries.cancel_of_series(c, series_id, at)
 
 
 def _insert_verdict(
@@ -159,7 +173,11 @@ def _insert_volume(
 
 
 def _insert_refusal(
-    c: sa.Connection, examination_id: int, set_aside: SetAside, at: datetime
+    c: sa.Connection,
+    revision: sa.Row[int, int, str, bool],
+    examination_id: int,
+    set_aside: SetAside,
+    at: datetime,
 ) -> None:
     refusal = set_aside.refusal
     c.execute(
@@ -171,6 +189,7 @@ def _insert_refusal(
             attribute_values=list(refusal.values),
             images=set_aside.images,
             created_at=at,
+            is_current=revision.is_current,
         )
     )
 

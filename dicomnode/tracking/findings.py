@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -36,22 +35,8 @@ from dicomnode.tracking.schema import (
     verdicts,
     volumes,
 )
-
-
-class SeriesState(StrEnum):
-    """Where a series stands; only EXAMINED can have a verdict that counts.
-
-    EXAMINED has at least one volume, REFUSED none; either may have images that were set aside.
-    Of one that is NOT_RECEIVED it is only known that others count it in its study.
-    """
-
-    NOT_RECEIVED = "not received"
-    RECEIVING = "receiving"
-    WAITING = "waiting"
-    EXAMINING = "examining"
-    EXAMINED = "examined"
-    REFUSED = "refused"
-    FAILED = "failed"
+from dicomnode.tracking.states import SeriesState as SeriesState
+from dicomnode.tracking.states import series_now
 
 
 @dataclass(frozen=True)
@@ -180,39 +165,34 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
 def _select() -> sa.Select[Any]:
     """Made once: with its many subqueries that takes longer than to run it for a study."""
     r, e, v = revisions, examinations, verdicts
-    return (
-        sa.select(
-            series,
-            r.c.id.label("revision_id"),
-            r.c.number.label("revision_number"),
-            r.c.digest.label("revision_digest"),
-            r.c.examination_started_at,
-            r.c.completed_by,
-            r.c.completion,
-            e.c.id.label("examination_id"),
-            e.c.created_at.label("examined_at"),
-            e.c.failure,
-            e.c.software_version,
-            e.c.examiner_digest,
-            v.c.kind,
-            v.c.rule_id,
-            v.c.rule_version,
-            v.c.reasons,
-            v.c.numbers,
-            holds.is_being_sent().label("is_being_sent"),
-            holds.quarantined().label("quarantined"),
-            holds.is_own_segmentation().label("is_own_segmentation"),
-            holds.open_from().label("open_from"),
-            holds.open_since().label("open_since"),
-            holds.expected_count().label("expected_count"),
-            holds.expected_by().label("expected_by"),
-            holds.announced_elsewhere().label("announced_elsewhere"),
-            holds.unfinished_pull().label("unfinished_pull"),
-        )
-        .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
-        .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
-        .outerjoin(v, sa.and_(v.c.examination_id == e.c.id, v.c.is_current))
-    )
+    return sa.select(
+        series,
+        r.c.id.label("revision_id"),
+        r.c.number.label("revision_number"),
+        r.c.digest.label("revision_digest"),
+        r.c.examination_started_at,
+        r.c.completed_by,
+        r.c.completion,
+        e.c.id.label("examination_id"),
+        e.c.created_at.label("examined_at"),
+        e.c.failure,
+        e.c.software_version,
+        e.c.examiner_digest,
+        v.c.kind,
+        v.c.rule_id,
+        v.c.rule_version,
+        v.c.reasons,
+        v.c.numbers,
+        holds.is_being_sent().label("is_being_sent"),
+        holds.quarantined().label("quarantined"),
+        holds.is_own_segmentation().label("is_own_segmentation"),
+        holds.open_from().label("open_from"),
+        holds.open_since().label("open_since"),
+        holds.expected_count().label("expected_count"),
+        holds.expected_by().label("expected_by"),
+        holds.announced_elsewhere().label("announced_elsewhere"),
+        holds.unfinished_pull().label("unfinished_pull"),
+    ).select_from(series_now())
 
 
 def _volumes(

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import InstanceHeader, StoredInstance
+from dicomnode.tracking import study_summaries
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.schema import association_series, instances, series, studies
 
@@ -71,6 +72,7 @@ def repeat(c: sa.Connection, repeated: Sequence[RepeatedInstance]) -> None:
         row = c.execute(_select_series(key)).one_or_none()
         if row is not None:
             _touch(c, row.id, {association_id}, at)
+            study_summaries.touch(c, row.id)
 
 
 def expect(
@@ -135,7 +137,9 @@ def _ensure_series(c: sa.Connection, key: SeriesKey, modality: str, first: datet
     """The series' id; its row is locked until the end of the transaction."""
     insert_missing(c, studies, [{"study_instance_uid": key[0], "first_received_at": first}])
     insert_missing(c, series, [_series_row(key, modality, first)])
-    return int(c.execute(_select_series(key).with_for_update()).one().id)
+    series_id = int(c.execute(_select_series(key).with_for_update()).one().id)
+    study_summaries.touch(c, series_id)
+    return series_id
 
 
 def _series_row(key: SeriesKey, modality: str, at: datetime) -> Mapping[str, Any]:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from dicomnode.tracking.columns import (
+    counter,
     current,
     judgement,
     key,
     only_one_current,
+    partial,
+    prefixes,
     text,
     time,
     title,
@@ -30,11 +33,37 @@ METADATA = sa.MetaData(
     }
 )
 
+_NEWEST = ("first_received_at", "study_instance_uid")
+
 studies = sa.Table(
     "studies",
     METADATA,
     uid("study_instance_uid", primary_key=True),
     time("first_received_at"),
+    # From here on what the list of studies shows, told by the rows of its series at the end of
+    # every transaction that changes them (`study_summaries`). The gate never reads it.
+    time("last_received_at", nullable=True),
+    counter("series_count"),
+    counter("instance_count"),
+    # Sorted, each between commas: ",CT,MR,".
+    text("modalities"),
+    title("verdict"),
+    # How many series stand where (`SeriesState`), and on how many a person has decided.
+    counter("receiving"),
+    counter("waiting"),
+    counter("examining"),
+    counter("examined"),
+    counter("refused"),
+    counter("failed"),
+    counter("decided"),
+    sa.Index("ix_studies_newest", *_NEWEST),
+    prefixes("ix_studies_prefix", "study_instance_uid"),
+    sa.Index("ix_studies_verdict", "verdict", *_NEWEST),
+    partial("ix_studies_receiving", "receiving > 0", *_NEWEST),
+    partial("ix_studies_waiting", "waiting > 0", *_NEWEST),
+    partial("ix_studies_examining", "examining > 0", *_NEWEST),
+    partial("ix_studies_failed", "failed > 0", *_NEWEST),
+    partial("ix_studies_decided", "decided > 0", *_NEWEST),
 )
 
 series = sa.Table(
@@ -42,7 +71,7 @@ series = sa.Table(
     METADATA,
     key(),
     sa.Column("study_instance_uid", sa.ForeignKey("studies.study_instance_uid"), nullable=False),
-    uid("series_instance_uid", index=True),
+    uid("series_instance_uid"),
     title("modality"),
     time("first_received_at"),
     time("last_received_at"),
@@ -50,12 +79,11 @@ series = sa.Table(
     sa.Column("instance_count", sa.Integer, nullable=False),
     sa.Column("revised_count", sa.Integer, nullable=False),
     sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
-    sa.Index(
-        "ix_series_unrevised",
-        "last_received_at",
-        sqlite_where=sa.text("instance_count <> revised_count"),
-        postgresql_where=sa.text("instance_count <> revised_count"),
-    ),
+    prefixes("ix_series_series_instance_uid", "series_instance_uid"),
+    partial("ix_series_unrevised", "instance_count <> revised_count", "last_received_at"),
+    # What the queue lists, in the order of the keys, here and in other tables (`work_queue`).
+    partial("ix_series_arriving", "instance_count <> revised_count", "id"),
+    partial("ix_series_expected", "instance_count = 0", "id"),
 )
 
 associations = sa.Table(
@@ -73,12 +101,7 @@ associations = sa.Table(
     # It has ended, and every object that was confirmed to it has its row.
     sa.Column("is_settled", sa.Boolean, nullable=False),
     sa.Index("ix_associations_open", "closed_at", "heartbeat_at"),
-    sa.Index(
-        "ix_associations_unsettled",
-        "receiver_id",
-        sqlite_where=sa.text("NOT is_settled"),
-        postgresql_where=sa.text("NOT is_settled"),
-    ),
+    partial("ix_associations_unsettled", "NOT is_settled", "receiver_id"),
 )
 
 association_series = sa.Table(
@@ -118,6 +141,8 @@ instances = sa.Table(
     sa.Index("ix_instances_series_id_first_revision", "series_id", "first_revision"),
 )
 
+_UNEXAMINED = "is_current AND NOT is_examined AND examination_started_at"
+
 revisions = sa.Table(
     "revisions",
     METADATA,
@@ -131,9 +156,13 @@ revisions = sa.Table(
     # The signal that found the series complete, and what it saw: a sentence.
     title("completed_by"),
     text("completion"),
+    # An examination of it has ended, well or not.
+    sa.Column("is_examined", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     current(),
     sa.UniqueConstraint("series_id", "number"),
     only_one_current("revisions"),
+    partial("ix_revisions_waiting", f"{_UNEXAMINED} IS NULL", "id"),
+    partial("ix_revisions_examining", f"{_UNEXAMINED} IS NOT NULL", "id"),
 )
 
 # How many instances a series has, by what others say: one row for each that says so. The speaker
@@ -183,7 +212,7 @@ examinations = sa.Table(
     "examinations",
     METADATA,
     key(),
-    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False),
+    sa.Column("series_id", sa.ForeignKey("series.id"), nullable=False, index=True),
     sa.Column("revision_id", sa.ForeignKey("revisions.id"), nullable=False, index=True),
     time("created_at"),
     # Why the examination itself failed: a sentence; empty for an examination that ended.
@@ -196,6 +225,7 @@ examinations = sa.Table(
     sa.Column("subjects", sa.Text, nullable=False, default="[]", server_default="[]"),
     current(),
     only_one_current("examinations"),
+    partial("ix_examinations_failed", "is_current AND failure <> ''", "id"),
 )
 
 # The verdict of a series: the worst of the volumes of its examination.
@@ -208,7 +238,10 @@ verdicts = sa.Table(
     *judgement(),
     time("created_at"),
     current(),
+    # By how many people, of this very examination.
+    counter("decided_by"),
     only_one_current("verdicts"),
+    partial("ix_verdicts_review", "is_current", "kind", "decided_by", "examination_id"),
 )
 
 volumes = sa.Table(
@@ -239,6 +272,10 @@ refusals = sa.Table(
     sa.Column("attribute_values", sa.JSON, nullable=False),
     sa.Column("images", sa.Integer, nullable=False),
     time("created_at"),
+    # Of the examination that counts now.
+    sa.Column("is_current", sa.Boolean, nullable=False, server_default=sa.true()),
+    counter("decided_by"),
+    partial("ix_refusals_review", "is_current", "code", "decided_by", "examination_id"),
 )
 
 segmentations = sa.Table(
@@ -268,6 +305,8 @@ deliveries = sa.Table(
     time("next_attempt_at", nullable=True),
     sa.UniqueConstraint("segmentation_id", "destination"),
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
+    partial("ix_deliveries_refused", "state = 'refused'", "id"),
+    partial("ix_deliveries_failing", "state = 'pending' AND last_error <> ''", "id"),
 )
 
 # What people said of a series: rows are added, never changed. The last one of an account counts.
@@ -361,4 +400,5 @@ pulls = sa.Table(
     sa.UniqueConstraint("source", "study_instance_uid"),
     sa.Index("ix_pulls_source_state", "source", "state"),
     sa.Index("ix_pulls_study_instance_uid", "study_instance_uid"),
+    partial("ix_pulls_unfinished", "state <> 'done'", "id"),
 )

@@ -8,15 +8,14 @@ import sqlalchemy as sa
 
 from dicomnode.config import CompletenessSettings
 from dicomnode.domain import Revision, revision_digest
-from dicomnode.tracking import expected, senders
+from dicomnode.tracking import expected, senders, study_summaries
 from dicomnode.tracking.completeness import Completion, decide
+from dicomnode.tracking.examinations import void
 from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.schema import (
-    examinations,
     instances,
     revisions,
     series,
-    verdicts,
 )
 from dicomnode.tracking.spool import Spool
 
@@ -63,6 +62,7 @@ def add_revision(
         )
     ).one_or_none()
     c.execute(series.update().where(series.c.id == series_id).values(revised_count=len(members)))
+    study_summaries.touch(c, series_id)
     if not members or (newest is not None and newest.digest == digest):
         return None
     _void(c, series_id)
@@ -110,12 +110,12 @@ def is_current(c: sa.Connection, revision_id: int) -> bool:
 
 
 def _void(c: sa.Connection, series_id: int) -> None:
-    for table in (revisions, examinations, verdicts):
-        c.execute(
-            table.update()
-            .where(table.c.series_id == series_id, table.c.is_current)
-            .values(is_current=False)
-        )
+    c.execute(
+        revisions.update()
+        .where(revisions.c.series_id == series_id, revisions.c.is_current)
+        .values(is_current=False)
+    )
+    void(c, series_id)
 
 
 def _said(completion: Completion) -> dict[str, str]:

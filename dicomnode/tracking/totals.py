@@ -13,16 +13,8 @@ import sqlalchemy as sa
 
 from dicomnode.domain import WantedDigest
 from dicomnode.tracking import outdated, refusals
-from dicomnode.tracking.findings import SeriesState
-from dicomnode.tracking.schema import (
-    associations,
-    deliveries,
-    examinations,
-    quarantine,
-    revisions,
-    series,
-    verdicts,
-)
+from dicomnode.tracking.schema import associations, deliveries, quarantine, series, verdicts
+from dicomnode.tracking.states import series_now, state_now
 
 
 @dataclass(frozen=True)
@@ -77,29 +69,8 @@ def _by(
 
 def _series(c: sa.Connection) -> dict[str, int]:
     """As `findings` says it for each of them."""
-    r, e, v = revisions, examinations, verdicts
-    unrevised = sa.or_(series.c.instance_count != series.c.revised_count, r.c.id.is_(None))
-    state = sa.case(
-        (unrevised, SeriesState.RECEIVING.value),
-        (
-            e.c.id.is_(None),
-            sa.case(
-                (r.c.examination_started_at.is_(None), SeriesState.WAITING.value),
-                else_=SeriesState.EXAMINING.value,
-            ),
-        ),
-        (e.c.failure != "", SeriesState.FAILED.value),
-        (v.c.id.is_(None), SeriesState.REFUSED.value),
-        else_=SeriesState.EXAMINED.value,
-    )
-    query = (
-        sa.select(state, sa.func.count())
-        .select_from(series)
-        .outerjoin(r, sa.and_(r.c.series_id == series.c.id, r.c.is_current))
-        .outerjoin(e, sa.and_(e.c.revision_id == r.c.id, e.c.is_current))
-        .outerjoin(v, sa.and_(v.c.examination_id == e.c.id, v.c.is_current))
-        .group_by(state)
-    )
+    state = state_now()
+    query = sa.select(state, sa.func.count()).select_from(series_now()).group_by(state)
     return _counts(c, query)
 
 

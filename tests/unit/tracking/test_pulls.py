@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+
 from dicomnode.tracking import audit, instances, pulls
 from dicomnode.tracking.database import Database, _alembic_config
 from dicomnode.tracking.pulls import Pull, PullState
@@ -97,8 +99,12 @@ def test_the_table_comes_to_a_database_with_data_and_changes_none(database_url: 
     database = Database(database_url)
     with database.begin() as connection:
         command.upgrade(_alembic_config(connection), "0003")
-        instances.add(connection, [instance(1)])
+        connection.execute(
+            sa.text(f"INSERT INTO studies VALUES ('{STUDY}', '2026-03-01 12:00:00')")
+        )
     database.migrate()
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
     asked(database, STUDY)
     with database.read() as connection:
         assert pulls.received_instances(connection, STUDY) == {SERIES: {f"{SERIES}.1"}}
