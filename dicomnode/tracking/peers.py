@@ -33,6 +33,8 @@ def last_deliveries(c: sa.Connection) -> Sequence[LastDelivery]:
     )
     found: dict[str, LastDelivery] = {}
     for row in c.execute(query):
-        last = LastDelivery(row.destination, DeliveryState(row.state), row.updated_at, row.last_error)
+        last = LastDelivery(
+            row.destination, DeliveryState(row.state), row.updated_at, row.last_error
+        )
         found.setdefault(row.destination, last)
     return tuple(found.values())

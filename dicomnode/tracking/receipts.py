@@ -53,6 +53,11 @@ def newest(
     return [StoredReceipt(**row._mapping) for row in c.execute(query)]
 
 
+def one(c: sa.Connection, number: int) -> StoredReceipt | None:
+    row = c.execute(sa.select(receipts).where(receipts.c.number == number)).one_or_none()
+    return None if row is None else StoredReceipt(**row._mapping)
+
+
 def instances_of(
     c: sa.Connection, study_instance_uid: str
 ) -> Mapping[str, Sequence[InstanceDigests]]:

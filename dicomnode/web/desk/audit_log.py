@@ -44,7 +44,9 @@ def audit_log(
             before=before,
         )
     shown = found[:_AT_A_TIME]
-    query = urlencode({"event": event, "subject": subject, "before": shown[-1].number if shown else 0})
+    query = urlencode(
+        {"event": event, "subject": subject, "before": shown[-1].number if shown else 0}
+    )
     older = f"/desk/audit?{query}" if len(found) > _AT_A_TIME else ""
     page = AuditPage(shown, event, subject, older)
     return desk.page(request, principal, "audit.html", page)

@@ -34,7 +34,9 @@ def _volumes(found: Evidence) -> Iterator[Fact]:
     for kind in SegmentKind:
         if (ml := found.volumes_ml.get(kind)) is not None:
             largest = number(found.largest_component_ml.get(kind), 0, "ml")
-            yield Fact(_capital(words.SEGMENTS[kind]), number(ml, 0, "ml"), f"in one piece {largest}")
+            yield Fact(
+                _capital(words.SEGMENTS[kind]), number(ml, 0, "ml"), f"in one piece {largest}"
+            )
         else:
             why = found.unanswered.get(kind, "no network looked")
             yield Fact(_capital(words.SEGMENTS[kind]), "not measured", why)
@@ -73,7 +75,9 @@ def claims(said: HeaderClaims) -> tuple[Fact, ...]:
     """What the headers say: claims, never proof (PS3.3 C.7.1.1, C.12.1)."""
     return (
         Fact("(0012,0062) Patient Identity Removed", _said(said.patient_identity_removed)),
-        Fact("(0012,0063) De-identification Method", _said("; ".join(said.deidentification_method))),
+        Fact(
+            "(0012,0063) De-identification Method", _said("; ".join(said.deidentification_method))
+        ),
         Fact("(0012,0064) its codes", _codes(said.deidentification_codes)),
         Fact("(0028,0302) Recognizable Visual Features", _said(said.recognizable_visual_features)),
         Fact("(0028,0301) Burned In Annotation", _said(said.burned_in_annotation)),

@@ -42,7 +42,7 @@ def asked_by_policies(settings: Settings, projects: tuple[str, ...]) -> ReviewFi
 
 
 def review_filter(desk: Desk) -> ReviewFilter:
-    """Where no policy wants a person, doubtful verdicts: somebody should look at them all the same."""
+    """Where no policy wants a person, doubtful verdicts: somebody should look at them."""
     asked = asked_by_policies(desk.settings, desk.projects)
     return asked or ReviewFilter(codes=())
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from dicomnode.tracking.pictures import picture_of
 from dicomnode.web.desk.access import PictureReader
@@ -17,6 +18,8 @@ from dicomnode.web.desk.desk import DeskOf
 from dicomnode.web.refused import RequestRefusedError
 
 ROUTER = APIRouter()
+# What fits into a column of either database.
+Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
 @ROUTER.get("/pictures/{examination_id}/{volume_number}/{index}")
@@ -24,9 +27,9 @@ def picture(
     request: Request,
     desk: DeskOf,
     _principal: PictureReader,
-    examination_id: int,
-    volume_number: int,
-    index: int,
+    examination_id: Number,
+    volume_number: Number,
+    index: Number,
 ) -> Response:
     with desk.database.read() as connection:
         found = picture_of(connection, examination_id, volume_number, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from dicomnode.config_policy import GateSettings
+from dicomnode.domain import VerdictKind
 from dicomnode.web.desk import words
 from dicomnode.web.desk.facts import Fact
 
@@ -21,8 +22,8 @@ def rules(policy: GateSettings) -> Iterator[Fact]:
     looked = set(policy.review_verdicts)
     alone = [kind for kind in policy.pass_verdicts if kind not in looked]
     seen = [kind for kind in policy.pass_verdicts if kind in looked]
-    yield Fact("Leave by their verdict", _listed(words.VERDICTS[kind].label for kind in alone))
-    yield Fact(f"Leave when {persons} decided", _listed(words.VERDICTS[kind].label for kind in seen))
+    yield Fact("Leave by their verdict", _listed(map(_label, alone)))
+    yield Fact(f"Leave when {persons} decided", _listed(map(_label, seen)))
     asked = set(policy.review_refusals)
     let = [code for code in policy.pass_refusals if code not in asked]
     reviewed = [code for code in policy.pass_refusals if code in asked]
@@ -32,6 +33,10 @@ def rules(policy: GateSettings) -> Iterator[Fact]:
     claims = [sentence for key, sentence in _CLAIMS.items() if getattr(policy, key)]
     yield Fact("Headers of every instance", _listed(claims, "nothing is asked for"))
     yield Fact("Other files in a folder", _listed(policy.other_file_suffixes))
+
+
+def _label(kind: VerdictKind) -> str:
+    return words.VERDICTS[kind].label
 
 
 def _listed(names: Iterable[str], none: str = "none") -> str:

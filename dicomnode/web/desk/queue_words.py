@@ -12,7 +12,7 @@ REVIEW = "review"
 
 @dataclass(frozen=True)
 class PartWords:
-    """`what` heads the column of the signal, destination or reason; `icon`, `tone` as in `words`."""
+    """`what` heads the column of signal, destination or reason; `icon`, `tone`: see `words`."""
 
     title: str
     explained: str
@@ -65,9 +65,7 @@ PARTS: Mapping[QueueKind, PartWords] = {
         "absent",
         "doubt",
     ),
-    QueueKind.RECEIVING: PartWords(
-        "Arriving", "Nothing has to be done.", "Here", "arrow", "calm"
-    ),
+    QueueKind.RECEIVING: PartWords("Arriving", "Nothing has to be done.", "Here", "arrow", "calm"),
     QueueKind.WAITING: PartWords(
         "Wait for their examination", "Nothing has to be done.", "Whole by", "clock", "calm"
     ),

@@ -75,9 +75,7 @@ def _record(desk: Desk, principal: Principal, series_uid: str, fields: Fields) -
     return kind
 
 
-def _then(
-    desk: Desk, finding: SeriesFinding, kind: DecisionKind, *, is_next_wanted: bool
-) -> str:
+def _then(desk: Desk, finding: SeriesFinding, kind: DecisionKind, *, is_next_wanted: bool) -> str:
     """The page that comes after a decision."""
     here = series_href(finding.study_instance_uid, finding.series_instance_uid)
     if kind is DecisionKind.REVOKED:

@@ -33,7 +33,10 @@ CHOICES = (
     Choice(DecisionKind.DEFACED, "d", "Defaced", "No face can be recognised in any volume."),
     Choice(DecisionKind.NOT_DEFACED, "f", "Not defaced", "A face, or enough of one, is there."),
     Choice(
-        DecisionKind.NOT_APPLICABLE, "a", "Not applicable", "There is no face here: a knee, a spine."
+        DecisionKind.NOT_APPLICABLE,
+        "a",
+        "Not applicable",
+        "There is no face here: a knee, a spine.",
     ),
 )
 

@@ -54,7 +54,7 @@ def size(size_bytes: float) -> str:
 
 
 def count(how_many: int, one: str, several: str = "") -> str:
-    """"1 series", "2 instances", "12,000 studies"."""
+    """ "1 series", "2 instances", "12,000 studies"."""
     return f"{how_many:,} {one if how_many == 1 else several or f'{one}s'}"
 
 
@@ -70,7 +70,7 @@ def iso(at: datetime | str) -> str:
 
 
 def minute(at: datetime | str) -> str:
-    """"2026-03-01 12:00 UTC"."""
+    """ "2026-03-01 12:00 UTC"."""
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 

@@ -55,7 +55,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class VolumeView:
-    """`hidden_pictures` is a sentence where the account may not see them; `is_first`: of the page."""
+    """`hidden_pictures`: a sentence where the account may not see them; `is_first`: of the page."""
 
     number: int
     title: str

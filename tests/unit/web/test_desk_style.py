@@ -1,4 +1,4 @@
-"""The palette of the desk, in light and dark: contrast by WCAG 2.2, computed from the style sheet."""
+"""The style of the desk: contrast by WCAG 2.2, labels, and nothing from elsewhere."""
 
 from __future__ import annotations
 
