@@ -219,6 +219,7 @@ class Evidence:
 
     `unanswered` says of each kind of which no network looked why none did. `face_surface` is None
     where it was not measured, `face_probability` (of a face detector) where none was asked.
+    `unpictured` says why there are no pictures of the skin.
     """
 
     volumes_ml: Mapping[SegmentKind, float]
@@ -236,6 +237,7 @@ class Evidence:
     unanswered: Mapping[SegmentKind, str] = field(default_factory=dict)
     face_surface: FaceSurface | None = None
     face_probability: float | None = None
+    unpictured: str = ""
 
     @property
     def subject(self) -> Subject:
@@ -285,11 +287,44 @@ class SegmentationFile:
     sha256: str
 
 
+class View(StrEnum):
+    """What a picture shows: cuts through the middle of what was found, sheets of evenly spaced
+    cuts, or the skin from outside (`LEFT` looks at the patient's left side)."""
+
+    OVERVIEW = "overview"
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+    AXIAL_SHEET = "axial_sheet"
+    CORONAL_SHEET = "coronal_sheet"
+    SAGITTAL_SHEET = "sagittal_sheet"
+    FRONT = "front"
+    LEFT = "left"
+    RIGHT = "right"
+    THREE_QUARTER = "three_quarter"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG of a volume, with or without what the networks found drawn on it.
+
+    It can show a face: whoever may see it sees a patient.
+    """
+
+    view: View
+    has_masks: bool
+    path: Path
+    sha256: str
+    width_pixels: int
+    height_pixels: int
+
+
 @dataclass(frozen=True)
 class ExaminedVolume:
     """One volume of a series: what was found in it, and its SEG where anything was found.
 
     `label` tells it from the other volumes of its series ("EchoTime 4.92"); empty for an only one.
+    `pictures`: none in records of earlier versions.
     """
 
     label: str
@@ -297,6 +332,7 @@ class ExaminedVolume:
     evidence: Evidence
     verdict: Verdict
     segmentation: SegmentationFile | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

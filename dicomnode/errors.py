@@ -53,7 +53,7 @@ class ModelError(DicomnodeError):
 
 
 class RenderingError(DicomnodeError):
-    """No picture of the skin, or no answer of a face detector: the examination that asks fails."""
+    """No picture, or no answer of a face detector: the examination that needs it fails."""
 
 
 class TrainingError(DicomnodeError):

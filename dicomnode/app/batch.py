@@ -27,7 +27,8 @@ from dicomnode.domain import (
     revision_digest,
 )
 from dicomnode.errors import DicomnodeError
-from dicomnode.inference.examine import Segmenter, examine, examine_nifti
+from dicomnode.inference.assessment import Segmenter
+from dicomnode.inference.examine import examine, examine_nifti
 
 log = logging.getLogger("dicomnode.batch")
 
@@ -154,6 +155,7 @@ def _lines(examination: Examination) -> Iterator[Line]:
         "verdict": None,
         "refusal": None,
         "segmentation": None,
+        "pictures": [],
         "software_version": examination.software_version,
         "examiner_digest": examination.examiner_digest,
     }

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomnode.app.batch import find, short_name
+from dicomnode.app.batch import find
 from dicomnode.app.drawn_series import STUDIES, write_series
 from dicomnode.app.loopback import (
     Process,
@@ -21,14 +21,14 @@ from dicomnode.app.loopback import (
     send_as_a_pacs_does,
     wait_for_echo,
 )
-from dicomnode.domain import DeliveryState, GateDecision
+from dicomnode.domain import DeliveryState, GateDecision, View
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import policy_of
 from dicomnode.inference.examine import seg_series_uid
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.findings import SeriesState, verdicts_of_study
+from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_studies
 from dicomnode.tracking.status import SeriesStatus, StudyStatus, studies_status
 
 LONGEST_WAIT_SECONDS = 1800.0
@@ -111,16 +111,11 @@ class Demo:
     def _collect(
         self, node: Process, pacs: Process, studies: tuple[StudyStatus, ...], seconds: float
     ) -> DemoResult:
+        uids = [study.study_instance_uid for study in studies]
         with Database(node.settings.database_url).read() as connection:
-            decisions = tuple(
-                decide(
-                    study.study_instance_uid,
-                    verdicts_of_study(connection, study.study_instance_uid),
-                    policy_of(node.settings),
-                    installed_examiner(node.settings).wanted_digest,
-                )
-                for study in studies
-            )
+            found = verdicts_of_studies(connection, uids)
+        policy, wanted = policy_of(node.settings), installed_examiner(node.settings).wanted_digest
+        decisions = tuple(decide(uid, found[uid], policy, wanted) for uid in uids)
         with Database(pacs.settings.database_url).read() as connection:
             in_pacs = {
                 item.series_instance_uid: item.instance_count
@@ -139,7 +134,7 @@ class Demo:
                 for study in studies
                 for item in study.series
             },
-            pictures=_pictures(node, studies),
+            pictures=_pictures(item for uid in uids for item in found[uid]),
             folder=self._folder,
             logs=(node.log, pacs.log),
             seconds=seconds,
@@ -190,18 +185,14 @@ def _descriptions() -> dict[str, str]:
     return {series.series_instance_uid: series.description for series in STUDIES}
 
 
-def _pictures(node: Process, studies: tuple[StudyStatus, ...]) -> dict[str, tuple[Path, ...]]:
-    """One for each volume of a series."""
-    results = node.settings.results_folder
-    found = {
-        item.series_instance_uid: sorted(
-            (results / short_name(item.series_instance_uid)).glob("*/picture*.png")
-        )
-        for study in studies
-        for item in study.series
-    }
+def _pictures(series: Iterable[SeriesFinding]) -> dict[str, tuple[Path, ...]]:
+    """The overview of each volume."""
     return {
-        uid: tuple(path for path in paths if path.parent == paths[-1].parent)
-        for uid, paths in found.items()
-        if paths
+        item.series_instance_uid: tuple(
+            picture.path
+            for volume in item.volumes
+            for picture in volume.pictures
+            if picture.view is View.OVERVIEW
+        )
+        for item in series
     }

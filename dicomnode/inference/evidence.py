@@ -35,7 +35,6 @@ def measure(
     in_gap: npt.NDArray[np.bool_] | None = None,
     widest_gap_mm: float = 0.0,
     warnings: tuple[str, ...] = (),
-    face_probability: float | None = None,
 ) -> Evidence:
     """Evidence from `masks`, all on one grid with axes (z, y, x) and `spacing_mm` likewise.
 
@@ -65,7 +64,6 @@ def measure(
         modality=modality,
         unanswered=dict(unanswered),
         face_surface=face_surface(masks, spacing_mm),
-        face_probability=face_probability,
     )
 
 

@@ -3,87 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.dicom.header import read_claims
-from dicomnode.dicom.nifti import modality_of, read_nifti, write_mask_nifti
+from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
 from dicomnode.dicom.refusals import merged
-from dicomnode.dicom.resample import CanonicalVolume, mask_to_source, to_canonical
+from dicomnode.dicom.resample import mask_to_source
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
-from dicomnode.dicom.volume import Volume, read_volume
+from dicomnode.dicom.volume import read_volume
 from dicomnode.domain import (
-    Evidence,
     Examination,
     ExaminedVolume,
     HeaderClaims,
     ModelIdentity,
+    Picture,
     Revision,
     SegmentationFile,
-    SegmentKind,
     SetAside,
-    Verdict,
-    subject_of,
 )
 from dicomnode.errors import SeriesRefusedError
-from dicomnode.inference.evidence import measure
+from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore
 from dicomnode.inference.examiner import examiner_digest
-from dicomnode.inference.face_detector import installed_detector
-from dicomnode.inference.picture import write_picture
-from dicomnode.inference.rendering import render
-from dicomnode.inference.selection import Candidate, choose
-from dicomnode.inference.verdict import judge
+from dicomnode.inference.pictures import write_pictures
 
-Mask = npt.NDArray[np.uint8]
-Masks = Mapping[SegmentKind, Mask]
-Progress = Callable[[str], None]
-
-
-def ignore(_: str) -> None:
-    """Nobody watches."""
-
-
-class Segmenter(Candidate, Protocol):
-    """A network that is loaded and ready; see `dicomnode.inference.nnunet.Network`."""
-
-    def segment(
-        self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
-    ) -> Mask: ...
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """What the networks found in one volume; `masks` lie on the grid that they saw."""
-
-    canonical: CanonicalVolume
-    masks: Masks
-    evidence: Evidence
-    verdict: Verdict
+# Nobody looks through 64 volumes of an fMRI; the later ones have their overview.
+PICTURED_VOLUMES = 8
+TOO_MANY = f"only the first {PICTURED_VOLUMES} volumes of a series have all pictures"
 
 
 @dataclass(frozen=True)
 class _Out:
-    """The files of one volume; `suffix` tells them from those of the others in its series."""
+    """The files of one volume; `suffix` tells them from those of the others in its series.
+
+    `unpictured`: why it has no pictures but its overview.
+    """
 
     folder: Path
     suffix: str
+    unpictured: str = ""
 
     @property
     def segmentation(self) -> Path:
         return self.folder / f"segmentation{self.suffix}.dcm"
-
-    @property
-    def picture(self) -> Path:
-        return self.folder / f"picture{self.suffix}.png"
 
 
 def examine(
@@ -95,8 +62,8 @@ def examine(
 ) -> Examination:
     """Examine every volume in one revision of a DICOM series.
 
-    Of `networks` those look at a volume that `inference.use` chooses for it. Writes a SEG and a
-    picture for each volume into `out_folder`. What can't become a volume is set aside with its
+    Of `networks` those look at a volume that `inference.use` chooses for it. Writes a SEG and
+    pictures of each volume into `out_folder`. What can't become a volume is set aside with its
     refusal, which is no error. Raises `SegmentationError` when a SEG, decoded again, does not hold
     the masks.
     """
@@ -105,7 +72,8 @@ def examine(
     volumes, set_aside = [], list(series.set_aside)
     several = len(series.stacks) > 1
     for number, stack in enumerate(series.stacks, start=1):
-        out = _Out(out_folder, f"-{number}" if several else "")
+        suffix = f"-{number}" if several else ""
+        out = _Out(out_folder, suffix, TOO_MANY if number > PICTURED_VOLUMES else "")
         try:
             volume = _examine_stack(revision, stack, networks, settings, out, progress)
         except SeriesRefusedError as refused:
@@ -136,12 +104,18 @@ def _examine_stack(
     """Raises `SeriesRefusedError` where its pixels can't be read."""
     progress(f"volume {stack.label}".rstrip())
     volume = read_volume(stack)
-    assessed = assess(volume, read_claims(stack.datasets), networks, settings, progress)
+    claims = read_claims(stack.datasets)
+    assessed = assess(volume, claims, networks, settings, progress, unpictured=out.unpictured)
     progress("writing SEG")
     segmentation = _write_seg(assessed, stack, revision, settings, out.segmentation)
-    _write_picture(assessed, out.picture)
+    progress("pictures")
     return ExaminedVolume(
-        stack.label, len(stack.images), assessed.evidence, assessed.verdict, segmentation
+        stack.label,
+        len(stack.images),
+        assessed.evidence,
+        assessed.verdict,
+        segmentation,
+        _write_pictures(assessed, out),
     )
 
 
@@ -169,52 +143,14 @@ def examine_nifti(
     for kind, mask in assessed.masks.items():
         on_source = mask_to_source(mask, assessed.canonical, volume.geometry)
         write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
-    _write_picture(assessed, out_folder / "picture.png")
-    found = ExaminedVolume("", volume.geometry.shape[0], assessed.evidence, assessed.verdict)
-    return _examination(digest, settings, [found])
-
-
-def assess(
-    volume: Volume,
-    claims: HeaderClaims,
-    networks: Sequence[Segmenter],
-    settings: Settings,
-    progress: Progress = ignore,
-) -> Assessment:
-    """The mask of every network that is for this volume, what they amount to, and the verdict."""
-    canonical = to_canonical(volume)
-    subject = subject_of(volume.modality, claims, canonical.spacing_mm)
-    chosen = choose(networks, settings.inference.use, subject)
-    masks: dict[SegmentKind, Mask] = {}
-    for network in chosen.networks:
-        progress(f"network {network.identity.kind.value}")
-        masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
-    evidence = measure(
-        masks,
-        canonical.spacing_mm,
-        models=tuple(network.identity for network in chosen.networks),
-        claims=claims,
-        matrix=canonical.array.shape,
-        modality=volume.modality,
-        unanswered=chosen.unanswered,
-        in_gap=canonical.in_gap,
-        widest_gap_mm=volume.geometry.widest_gap_mm,
-        warnings=volume.warnings,
-        face_probability=_face_probability(canonical, volume.modality, settings, progress),
+    found = ExaminedVolume(
+        "",
+        volume.geometry.shape[0],
+        assessed.evidence,
+        assessed.verdict,
+        pictures=_write_pictures(assessed, _Out(out_folder, "")),
     )
-    return Assessment(canonical, masks, evidence, judge(evidence, settings.verdict))
-
-
-def _face_probability(
-    canonical: CanonicalVolume, modality: str, settings: Settings, progress: Progress
-) -> float | None:
-    """Asked of the pictures alone: no network has a part in it."""
-    detector = installed_detector(settings.evidence.face_detector)
-    if detector is None:
-        return None
-    progress("face detector")
-    array, known = canonical.array, modality or modality_of(canonical.array)
-    return detector.probability(render(array, canonical.spacing_mm, known))
+    return _examination(digest, settings, [found])
 
 
 def _write_seg(
@@ -264,6 +200,12 @@ def _sop_instance_uid(
     return result_uid("SEG", series, revision.digest, *volume, *networks, run)
 
 
-def _write_picture(assessment: Assessment, path: Path) -> None:
-    canonical = assessment.canonical
-    write_picture(path, canonical.array, canonical.spacing_mm, assessment.masks, assessment.verdict)
+def _write_pictures(assessed: Assessment, out: _Out) -> tuple[Picture, ...]:
+    return write_pictures(
+        out.folder,
+        out.suffix,
+        assessed.marked,
+        assessed.verdict,
+        assessed.skin,
+        only_overview=bool(out.unpictured),
+    )

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dicomnode.domain import View
 from dicomnode.errors import RenderingError
-from dicomnode.inference.rendering import View
 
 
 class FaceDetector(Protocol):

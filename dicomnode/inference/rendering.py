@@ -1,7 +1,8 @@
-"""The skin as four pictures, rendered from the volume itself by VTK.
+"""The skin as pictures from four sides, rendered from the volume itself by VTK.
 
-No mask of a network has a part in it, so the pictures are an independent look. They can show a
-face: keep them where only the node can read.
+The plain ones are an independent look: no mask of a network has a part in them. The marked ones
+show the same skin, coloured where a mask lies, and what was anonymised before it as a veil. They
+can show a face: keep them where only the node can read.
 
 VTK draws through EGL, in software where there is no GPU, and takes its process down where no EGL
 is installed. So it draws in a process of its own.
@@ -12,67 +13,76 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from enum import StrEnum
+from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dicomnode.domain import SegmentKind, View
 from dicomnode.errors import RenderingError
 from dicomnode.inference.skin import skin_level
+from dicomnode.inference.skin_scene import Scene, draw
 
 Volume = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.uint8]
 Triple = tuple[float, float, float]
 
 GRID_MM = 1.5
 SMOOTH_MM = 1.2
-SIZE_PIXELS = 512
-SKIN_COLOUR = (0.87, 0.72, 0.62)
-BACKGROUND = (0.25, 0.27, 0.30)
-ZOOM = 1.35
+NOTHING_FOUND: Mapping[SegmentKind, Mask] = MappingProxyType({})
 
 
-class View(StrEnum):
-    """`LEFT` looks at the patient's left side."""
+@dataclass(frozen=True)
+class Renderings:
+    """A PNG of each side, plain and marked; `missing` says why there are none."""
 
-    FRONT = "front"
-    LEFT = "left"
-    RIGHT = "right"
-    THREE_QUARTER = "three_quarter"
-
-
-# From the head to the camera, toward (patient left, patient back).
-_CAMERAS = {
-    View.FRONT: (0.0, -1.0),
-    View.LEFT: (1.0, 0.0),
-    View.RIGHT: (-1.0, 0.0),
-    View.THREE_QUARTER: (0.7, -0.7),
-}
+    plain: Mapping[View, bytes] = field(default_factory=dict)
+    marked: Mapping[View, bytes] = field(default_factory=dict)
+    missing: str = ""
 
 
-def render(array: Volume, spacing_mm: Triple, modality: str) -> Mapping[View, bytes]:
-    """A PNG of every view. `array`: (z, y, x), toward head, back and left.
+def render(
+    array: Volume,
+    spacing_mm: Triple,
+    modality: str,
+    masks: Mapping[SegmentKind, Mask] = NOTHING_FOUND,
+) -> Renderings:
+    """Every side of the skin. `array` and `masks`: (z, y, x), toward head, back and left.
 
-    Raises `RenderingError` where VTK or EGL is missing.
+    Raises `RenderingError` where VTK or EGL is missing, or fails.
     """
     thin, grid_mm = _thinned(array, spacing_mm)
-    level = skin_level(thin, modality)
+    step = _steps(spacing_mm)
+    anonymised, face = (
+        _thinned_mask(masks.get(kind), step, thin.shape)
+        for kind in (SegmentKind.ANONYMISED_AREA, SegmentKind.FACE)
+    )
+    level = skin_level(thin[::2, ::2, ::2], modality)
+    scene = Scene(thin, grid_mm, level, anonymised, face)
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(_drawn, thin, grid_mm, level).result()
+            plain, marked = pool.submit(draw, scene).result()
         except ImportError:
             raise RenderingError("VTK is not installed: pip install 'dicomnode[surface]'") from None
         except BrokenProcessPool:
             raise RenderingError(
                 "VTK can't draw here; on Debian: apt-get install libegl1"
             ) from None
+        except Exception as error:
+            raise RenderingError(f"VTK could not draw it: {type(error).__name__}") from error
+    return Renderings(plain, marked)
+
+
+def _steps(spacing_mm: Triple) -> tuple[int, ...]:
+    return tuple(max(1, round(GRID_MM / mm)) for mm in spacing_mm)
 
 
 def _thinned(array: Volume, spacing_mm: Triple) -> tuple[Volume, Triple]:
     """On about `GRID_MM`, smoothed, with air around so that the surface is closed."""
-    step = tuple(max(1, round(GRID_MM / mm)) for mm in spacing_mm)
+    step = _steps(spacing_mm)
     coarse = ndimage.uniform_filter(array, step)[tuple(slice(None, None, n) for n in step)]
     z_mm, y_mm, x_mm = (mm * n for mm, n in zip(spacing_mm, step, strict=True))
     smooth = ndimage.gaussian_filter(coarse, [SMOOTH_MM / mm for mm in (z_mm, y_mm, x_mm)])
@@ -80,62 +90,8 @@ def _thinned(array: Volume, spacing_mm: Triple) -> tuple[Volume, Triple]:
     return closed.astype(np.float32), (z_mm, y_mm, x_mm)
 
 
-def _drawn(array: Volume, spacing_mm: Triple, level: float) -> dict[View, bytes]:
-    from vtkmodules.vtkRenderingCore import vtkRenderer
-    from vtkmodules.vtkRenderingOpenGL2 import vtkEGLRenderWindow
-
-    window, renderer = vtkEGLRenderWindow(), vtkRenderer()
-    window.SetOffScreenRendering(True)
-    window.SetSize(SIZE_PIXELS, SIZE_PIXELS)
-    window.AddRenderer(renderer)
-    renderer.SetBackground(*BACKGROUND)
-    renderer.AddActor(_skin(array, spacing_mm, level))
-    middle = [n * mm / 2 for n, mm in zip(array.shape, spacing_mm, strict=True)][::-1]
-    return {view: _picture(window, renderer, middle, toward) for view, toward in _CAMERAS.items()}
-
-
-def _skin(array: Volume, spacing_mm: Triple, level: float) -> Any:
-    """The largest piece of the surface between air and tissue."""
-    from vtkmodules.util.numpy_support import numpy_to_vtk
-    from vtkmodules.vtkCommonDataModel import vtkImageData
-    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D, vtkPolyDataConnectivityFilter
-    from vtkmodules.vtkRenderingCore import vtkActor, vtkPolyDataMapper
-
-    image = vtkImageData()
-    image.SetDimensions(*array.shape[::-1])
-    image.SetSpacing(*spacing_mm[::-1])
-    values = numpy_to_vtk(array.ravel())  # type: ignore[no-untyped-call]
-    image.GetPointData().SetScalars(values)
-    surface, largest = vtkFlyingEdges3D(), vtkPolyDataConnectivityFilter()
-    surface.SetInputData(image)
-    surface.SetValue(0, level)
-    largest.SetInputConnection(surface.GetOutputPort())
-    largest.SetExtractionModeToLargestRegion()
-    mapper, actor = vtkPolyDataMapper(), vtkActor()
-    mapper.SetInputConnection(largest.GetOutputPort())
-    mapper.ScalarVisibilityOff()
-    actor.SetMapper(mapper)
-    actor.GetProperty().SetColor(*SKIN_COLOUR)
-    actor.GetProperty().SetAmbient(0.15)
-    actor.GetProperty().SetDiffuse(0.85)
-    return actor
-
-
-def _picture(window: Any, renderer: Any, middle: list[float], toward: tuple[float, float]) -> bytes:
-    from vtkmodules.vtkIOImage import vtkPNGWriter
-    from vtkmodules.vtkRenderingCore import vtkWindowToImageFilter
-
-    camera = renderer.GetActiveCamera()
-    camera.SetFocalPoint(*middle)
-    camera.SetPosition(middle[0] + toward[0], middle[1] + toward[1], middle[2])
-    camera.SetViewUp(0.0, 0.0, 1.0)
-    renderer.ResetCamera()
-    camera.Zoom(ZOOM)
-    window.Render()
-    shot, writer = vtkWindowToImageFilter(), vtkPNGWriter()
-    shot.SetInput(window)
-    shot.ReadFrontBufferOff()
-    writer.SetInputConnection(shot.GetOutputPort())
-    writer.WriteToMemoryOn()
-    writer.Write()
-    return bytes(memoryview(writer.GetResult()))
+def _thinned_mask(mask: Mask | None, step: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
+    """On the same grid, with the same border."""
+    if mask is None:
+        return np.zeros(shape, np.uint8)
+    return np.pad(mask[tuple(slice(None, None, n) for n in step)], 1)

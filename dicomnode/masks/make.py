@@ -22,7 +22,7 @@ from dicomnode.dicom.series import sort_series
 from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import HeaderClaims, SegmentKind, Subject, subject_of
 from dicomnode.errors import DicomnodeError, SeriesRefusedError
-from dicomnode.inference.examine import Segmenter
+from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.selection import choose
 from dicomnode.masks.files import (
     ANATOMY_SUFFIX,

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 
 from dicomnode.config import InferenceSettings
 from dicomnode.errors import ModelError
-from dicomnode.inference.examine import Segmenter
+from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.models import Model
 from dicomnode.inference.nnunet import device_name, load_networks
 from dicomnode.masks.find import Item

@@ -17,6 +17,7 @@ from dicomnode.domain import (
     Evidence,
     Examination,
     ExaminedVolume,
+    Picture,
     SegmentationFile,
     SetAside,
     Verdict,
@@ -33,6 +34,7 @@ from dicomnode.tracking.schema import (
 )
 
 EVIDENCE = TypeAdapter(Evidence)
+PICTURES = TypeAdapter(tuple[Picture, ...])
 
 
 def start(c: sa.Connection, revision_id: int, now: datetime | None = None) -> None:
@@ -165,6 +167,7 @@ def _insert_volume(
             label=volume.label,
             images=volume.images,
             evidence=EVIDENCE.dump_python(volume.evidence, mode="json"),
+            pictures=PICTURES.dump_python(volume.pictures, mode="json"),
             **_judgement(volume.verdict),
         )
     )

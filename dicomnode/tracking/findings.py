@@ -25,7 +25,7 @@ from dicomnode.tracking import decisions, expected, holds
 from dicomnode.tracking.completeness import NamedCount, Source
 from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.deliveries import segmentation_file
-from dicomnode.tracking.examinations import EVIDENCE
+from dicomnode.tracking.examinations import EVIDENCE, PICTURES
 from dicomnode.tracking.schema import (
     examinations,
     refusals,
@@ -213,6 +213,7 @@ def _volumes(
             evidence=EVIDENCE.validate_python(row.evidence),
             verdict=_verdict(row),
             segmentation=None if row.path is None else segmentation_file(row),
+            pictures=PICTURES.validate_python(row.pictures),
         )
         found[row.examination_id].append(volume)
     return found

@@ -26,8 +26,8 @@ from dicomnode.config import Settings, VerdictSettings
 from dicomnode.dicom.nifti import modality_of
 from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, as_json, subject_of
 from dicomnode.errors import DicomnodeError
+from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.evidence import measure
-from dicomnode.inference.examine import Segmenter
 from dicomnode.inference.models import load_manifest
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.inference.selection import check, choose, in_use

@@ -10,9 +10,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from dicomnode.domain import View
 from dicomnode.errors import RenderingError
 from dicomnode.inference.face_detector import DETECTORS, FaceDetector, installed_detector
-from dicomnode.inference.rendering import View, render
+from dicomnode.inference.rendering import render
 from dicomnode.training.drawn import draw_head
 from dicomnode.training.drawn_defacing import deface_drawn
 
@@ -70,7 +71,7 @@ def drawn(defaced: bool) -> Mapping[View, bytes]:
     head = draw_head(1, "CT")
     array = deface_drawn(head, "face_box:air", 1)[0] if defaced else head.array
     try:
-        return render(array, (2.0, 2.0, 2.0), "CT")
+        return render(array, (2.0, 2.0, 2.0), "CT").plain
     except RenderingError as error:
         pytest.skip(str(error))
 

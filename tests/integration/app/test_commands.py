@@ -40,7 +40,7 @@ def test_examine_gives_every_series_a_line_and_its_masks(tmp_path: Path) -> None
     for line in lines:
         assert line["verdict"]["reasons"]
         assert set(line["evidence"]["volumes_ml"]) == {"foreground", "anonymised_area", "face"}
-        assert (Path(line["folder"]) / "picture.png").is_file()
+        assert (Path(line["folder"]) / "overview.png").is_file()
         if line["segmentation"] is not None:
             assert Path(line["segmentation"]["path"]).name == "segmentation.dcm"
             assert Path(line["segmentation"]["path"]).is_file()

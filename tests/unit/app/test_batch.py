@@ -169,6 +169,7 @@ def test_the_only_volume_of_a_series_has_the_keys_that_programs_read() -> None:
         "verdict",
         "refusal",
         "segmentation",
+        "pictures",
         "software_version",
         "examiner_digest",
     }

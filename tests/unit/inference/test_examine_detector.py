@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from dicomnode.app.batch import find
 from dicomnode.config import Settings
-from dicomnode.domain import Examination
+from dicomnode.domain import Examination, View
 from dicomnode.errors import RenderingError
-from dicomnode.inference import examine as main_path
+from dicomnode.inference import assessment
 from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import examiner_digest
 from dicomnode.inference.face_detector import DETECTORS
-from dicomnode.inference.rendering import View
+from dicomnode.inference.rendering import Renderings
 from tests.factories import make_series
 
 ASKED = Settings.model_validate({"evidence": {"face_detector": "dlib"}})
+
+
+def a_picture() -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    return file.getvalue()
 
 
 class _Sure:
@@ -38,12 +46,12 @@ def test_its_answer_is_kept_and_makes_the_verdict_stricter(
 ) -> None:
     shapes: list[tuple[int, ...]] = []
 
-    def render(array: Any, spacing_mm: Any, modality: str) -> dict[View, bytes]:
+    def render(array: Any, spacing_mm: Any, modality: str, masks: Any) -> Renderings:
         shapes.append(array.shape)
-        return {View.FRONT: b"a picture"}
+        return Renderings(plain={View.FRONT: a_picture()})
 
-    monkeypatch.setattr(main_path, "render", render)
-    monkeypatch.setattr(main_path, "installed_detector", lambda _: _Sure())
+    monkeypatch.setattr(assessment, "render", render)
+    monkeypatch.setattr(assessment, "installed_detector", lambda _: _Sure())
     (volume,) = examined(tmp_path, ASKED).volumes
     assert volume.evidence.face_probability == 0.9
     assert any("sources disagree" in reason for reason in volume.verdict.reasons)

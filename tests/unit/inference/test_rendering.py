@@ -9,49 +9,54 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from dicomnode.domain import SegmentKind, View
 from dicomnode.errors import RenderingError
 from dicomnode.inference import rendering
-from dicomnode.inference.rendering import View, render
+from dicomnode.inference.rendering import Renderings, render
 from dicomnode.inference.skin import skin_level, threshold_of
+from dicomnode.inference.skin_scene import BACKGROUND, CAMERAS, SIZE_PIXELS
 from dicomnode.training.drawn import draw_head
 
 SPACING_MM = (3.0, 3.0, 3.0)
 
 
-@cache
-def pictures() -> dict[View, np.ndarray]:
+def rendered(array: np.ndarray, **masks: np.ndarray) -> Renderings:
     pytest.importorskip("vtkmodules")
-    head = draw_head(1, "MR", spacing_mm=3.0)
+    found = {SegmentKind(kind): mask.astype(np.uint8) for kind, mask in masks.items()}
     try:
-        found = render(head.array, SPACING_MM, "MR")
+        return render(array, SPACING_MM, "MR", found)
     except RenderingError as error:
         pytest.skip(str(error))
-    return {view: matplotlib.image.imread(BytesIO(png)) for view, png in found.items()}
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return matplotlib.image.imread(BytesIO(png))
+
+
+@cache
+def pictures() -> dict[View, np.ndarray]:
+    found = rendered(draw_head(1, "MR", spacing_mm=3.0).array)
+    return {view: pixels(png) for view, png in found.plain.items()}
 
 
 def covered(picture: np.ndarray) -> np.ndarray:
     """Where there is a head and no background."""
-    return np.abs(picture[..., :3] - rendering.BACKGROUND).max(axis=-1) > 0.05
+    return np.abs(picture[..., :3] - BACKGROUND).max(axis=-1) > 0.05
 
 
 def test_every_view_is_a_picture_of_a_head() -> None:
-    assert set(pictures()) == set(View)
+    assert set(pictures()) == set(CAMERAS)
     for picture in pictures().values():
-        assert picture.shape[:2] == (rendering.SIZE_PIXELS, rendering.SIZE_PIXELS)
+        assert picture.shape[:2] == (SIZE_PIXELS, SIZE_PIXELS)
         assert 0.15 < covered(picture).mean() < 0.9
 
 
 def test_the_patients_left_is_on_the_right_and_the_nose_points_out_of_the_side_views() -> None:
-    pytest.importorskip("vtkmodules")
     block = np.zeros((40, 40, 40), np.float32)
     block[10:30, 14:30, 12:28] = 100.0
     block[18:22, 6:14, 18:22] = 100.0  # in front
     block[18:22, 20:24, 28:36] = 100.0  # on the left side
-    try:
-        found = render(block, SPACING_MM, "MR")
-    except RenderingError as error:
-        pytest.skip(str(error))
-    seen = {view: covered(matplotlib.image.imread(BytesIO(png))) for view, png in found.items()}
+    seen = {view: covered(pixels(png)) for view, png in rendered(block).plain.items()}
     assert _points_to(seen[View.FRONT]) == "right"
     assert _points_to(seen[View.LEFT]) == "left"
     assert _points_to(seen[View.RIGHT]) == "right"
@@ -66,9 +71,39 @@ def _points_to(seen: np.ndarray) -> str:
 
 def test_pictures_are_the_same_for_the_same_volume() -> None:
     head = draw_head(1, "MR", spacing_mm=3.0)
-    first = pictures()[View.FRONT]
-    again = matplotlib.image.imread(BytesIO(render(head.array, SPACING_MM, "MR")[View.FRONT]))
-    assert np.array_equal(first, again)
+    again = rendered(head.array).plain[View.FRONT]
+    assert np.array_equal(pictures()[View.FRONT], pixels(again))
+
+
+def test_masks_never_change_the_plain_pictures() -> None:
+    head = draw_head(1, "MR", spacing_mm=3.0)
+    found = rendered(head.array, anonymised_area=head.labels == 0, face=head.face)
+    assert np.array_equal(pictures()[View.FRONT], pixels(found.plain[View.FRONT]))
+
+
+def test_a_face_is_red_and_what_was_removed_before_it_is_orange() -> None:
+    block = np.zeros((40, 40, 40), np.float32)
+    block[10:30, 14:30, 12:28] = 100.0
+    face, removed = np.zeros_like(block), np.zeros_like(block)
+    face[20:30, 14:18, 12:28] = 1
+    removed[10:19, 8:14, 12:28] = 1
+    marked = rendered(block, face=face, anonymised_area=removed).marked[View.FRONT]
+    red, green, blue = np.moveaxis(pixels(marked)[..., :3], -1, 0)
+    upper, lower = slice(150, 230), slice(300, 380)
+    middle = slice(200, 312)
+    assert (red > 2.5 * green)[upper, middle].mean() > 0.8
+    assert ((red > green) & (green > 2.5 * blue))[lower, middle].mean() > 0.8
+
+
+def test_a_volume_without_a_surface_has_empty_pictures() -> None:
+    nothing = np.zeros((12, 12, 12), np.float32)
+    found = rendered(nothing, anonymised_area=nothing + 1)
+    assert set(found.plain) == set(found.marked) == set(CAMERAS)
+    assert not covered(pixels(found.plain[View.FRONT])).any()
+
+
+def test_where_nothing_was_found_nothing_is_marked() -> None:
+    assert rendered(draw_head(1, "MR", spacing_mm=3.0).array).marked == {}
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
@@ -86,12 +121,12 @@ def test_a_volume_of_one_value_has_a_level() -> None:
 def test_where_nothing_can_be_drawn_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rendering, "_drawn", _dies)
+    monkeypatch.setattr(rendering, "draw", _dies)
     with pytest.raises(RenderingError, match="libegl1"):
         render(np.zeros((8, 8, 8), np.float32), SPACING_MM, "MR")
 
 
-def _dies(*_: object) -> dict[View, bytes]:
+def _dies(_: object) -> None:
     import os
 
     os._exit(139)

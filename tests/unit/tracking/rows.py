@@ -12,6 +12,7 @@ from dicomnode.domain import (
     HeaderClaims,
     InstanceHeader,
     ModelIdentity,
+    Picture,
     Refusal,
     RefusalCode,
     Revision,
@@ -21,6 +22,7 @@ from dicomnode.domain import (
     StoredInstance,
     Verdict,
     VerdictKind,
+    View,
 )
 from dicomnode.tracking.associations import OpenedAssociation
 from dicomnode.tracking.spool import object_name
@@ -92,6 +94,10 @@ def segmentation(number: int = 1) -> SegmentationFile:
     return SegmentationFile(kinds, f"2.25.1{number}", "2.25.2", path, "cd" * 32)
 
 
+def picture(number: int = 1) -> Picture:
+    return Picture(View.AXIAL, True, Path(f"results/axial-{number}.png"), "ef" * 32, 640, 480)
+
+
 def volume(
     kind: VerdictKind = VerdictKind.DEFACED, label: str = "", number: int = 1
 ) -> ExaminedVolume:
@@ -101,6 +107,7 @@ def volume(
         evidence=EVIDENCE,
         verdict=Verdict(kind, "rule", 1, ("an anonymised area of 320 ml",), {"face_ml": 0.5}),
         segmentation=segmentation(number),
+        pictures=(picture(number),),
     )
 
 

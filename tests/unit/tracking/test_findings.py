@@ -15,7 +15,7 @@ from dicomnode.tracking.findings import verdicts_of_studies, verdicts_of_study
 from dicomnode.tracking.instances import known_files
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.plans import query_plans
-from tests.unit.tracking.rows import at, examined, instance, two_echoes
+from tests.unit.tracking.rows import at, examined, instance, picture, two_echoes
 
 STUDIES = [f"1.2.{number}" for number in range(6)]
 OTHERS = ["1.2.99"]
@@ -50,6 +50,20 @@ def test_many_studies_are_told_as_each_of_them_is(node: Database) -> None:
     assert together == alone
     assert [len(found) for found in together.values()] == [4, 4, 2, 2, 2, 2, 0]
     assert together["1.2.2"][0].decisions[0].account == "anna"
+
+
+def test_the_pictures_of_a_volume_come_back_with_it(node: Database) -> None:
+    with node.read() as connection:
+        first, second = verdicts_of_study(connection, "1.2.1")[0].volumes
+    assert (first.pictures, second.pictures) == ((picture(1),), (picture(2),))
+
+
+def test_a_volume_of_an_earlier_version_has_no_pictures(node: Database) -> None:
+    with node.begin() as connection:
+        connection.execute(sa.text("UPDATE volumes SET pictures = '[]'"))
+    with node.read() as connection:
+        (volume,) = verdicts_of_study(connection, "1.2.0")[0].volumes
+    assert volume.pictures == ()
 
 
 def queries(database: Database, ask: Callable[[sa.Connection], object]) -> int:

@@ -1,0 +1,117 @@
+"""One volume is looked at by everything that has a say, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dicomnode.config import Settings
+from dicomnode.dicom.nifti import modality_of
+from dicomnode.dicom.resample import CanonicalVolume, to_canonical
+from dicomnode.dicom.volume import Volume
+from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, Verdict, subject_of
+from dicomnode.errors import RenderingError
+from dicomnode.inference.cuts import MarkedVolume
+from dicomnode.inference.evidence import measure
+from dicomnode.inference.face_detector import installed_detector
+from dicomnode.inference.rendering import Renderings, render
+from dicomnode.inference.selection import Candidate, choose
+from dicomnode.inference.verdict import judge
+
+Mask = npt.NDArray[np.uint8]
+Masks = Mapping[SegmentKind, Mask]
+Progress = Callable[[str], None]
+
+
+def ignore(_: str) -> None:
+    """Nobody watches."""
+
+
+class Segmenter(Candidate, Protocol):
+    """A network that is loaded and ready; see `dicomnode.inference.nnunet.Network`."""
+
+    def segment(
+        self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
+    ) -> Mask: ...
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found in one volume; `masks` lie on the grid that the networks saw."""
+
+    canonical: CanonicalVolume
+    masks: Masks
+    skin: Renderings
+    evidence: Evidence
+    verdict: Verdict
+
+    @property
+    def marked(self) -> MarkedVolume:
+        canonical = self.canonical
+        modality = self.evidence.modality or modality_of(canonical.array)
+        return MarkedVolume(canonical.array, canonical.spacing_mm, modality, self.masks)
+
+
+def assess(
+    volume: Volume,
+    claims: HeaderClaims,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    progress: Progress = ignore,
+    *,
+    unpictured: str = "",
+) -> Assessment:
+    """The mask of every network that is for this volume, what they amount to, and the verdict.
+
+    `unpictured` says why nobody needs pictures of the skin.
+    """
+    canonical = to_canonical(volume)
+    subject = subject_of(volume.modality, claims, canonical.spacing_mm)
+    chosen = choose(networks, settings.inference.use, subject)
+    masks: dict[SegmentKind, Mask] = {}
+    for network in chosen.networks:
+        progress(f"network {network.identity.kind.value}")
+        masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
+    progress("evidence")
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        look = beside.submit(_look, canonical, masks, volume.modality, settings, unpictured)
+        measured = measure(
+            masks,
+            canonical.spacing_mm,
+            models=tuple(network.identity for network in chosen.networks),
+            claims=claims,
+            matrix=canonical.array.shape,
+            modality=volume.modality,
+            unanswered=chosen.unanswered,
+            in_gap=canonical.in_gap,
+            widest_gap_mm=volume.geometry.widest_gap_mm,
+            warnings=volume.warnings,
+        )
+        skin, probability = look.result()
+    evidence = replace(measured, face_probability=probability, unpictured=skin.missing)
+    return Assessment(canonical, masks, skin, evidence, judge(evidence, settings.verdict))
+
+
+def _look(
+    canonical: CanonicalVolume, masks: Masks, modality: str, settings: Settings, unpictured: str
+) -> tuple[Renderings, float | None]:
+    """Pictures of the skin, and what the face detector finds in the plain ones.
+
+    No network has a part in its answer. Raises `RenderingError` where it is asked and can't be.
+    """
+    detector = installed_detector(settings.evidence.face_detector)
+    if detector is None and unpictured:
+        return Renderings(missing=unpictured), None
+    array, known = canonical.array, modality or modality_of(canonical.array)
+    try:
+        skin = render(array, canonical.spacing_mm, known, masks)
+    except RenderingError as error:
+        if detector is not None:
+            raise
+        return Renderings(missing=str(error)), None
+    return skin, None if detector is None else detector.probability(skin.plain)
