@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from http import HTTPStatus
+from pathlib import Path as FilePath
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -38,10 +39,17 @@ def picture(
     headers = {"ETag": f'"{found.sha256}"', "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    try:
-        png = found.path.read_bytes()
-    except OSError:
-        png = b""
+    png = _read(found.path, desk.settings.results_folder)
     if hashlib.sha256(png).hexdigest() != found.sha256:
         raise RequestRefusedError(HTTPStatus.GONE, "the picture is gone, or was changed")
     return Response(png, media_type="image/png", headers=headers)
+
+
+def _read(path: FilePath, folder: FilePath) -> bytes:
+    """Nothing where it can't be read, or lies outside of `folder`, whatever the row says."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        return b""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,15 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters.update(
-        age=age, bytes=size, count=count, iso=iso, minute=minute, number=number, short=short
+        age=age,
+        by_series=by_series,
+        bytes=size,
+        count=count,
+        iso=iso,
+        minute=minute,
+        number=number,
+        short=short,
+        tail=tail,
     )
     made.globals.update(badge=words.badge, segments=words.SEGMENTS)
     return made
@@ -73,6 +83,28 @@ def minute(at: datetime | str) -> str:
     """ "2026-03-01 12:00 UTC"."""
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A sentence of the gate, parted behind the series that it begins with; `uid` may be empty."""
+
+    uid: str
+    rest: str
+
+
+_OF_SERIES = re.compile(r"series ([0-9.]+)( .*)", re.DOTALL)
+
+
+def by_series(sentence: str) -> Reason:
+    """So that the page can lead there."""
+    found = _OF_SERIES.fullmatch(sentence)
+    return Reason(found[1], found[2]) if found else Reason("", sentence)
+
+
+def tail(text: str) -> str:
+    """The end of a UID: the beginnings are alike. Anything else as it stands."""
+    return f"…{text[-8:]}" if len(text) > 20 else text
 
 
 def short(digest: str) -> str:

@@ -64,6 +64,7 @@ class VolumeView:
     facts: tuple[Fact, ...]
     views: tuple[ShownView, ...]
     sheets: tuple[Sheet, ...]
+    overview: ShownPicture | None
     hidden_pictures: str
     is_first: bool
 
@@ -95,6 +96,7 @@ def volume_view(
         facts=facts.evidence(volume.evidence),
         views=_views(pictures),
         sheets=_sheets(pictures),
+        overview=pictures.get((View.OVERVIEW, True)),
         hidden_pictures="" if with_pictures else HIDDEN,
         is_first=is_first,
     )
