@@ -11,9 +11,9 @@ from dicomnode.web.desk.facts import Fact
 
 # In the order of the page. Left and right are the patient's.
 _VIEWS: Mapping[View, tuple[str, str]] = {
-    View.AXIAL: ("Axial", "Axial cut through the middle of what was found"),
-    View.CORONAL: ("Coronal", "Coronal cut through the middle of what was found"),
-    View.SAGITTAL: ("Sagittal", "Sagittal cut through the middle of what was found"),
+    View.AXIAL: ("Axial", "Axial cut, the patient’s right on the left"),
+    View.CORONAL: ("Coronal", "Coronal cut, the patient’s right on the left"),
+    View.SAGITTAL: ("Sagittal", "Sagittal cut, the face on the left"),
     View.FRONT: ("Surface, front", "The skin from the front"),
     View.THREE_QUARTER: ("Surface, three quarter", "The skin from the front and one side"),
     View.LEFT: ("Surface, left", "The skin from the patient’s left side"),
