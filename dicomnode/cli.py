@@ -20,6 +20,7 @@ from dicomnode.commands import (
     decide,
     examine,
     explain,
+    export,
     gate,
     jobs,
     masks,
@@ -54,13 +55,25 @@ for command in (
     reexamine.reexamine,
     ask.status,
     decide.decide,
+    export.export,
     ask.check,
     train.evaluate,
     masks.masks,
 ):
     app.command()(command)
-for group in (gate, accounts, tokens, audit, jobs, quarantine, models, train, database):
-    app.add_typer(group.app, name="db" if group is database else group.__name__.split(".")[-1])
+for name, group in (
+    ("gate", gate),
+    ("exports", export),
+    ("accounts", accounts),
+    ("tokens", tokens),
+    ("audit", audit),
+    ("jobs", jobs),
+    ("quarantine", quarantine),
+    ("models", models),
+    ("train", train),
+    ("db", database),
+):
+    app.add_typer(group.app, name=name)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from dicomnode import environment
 from dicomnode.config_desk import DeskSettings
+from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -205,7 +206,7 @@ class SegmentationSettings(_Section):
 
 
 class DestinationSettings(_Section):
-    """A peer that is sent every SEG."""
+    """A peer that is sent every SEG, or, of `[[archives]]`, what leaves."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
     ae_title: AETitle
@@ -266,6 +267,8 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = DeliverySettings()
     jobs: JobSettings = JobSettings()
     gate: OwnGateSettings = OwnGateSettings()
+    gate_ae: GateAESettings = GateAESettings()
+    archives: tuple[DestinationSettings, ...] = ()
     projects: dict[ProjectName, GateSettings] = {}
 
     @field_validator("projects")
@@ -279,10 +282,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
-        for what, peers in (("destinations", self.destinations), ("sources", self.sources)):
-            names = [peer.name for peer in peers]
+        for what in ("destinations", "sources", "archives"):
+            names = [peer.name for peer in getattr(self, what)]
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _the_gate_ae_knows_its_ways(self) -> Settings:
+        projects = (DEFAULT_PROJECT, *self.projects)
+        check_titles(self.gate_ae, projects, [archive.name for archive in self.archives])
+        if self.gate_ae.enabled and self.gate.key_file is None:
+            raise ValueError("gate_ae.enabled: needs gate.key_file, which signs the receipts")
         return self
 
     @classmethod
@@ -303,6 +314,11 @@ class Settings(BaseSettings):
     @property
     def results_folder(self) -> Path:
         return self.node.data_folder / "results"
+
+    @property
+    def waiting_folder(self) -> Path:
+        """What waits at the gate's DICOM door."""
+        return self.node.data_folder / "gate-waiting"
 
     @property
     def database_url(self) -> str:

@@ -84,6 +84,10 @@ class GateError(DicomnodeError):
     """The gate can't be asked like this (no such folder): nothing is released."""
 
 
+class ExportError(DicomnodeError):
+    """An export, or one study of it, can't go on like this: the ledger says what left before."""
+
+
 class DeliveryError(DicomnodeError):
     """A destination did not take an object now: the delivery is tried again later."""
 

@@ -47,7 +47,7 @@ def send(
     """
     data_sets = [_read(path) for path in files]
     contexts = _contexts(data_sets)
-    with associated(_remote(destination, calling_ae_title), contexts) as association:
+    with associated(remote_entity(destination, calling_ae_title), contexts) as association:
         warnings = [_store(association, destination, data_set) for data_set in data_sets]
     return tuple(warning for warning in warnings if warning)
 
@@ -55,7 +55,7 @@ def send(
 def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") -> None:
     """C-ECHO; raises `DeliveryError`, `AssociationRejectedError` too, with what is wrong."""
     contexts = [build_context(VERIFICATION_SOP_CLASS)]
-    with associated(_remote(destination, calling_ae_title), contexts) as association:
+    with associated(remote_entity(destination, calling_ae_title), contexts) as association:
         status = association.send_c_echo()
         if "Status" not in status:
             raise DeliveryError(f"{_who(destination)} did not answer a C-ECHO in time")
@@ -63,7 +63,7 @@ def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") 
             raise DeliveryError(f"{_who(destination)} answered a C-ECHO with 0x{status.Status:04X}")
 
 
-def _remote(destination: DestinationSettings, calling_ae_title: str = "") -> RemoteEntity:
+def remote_entity(destination: DestinationSettings, calling_ae_title: str = "") -> RemoteEntity:
     return RemoteEntity(
         f"destination {destination.name}",
         destination.ae_title,
@@ -75,7 +75,7 @@ def _remote(destination: DestinationSettings, calling_ae_title: str = "") -> Rem
 
 
 def _who(destination: DestinationSettings) -> str:
-    return str(_remote(destination))
+    return str(remote_entity(destination))
 
 
 def _read(path: Path) -> Dataset:
@@ -117,10 +117,10 @@ def _store(association: Association, destination: DestinationSettings, data_set:
         raise DeliveryError(f"{who} closed the association before {uid} was sent") from None
     if "Status" not in answer:
         raise DeliveryError(f"{who} aborted or did not answer in time while taking {uid}")
-    return _judge(int(answer.Status), who, str(uid))
+    return judge(int(answer.Status), who, str(uid))
 
 
-def _judge(status: int, who: str, uid: str) -> str:
+def judge(status: int, who: str, uid: str) -> str:
     """A warning's sentence, empty on success; raises on every failure status."""
     if status == 0x0000:
         return ""

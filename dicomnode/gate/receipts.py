@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from dicomnode.domain import GateDecision, ModelIdentity, revision_digest
+from dicomnode.domain import GateDecision, ModelIdentity, as_json, revision_digest
 from dicomnode.errors import ReceiptError
 from dicomnode.gate.keys import key_id
 from dicomnode.gate.policy import Policy
@@ -23,6 +26,7 @@ from dicomnode.gate.receipt import (
     ReceiptRefusal,
     ReceiptSeries,
     SignedReceipt,
+    read,
     sign,
 )
 from dicomnode.tracking import audit, receipts
@@ -44,9 +48,10 @@ def issue(
     by: str | Person = POLICY,
     now: datetime | None = None,
 ) -> SignedReceipt:
-    """Sign and store the receipt of this decision, which was made by these findings.
+    """The receipt of this decision, which was made by these findings, signed and stored.
 
-    Number, chain and audit head are taken under the lock of the audit log, which is held until
+    Where the newest receipt of the study and project says the same, it is that one again. A new
+    one takes number, chain and audit head under the lock of the audit log, which is held until
     the transaction ends. Raises `ReceiptError` where the instances that the database holds are
     not those that were examined.
     """
@@ -54,12 +59,10 @@ def issue(
     described = tuple(
         _series(finding, members.get(finding.series_instance_uid, ())) for finding in findings
     )
-    head = audit.locked_head(connection)
-    number, previous_sha256 = receipts.last(connection)
-    receipt = Receipt(
+    unplaced = Receipt(
         format=FORMAT,
-        number=number + 1,
-        previous_sha256=previous_sha256,
+        number=0,
+        previous_sha256="",
         at=now or datetime.now(UTC),
         project=policy.project,
         policy_sha256=policy.digest,
@@ -68,8 +71,47 @@ def issue(
         reasons=decision.reasons,
         series=described,
         by=by,
-        audit_head=KeptHead(head.row_count, head.sha256),
+        audit_head=KeptHead(0, ""),
         key_id=key_id(key.public_key()),
+    )
+    standing = _standing(connection, unplaced, key.public_key())
+    return standing or _sign_next(connection, unplaced, key)
+
+
+def says_the_same(one: Receipt, other: Receipt) -> bool:
+    """But for when it was issued, and its place in the chain of receipts and in the audit log."""
+    placed = replace(
+        one,
+        number=other.number,
+        previous_sha256=other.previous_sha256,
+        at=other.at,
+        audit_head=other.audit_head,
+    )
+    return bool(as_json(placed) == as_json(other))
+
+
+def _standing(
+    connection: Connection, wanted: Receipt, public_key: Ed25519PublicKey
+) -> SignedReceipt | None:
+    """The newest one, if it says the same; one that somebody changed is not handed out again."""
+    newest = receipts.newest(connection, 1, wanted.study_instance_uid, wanted.project)
+    for stored in newest:
+        with suppress(ReceiptError, InvalidSignature):
+            signed = read(stored.document.encode(), f"receipt {stored.number}")
+            public_key.verify(signed.signature, signed.signed)
+            if says_the_same(wanted, signed.receipt):
+                return signed
+    return None
+
+
+def _sign_next(connection: Connection, unplaced: Receipt, key: Ed25519PrivateKey) -> SignedReceipt:
+    head = audit.locked_head(connection)
+    number, previous_sha256 = receipts.last(connection)
+    receipt = replace(
+        unplaced,
+        number=number + 1,
+        previous_sha256=previous_sha256,
+        audit_head=KeptHead(head.row_count, head.sha256),
     )
     signed = sign(receipt, key)
     _store(connection, signed)

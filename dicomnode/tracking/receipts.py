@@ -45,11 +45,16 @@ def add(c: sa.Connection, receipt: StoredReceipt) -> None:
 
 
 def newest(
-    c: sa.Connection, limit: int = 100, study_instance_uid: str | None = None
+    c: sa.Connection,
+    limit: int = 100,
+    study_instance_uid: str | None = None,
+    project: str | None = None,
 ) -> list[StoredReceipt]:
     query = sa.select(receipts).order_by(receipts.c.number.desc()).limit(limit)
     if study_instance_uid is not None:
         query = query.where(receipts.c.study_instance_uid == study_instance_uid)
+    if project is not None:
+        query = query.where(receipts.c.project == project)
     return [StoredReceipt(**row._mapping) for row in c.execute(query)]
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
@@ -24,14 +25,14 @@ def test_the_shipped_file_names_every_key() -> None:
     text = CONFIG.read_text()
     shipped: dict[str, Any] = tomllib.loads(text)
     for name, section in Settings().model_dump().items():
-        if name in ("destinations", "sources", "projects"):
+        if name in ("destinations", "sources", "archives", "projects"):
             continue
         commented = set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
         for item in section:
             if re.search(rf"^# \[{{1,2}}{name}\.{item}\]", text, re.MULTILINE):
                 commented.add(item)
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, OidcSettings, UseSettings):
+    for block in (DestinationSettings, OidcSettings, UseSettings, GateTitleSettings):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
 
 

@@ -177,7 +177,7 @@ def scu_statuses(service: str) -> dict[int, str]:
 
 def outcome(status: int) -> str:
     try:
-        return "delivered, and logged" if store._judge(status, "PACS", "1.2") else "delivered"
+        return "delivered, and logged" if store.judge(status, "PACS", "1.2") else "delivered"
     except DeliveryRefusedError:
         return "refused for good"
     except DeliveryError:

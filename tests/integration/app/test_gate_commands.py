@@ -77,9 +77,13 @@ def test_a_release_is_proven_on_another_machine(site: Site, tmp_path: Path) -> N
 
 def test_receipts_are_listed_and_witness_the_audit_log(site: Site, tmp_path: Path) -> None:
     receipts = [str(tmp_path / f"{number}.json") for number in (1, 2)]
-    for receipt in receipts:
-        done = dicomnode("gate", "decide", site.study.uid, "--receipt", receipt, *site.config)
+    for receipt, project in zip(receipts, ("default", "heads"), strict=True):
+        ask = ("gate", "decide", site.study.uid, "--project", project, *site.config)
+        done = dicomnode(*ask, "--receipt", receipt)
         assert done.returncode == 0, done.stderr
+    again = dicomnode(*ask, "--receipt", str(tmp_path / "again.json"))
+    assert (again.returncode, "receipt 2, written to" in again.stderr) == (0, True)
+    assert (tmp_path / "again.json").read_text() == Path(receipts[1]).read_text()
     listed = dicomnode("gate", "receipts", "--study", site.study.uid, *site.config)
     assert [line for line in listed.stdout.splitlines() if not line.startswith(" ")] == [
         "2  release",

@@ -15,6 +15,7 @@ from dicomnode.dicom.file_format import read_received
 from dicomnode.domain import GateDecision, GateOutcome
 from dicomnode.gate import keys, receipt, receipts
 from dicomnode.gate.policy import Policy
+from dicomnode.intake.received import Peer, received_from_file
 from dicomnode.tracking import examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
@@ -50,14 +51,51 @@ def examined_study(
     return Study(stored[0].header.study_instance_uid, tuple(files))
 
 
+def received_study(
+    database: Database,
+    spool: Spool,
+    folder: Path,
+    name: str = "study",
+    examiner_digest: str = "",
+    **options: Any,
+) -> Study:
+    """A series of four slices that came over the network, examined and DEFACED.
+
+    `files` are the spool's own; `options` are those of `make_series`.
+    """
+    sent = make_series(folder / name, **({"study": name, "series": name, "slices": 4} | options))
+    return Study(*receive(database, spool, sent, examiner_digest))
+
+
+def receive(
+    database: Database, spool: Spool, sent: Sequence[Path], examiner_digest: str = ""
+) -> tuple[str, tuple[Path, ...]]:
+    """Stored, indexed and examined; the study, and the files as they lie in the spool."""
+    peer, stored = Peer("", "SCANNER", "DICOMNODE", "192.0.2.7"), []
+    for file in sent:
+        came = received_from_file(peer, file.read_bytes())
+        made = spool.store(came.sop_instance_uid, came.file_meta, came.data_set)
+        stored.append(read_received(made.name, spool.path(made.name)))
+    with database.begin() as connection:
+        instances.add(connection, stored)
+        for waiting in unrevised(connection, datetime.now(UTC)):
+            revision = series.add_revision(connection, waiting.series_id, spool, datetime.now(UTC))
+            assert revision is not None
+            examination = replace(examined(revision), examiner_digest=examiner_digest)
+            examinations.record(connection, revision.id, examination)
+    paths = tuple(spool.path(one.name) for one in stored)
+    return stored[0].header.study_instance_uid, paths
+
+
 def issue(
     database: Database,
     study: Study,
     key: Ed25519PrivateKey,
     project: str = "default",
+    rules: GateSettings | None = None,
     **options: Any,
 ) -> receipt.SignedReceipt:
-    policy = Policy(project, GateSettings())
+    policy = Policy(project, rules or GateSettings())
     decision = GateDecision(study.uid, GateOutcome.RELEASE, ("both are DEFACED",))
     with database.begin() as connection:
         found = verdicts_of_study(connection, study.uid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -24,7 +25,9 @@ from dicomnode.tracking.audit_chain import AuditHead
 from dicomnode.tracking.audit_chain import verify as verify_log
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
-from tests.unit.gate.released import Study, examined_study, issue, new_key
+from dicomnode.tracking.spool import Spool
+from tests.factories import make_series
+from tests.unit.gate.released import Study, examined_study, issue, new_key, receive
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ def test_a_receipt_holds_nothing_of_the_patient(
 def test_receipts_are_kept_chained_and_on_record(
     database: Database, study: Study, key: Ed25519PrivateKey
 ) -> None:
-    first, second = issue(database, study, key), issue(database, study, key)
+    first, second = (issue(database, study, key, project=name) for name in ("heads", "necks"))
     assert second.receipt.previous_sha256 == first.sha256
     with database.read() as connection:
         assert [each.document for each in kept.newest(connection)] == [
@@ -108,7 +111,7 @@ def test_a_receipt_carries_the_head_of_the_audit_log(
     with database.begin() as connection:
         audit.append(connection, "tested", "1.2.3")
         before = audit.locked_head(connection)
-    first, second = issue(database, study, key), issue(database, study, key)
+    first, second = (issue(database, study, key, project=name) for name in ("heads", "necks"))
     assert first.receipt.audit_head == KeptHead(before.row_count, before.sha256)
     witness = second.receipt.audit_head
     with database.read() as connection:
@@ -119,7 +122,8 @@ def test_a_receipt_carries_the_head_of_the_audit_log(
 def test_receipts_that_are_issued_at_once_make_one_chain(
     database: Database, study: Study, key: Ed25519PrivateKey
 ) -> None:
-    workers = [threading.Thread(target=issue, args=(database, study, key)) for _ in range(6)]
+    names = [f"project-{number}" for number in range(6)]
+    workers = [threading.Thread(target=issue, args=(database, study, key, n)) for n in names]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -129,6 +133,64 @@ def test_receipts_that_are_issued_at_once_make_one_chain(
     read = [receipt.read(text.encode(), "it") for text in documents]
     found = verify(read, key.public_key())
     assert ([each.number for each in found.receipts], found.faults) == ([1, 2, 3, 4, 5, 6], ())
+
+
+def test_the_same_release_has_the_same_receipt(
+    database: Database, study: Study, key: Ed25519PrivateKey
+) -> None:
+    first = issue(database, study, key)
+    issue(database, study, key, project="heads")
+    assert issue(database, study, key).document == first.document
+    with database.read() as connection:
+        assert len(kept.newest(connection)) == 2
+        assert len(audit.newest(connection, event="receipt issued")) == 2
+
+
+def test_whatever_a_receipt_says_else_makes_a_new_one(
+    database: Database, spool: Spool, study: Study, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    uid = issue(database, study, key).receipt.series[0].series_instance_uid
+
+    def decide(note: str) -> None:
+        with database.begin() as connection:
+            decisions.record(connection, uid, DecisionKind.DEFACED, account="anna", note=note)
+
+    def is_new(key: Ed25519PrivateKey = key, **options: Any) -> bool:
+        with database.read() as connection:
+            before = kept.last(connection)[0]
+        return issue(database, study, key, **options).receipt.number == before + 1
+
+    assert is_new(by=Person("steward", "looked"))
+    assert is_new(rules=GateSettings(persons_needed=2))
+    assert is_new()  # the one before was of other rules
+    decide("looked")
+    assert is_new()
+    assert not is_new()
+    decide("looked again")
+    assert is_new()
+    assert is_new(key=new_key(tmp_path, "another"))
+    more = make_series(tmp_path / "more", study="study", series="more", slices=4)
+    receive(database, spool, more)
+    assert is_new()
+
+
+def test_a_receipt_that_somebody_changed_is_not_handed_out_again(
+    database: Database, study: Study, key: Ed25519PrivateKey
+) -> None:
+    first = issue(database, study, key)
+    with database.begin() as connection:
+        drop_triggers(connection)
+        changed = first.document.replace(first.receipt.at.isoformat(), "2020-01-01T00:00:00Z")
+        assert changed != first.document
+        connection.execute(sa.text("UPDATE receipts SET document = :it"), {"it": changed})
+    assert issue(database, study, key).receipt.number == 2
+
+
+def drop_triggers(connection: sa.Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.execute(sa.text("DROP TRIGGER receipts_no_update"))
+    else:
+        connection.execute(sa.text("DROP TRIGGER receipts_append_only ON receipts"))
 
 
 def test_no_receipt_is_issued_for_files_that_were_not_examined(

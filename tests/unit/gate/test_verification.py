@@ -39,7 +39,7 @@ def study(database: Database, tmp_path: Path) -> Study:
 
 @pytest.fixture
 def three(database: Database, study: Study, key: Ed25519PrivateKey) -> list[SignedReceipt]:
-    return read_all([issue(database, study, key).document for _ in range(3)])
+    return read_all([issue(database, study, key, f"p{n}").document for n in range(3)])
 
 
 def test_released_files_are_proven_and_none_is_missing(
@@ -87,7 +87,7 @@ def tampered(signed: SignedReceipt, old: str, new: str) -> SignedReceipt:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('"project":"default"', '"project":"another"'),
+        ('"project":"p0"', '"project":"another"'),
         ('"by":"policy"', '"by":"nobody"'),
         ('"face_ml":0.5', '"face_ml":0.4'),
         ('"kind":"DEFACED"', '"kind":"NO_FACE_IN_VIEW"'),

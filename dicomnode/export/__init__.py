@@ -1,0 +1,1 @@
+"""Released studies leave: copied into a folder, or sent to a research archive, and on record."""

@@ -1,0 +1,1 @@
+"""The gate as an Application Entity."""
