@@ -101,6 +101,9 @@ def _peers(settings: Settings, last: dict[str, LastDelivery]) -> Iterator[Peer]:
     for each in settings.destinations:
         address = f"{each.ae_title} at {each.host}:{each.port}"
         yield Peer(each.name, "gets masks", address, last.get(each.name))
+    for archive in settings.archives:
+        address = f"{archive.ae_title} at {archive.host}:{archive.port}"
+        yield Peer(archive.name, "gets what is released", address)
     for source in settings.sources:
         address = source.url or f"{source.ae_title} at {source.host}:{source.port}"
         yield Peer(source.name, f"is asked for studies ({source.retrieve})", address)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from dicomnode.domain import DeliveryState, GateOutcome, SegmentKind, VerdictKind
 from dicomnode.tracking.decisions import DecisionKind
+from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.findings import SeriesState
+from dicomnode.tracking.held import HeldState
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ DELIVERIES: Mapping[str, Badge] = {
     DeliveryState.REFUSED: Badge("refused", "cross", "bad"),
     DeliveryState.CANCELLED: Badge("cancelled", "absent", "calm"),
 }
+EXPORTS: Mapping[str, Badge] = {
+    ExportState.LEAVING: Badge("leaving", "arrow", "doubt"),
+    ExportState.LEFT: Badge("left", "check", "good"),
+    ExportState.STOPPED: Badge("stopped", "cross", "bad"),
+}
+HELD: Mapping[str, Badge] = {
+    HeldState.WAITING: Badge("waits", "clock", "doubt"),
+    HeldState.CHANGED: Badge("can never leave", "cross", "bad"),
+    HeldState.FORWARDED: Badge("forwarded", "check", "good"),
+    HeldState.DISCARDED: Badge("discarded", "absent", "calm"),
+}
 SEGMENTS: Mapping[str, str] = {
     SegmentKind.FOREGROUND: "foreground (all anatomy)",
     SegmentKind.ANONYMISED_AREA: "anonymised area",
@@ -65,6 +78,8 @@ TABLES: Mapping[str, Mapping[str, Badge]] = {
     "outcome": OUTCOMES,
     "decision": DECISIONS,
     "delivery": DELIVERIES,
+    "export": EXPORTS,
+    "held": HELD,
 }
 
 
