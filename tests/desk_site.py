@@ -5,8 +5,11 @@ Nobody's face is in it. Networks are not run: what they would have found is draw
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,6 +19,9 @@ from subprocess import STDOUT, Popen
 
 import httpx
 import numpy as np
+from fastapi import FastAPI
+from PIL import Image
+from starlette.testclient import TestClient
 
 from dicomnode import config
 from dicomnode.dicom.file_format import read_received, split_file
@@ -34,22 +40,29 @@ from dicomnode.domain import (
     SetAside,
     Verdict,
     VerdictKind,
+    View,
 )
 from dicomnode.gate import keys
 from dicomnode.inference.cuts import MarkedVolume
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.pictures import write_pictures
 from dicomnode.inference.rendering import render
-from dicomnode.tracking import accounts, examinations, instances, passwords, series
+from dicomnode.tracking import accounts, examinations, instances, passwords, series, study_list
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
+from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.spool import Spool
 from dicomnode.training.drawn import draw_head
 from dicomnode.training.drawn_defacing import deface_drawn
+from dicomnode.web.desk.desk import Desk
+from dicomnode.web.desk.mounting import mount_desk
+from dicomnode.web.identity import Identity
+from dicomnode.web.people import make_pages
 from tests.e2e.site import free_ports, wait_until
 from tests.factories import make_series
 
 PASSWORD = "correct horse battery staple"
+ORIGIN = "http://127.0.0.1"
 SPACING_MM = 3.0
 REASONS: Mapping[VerdictKind, Sequence[str]] = {
     VerdictKind.DEFACED: ("320 ml of anonymised area in one piece",),
@@ -68,6 +81,41 @@ LOCALIZER = SetAside(
 @cache
 def _password_hash() -> str:
     return passwords.hashed(PASSWORD)
+
+
+def no_pictures(_folder: Path, _kind: VerdictKind) -> tuple[Picture, ...]:
+    return ()
+
+
+def grey_pictures(folder: Path, _kind: VerdictKind) -> tuple[Picture, ...]:
+    """Of nothing, and soon made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "grey.png"
+    Image.new("L", (8, 8), 128).save(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    every = itertools.product((View.AXIAL, View.FRONT), (False, True))
+    return tuple(Picture(view, has_masks, path, sha256, 8, 8) for view, has_masks in every)
+
+
+@cache
+def drawn_pictures(folder: Path, kind: VerdictKind) -> tuple[Picture, ...]:
+    """Real pictures of a head that was drawn, as the worker makes them: 10 s for each kind."""
+    drawn = draw_head(3, "MR", spacing_mm=SPACING_MM)
+    array, masks = drawn.array, {SegmentKind.FOREGROUND: drawn.foreground}
+    if kind is VerdictKind.FACE_VISIBLE:
+        masks[SegmentKind.FACE] = drawn.face
+    else:
+        array, removed = deface_drawn(drawn, "face_box:zero", 3)
+        masks[SegmentKind.ANONYMISED_AREA] = removed
+    found = {name: np.asarray(mask).astype(np.uint8) for name, mask in masks.items()}
+    spacing = (SPACING_MM, SPACING_MM, SPACING_MM)
+    verdict = Verdict(kind, "face-is-gone", 3, tuple(REASONS[kind]))
+    volume = MarkedVolume(np.asarray(array, np.float32), spacing, "MR", found)
+    skin = render(volume.array, spacing, "MR", found)
+    return write_pictures(folder, f"-{kind.value.lower()}", volume, verdict, skin)
+
+
+Draw = Callable[[Path, VerdictKind], tuple[Picture, ...]]
 
 
 @dataclass(frozen=True)
@@ -117,18 +165,31 @@ class Site:
         assert revision is not None
         return revision
 
+    def revision(self, series_uid: str) -> Revision:
+        """The one that counts now."""
+        with self.database.read() as c:
+            found = verdicts_of_study(c, self.study_of(series_uid))
+            (finding,) = (one for one in found if one.series_instance_uid == series_uid)
+            assert finding.revision_id is not None
+            return series.load_revision(c, finding.revision_id, Spool(Path()))
+
+    def study_of(self, series_uid: str) -> str:
+        with self.database.read() as c:
+            (row,) = study_list.search(c, series_uid)
+        return row.study_instance_uid
+
     def examine(
         self,
         revision: Revision,
         *verdicts: VerdictKind,
         set_aside: Sequence[SetAside] = (),
-        with_pictures: bool = True,
+        pictures: Draw = no_pictures,
         labels: Sequence[str] = (),
     ) -> int:
         """Record an examination with a volume for each verdict; returns its id."""
         names = labels or [f"EchoTime {5 * n}" if len(verdicts) > 1 else "" for n in range(9)]
         volumes = tuple(
-            self._volume(kind, label, with_pictures)
+            self._volume(kind, label, pictures)
             for kind, label in zip(verdicts, names, strict=False)
         )
         wanted = installed_examiner(self.settings).wanted_digest
@@ -148,13 +209,11 @@ class Site:
         self.examine(revision, *verdicts, **options)
         return revision.study_instance_uid, revision.series_instance_uid
 
-    def _volume(self, kind: VerdictKind, label: str, with_pictures: bool) -> ExaminedVolume:
+    def _volume(self, kind: VerdictKind, label: str, pictures: Draw) -> ExaminedVolume:
         evidence = _evidence(self.settings, kind)
         verdict = Verdict(kind, "face-is-gone", 3, tuple(REASONS[kind]))
-        folder = self.settings.results_folder / "pictures"
-        is_defaced = kind is VerdictKind.DEFACED
-        pictures = drawn_pictures(folder, is_defaced=is_defaced) if with_pictures else ()
-        return ExaminedVolume(label, 4, evidence, verdict, pictures=pictures)
+        shown = pictures(self.settings.results_folder / "pictures", kind)
+        return ExaminedVolume(label, 4, evidence, verdict, pictures=shown)
 
 
 def _evidence(settings: config.Settings, kind: VerdictKind) -> Evidence:
@@ -180,27 +239,11 @@ def _evidence(settings: config.Settings, kind: VerdictKind) -> Evidence:
     )
 
 
-@cache
-def drawn_pictures(folder: Path, *, is_defaced: bool) -> tuple[Picture, ...]:
-    """Real pictures of a head that was drawn, as the worker makes them."""
-    drawn = draw_head(3, "MR", spacing_mm=SPACING_MM)
-    array, face, masks = drawn.array, drawn.face, {SegmentKind.FOREGROUND: drawn.foreground}
-    if is_defaced:
-        array, removed = deface_drawn(drawn, "face_box:zero", 3)
-        masks[SegmentKind.ANONYMISED_AREA] = removed
-    else:
-        masks[SegmentKind.FACE] = face
-    found = {kind: np.asarray(mask).astype(np.uint8) for kind, mask in masks.items()}
-    spacing = (SPACING_MM, SPACING_MM, SPACING_MM)
-    kind = VerdictKind.DEFACED if is_defaced else VerdictKind.FACE_VISIBLE
-    verdict = Verdict(kind, "face-is-gone", 3, tuple(REASONS[kind]))
-    volume = MarkedVolume(np.asarray(array, np.float32), spacing, "MR", found)
-    skin = render(volume.array, spacing, "MR", found)
-    return write_pictures(folder, f"-{kind.value.lower()}", volume, verdict, skin)
+def make_site(folder: Path, *, desk: str = "", web: str = "", database_url: str = "") -> Site:
+    """A data folder, a database, a key, and a configuration of projects that ask people.
 
-
-def make_site(folder: Path, extra: str = "", web: str = "") -> Site:
-    """A data folder, a database, a key, and a configuration of one project that asks people."""
+    `desk` and `web` are more lines of those sections.
+    """
     (port,) = free_ports(1)
     folder.mkdir(parents=True, exist_ok=True)
     keys.generate(folder / "gate-key")
@@ -209,6 +252,8 @@ def make_site(folder: Path, extra: str = "", web: str = "") -> Site:
         f"""
 [node]
 data_folder = "{folder / "data"}"
+[database]
+url = "{database_url}"
 [scp]
 minimum_free_bytes = 0
 [web]
@@ -220,7 +265,7 @@ logins_per_minute = 1000
 [desk]
 live_seconds = 1.0
 ohif_url = "https://pacs.example/ohif/viewer?StudyInstanceUIDs={{study}}"
-show_patient_names = true
+{desk}
 [gate]
 key_file = "{folder / "gate-key"}"
 [projects.cohort-7]
@@ -230,7 +275,6 @@ review_verdicts = ["UNDETERMINED"]
 pass_verdicts = ["DEFACED", "NO_FACE_IN_VIEW", "UNDETERMINED"]
 review_verdicts = ["UNDETERMINED"]
 persons_needed = 2
-{extra}
 """
     )
     settings = config.load(file)
@@ -253,6 +297,29 @@ def running_desk(site: Site) -> Iterator[Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def pages_of(site: Site) -> FastAPI:
+    """The desk in this process."""
+    pages = make_pages(site.settings, Identity(site.settings.web, site.database))
+    mount_desk(pages, Desk(site.settings, site.database, lambda: ()))
+    return pages
+
+
+def visitor(pages: FastAPI, account: str = "") -> TestClient:
+    """A browser that is none; logged in where an account is named."""
+    client = TestClient(pages, base_url=ORIGIN, headers={"Origin": ORIGIN}, follow_redirects=False)
+    if account:
+        answer = client.post("/login", data={"name": account, "password": PASSWORD, "next": "/"})
+        assert answer.headers["location"] == "/", answer.text
+    return client
+
+
+def token_of(client: TestClient) -> str:
+    """What the forms of this login carry."""
+    found = re.search(r'name="csrf_token" value="([0-9a-f]{64})"', client.get("/desk/queue").text)
+    assert found is not None
+    return found[1]
 
 
 def _answers(site: Site) -> bool:

@@ -30,7 +30,7 @@ from dicomnode.web.desk import (
 from dicomnode.web.desk.desk import Desk, desk_of
 from dicomnode.web.desk.templating import FOLDER
 from dicomnode.web.identity import identity_of
-from dicomnode.web.refused import plain_answer
+from dicomnode.web.refused import RequestRefusedError, plain_answer
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -67,7 +67,8 @@ def mount_desk(pages: FastAPI, desk: Desk) -> None:
         of_desk.include_router(module.ROUTER)
     pages.include_router(of_desk)
     pages.mount("/desk/static", _KeptFiles(directory=FOLDER / "static"))
-    pages.add_exception_handler(HTTPException, _refused)
+    for refused in (HTTPException, RequestRefusedError):
+        pages.add_exception_handler(refused, _refused)
     pages.add_exception_handler(RequestValidationError, _malformed)
     pages.add_exception_handler(DicomnodeError, _failed)
 
@@ -86,11 +87,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     navigates = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
     if error.status_code == HTTPStatus.SEE_OTHER or not navigates:
         return await plain_answer(request, error)
-    return await _message(request, error.status_code, str(error.detail), error.headers)
+    sentence = str(error.detail)
+    if sentence == HTTPStatus(error.status_code).phrase:  # nobody wrote one
+        sentence = "the address is wrong, or what it named is gone"
+    said = f"{sentence[:1].upper()}{sentence[1:]}."
+    return await _message(request, error.status_code, said, error.headers)
 
 
 async def _malformed(request: Request, _error: Exception) -> Response:
-    return await _message(request, HTTPStatus.BAD_REQUEST, "this address can’t be understood")
+    return await _message(request, HTTPStatus.BAD_REQUEST, "This address can’t be understood.")
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -107,7 +112,7 @@ async def _message(
     except DicomnodeError:
         principal = None
     title = _TITLES.get(HTTPStatus(status), "This was refused")
-    said = Message(title, sentence[:1].upper() + sentence[1:])
+    said = Message(title, sentence)
     answer = desk_of(request).page(request, principal, "message.html", said, status)
     if isinstance(headers, dict):
         answer.headers.update(headers)

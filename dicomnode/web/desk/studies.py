@@ -105,8 +105,9 @@ def _found(desk: Desk, asked: Asked, after: str) -> tuple[Sequence[StudyRow], st
         try:
             wanted = _filter(asked)
             page = study_list.page(connection, wanted, after)
-        except ValueError as error:
-            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"no such filter: {error}") from None
+        except ValueError:
+            sentence = "no study can be found by such a filter"
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, sentence) from None
         return page.rows, page.next_place, str(study_list.count(connection, wanted))
 
 
