@@ -107,7 +107,9 @@ _UNITS = {"ml": "ml", "mm": "mm", "share": "of the anonymised area", "probabilit
 
 def _threshold(key: str, value: float) -> Fact:
     name, _, unit = key.rpartition("_")
-    return Fact(_capital(name.replace("_", " ")), f"{value:g} {_UNITS[unit]}")
+    is_ratio = unit in ("share", "probability")
+    shown = _capital((key if is_ratio else name).replace("_", " "))
+    return Fact(shown, f"{value:g} {_UNITS[unit]}")
 
 
 def _capital(text: str) -> str:
