@@ -44,7 +44,7 @@ from dicomnode.domain import (
 )
 from dicomnode.gate import keys
 from dicomnode.inference.cuts import MarkedVolume
-from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.examiner import ExaminerInUse, installed_examiner
 from dicomnode.inference.pictures import write_pictures
 from dicomnode.inference.rendering import render
 from dicomnode.tracking import accounts, examinations, instances, passwords, series, study_list
@@ -302,7 +302,7 @@ def running_desk(site: Site) -> Iterator[Popen[bytes]]:
 def pages_of(site: Site) -> FastAPI:
     """The desk in this process."""
     pages = make_pages(site.settings, Identity(site.settings.web, site.database))
-    mount_desk(pages, Desk(site.settings, site.database, lambda: ()))
+    mount_desk(pages, Desk(site.settings, site.database, ExaminerInUse(site.settings), lambda: ()))
     return pages
 
 

@@ -10,13 +10,14 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from dicomnode.config import DestinationSettings, Settings
+from dicomnode.config import DestinationSettings, Settings, token_in
 from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import verify
 from dicomnode.intake.listening import listen
 from dicomnode.retrieval.probe import probe
+from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, read_token
 
@@ -107,6 +108,23 @@ def web(settings: Settings) -> Iterator[Finding]:
         yield Finding("web", True, f"{where} is free, and will answer {guarded}")
 
 
+def desk(settings: Settings) -> Iterator[Finding]:
+    """Whether anybody could use it, and what the OpenID provider wants of us."""
+    if not (settings.web.enabled and settings.web.desk):
+        return
+    if (oidc := settings.web.oidc) is not None:
+        token_in(oidc.client_secret_file, "web.oidc.client_secret_file")
+        yield Finding("desk", True, f"people log in at {oidc.issuer}")
+        return
+    tracked = Database(settings.database_url)
+    if not tracked.check().is_current:
+        return  # another check says so
+    with tracked.read() as connection:
+        there = accounts.exist(connection)
+    missing = "nobody can use it: dicomnode accounts add NAME --role administrator"
+    yield Finding("desk", there, "there are accounts" if there else missing)
+
+
 def _answers_http(url: str) -> bool:
     try:
         with urlopen(url, timeout=5.0) as page:
@@ -186,6 +204,7 @@ CHECKS: tuple[Check, ...] = (
     configuration,
     port,
     web,
+    desk,
     destinations,
     sources,
     models,

@@ -50,27 +50,22 @@ def decide(
 
     With gate.key_file, a release gets a signed receipt.
     """
-    from dicomnode.gate.decision import decide as decide_by
+    from dicomnode.gate.issuing import decide_and_issue, decide_study
     from dicomnode.gate.policy import policy_of
-    from dicomnode.gate.receipts import issue
     from dicomnode.inference.examiner import installed_examiner
-    from dicomnode.tracking.findings import verdicts_of_study
 
     settings = quiet_settings(config)
     key = _signing_key(settings, receipt)
     database = existing_database(settings)
-    wanted, issued = installed_examiner(settings).wanted_digest, None
-    # What is signed was read in the transaction that keeps the receipt.
-    policy = policy_of(settings, project)
-    with database.begin() if key else database.read() as connection:
-        findings = verdicts_of_study(connection, study_uid)
-        decision = decide_by(study_uid, findings, policy, wanted)
-        if key is not None and decision.outcome is GateOutcome.RELEASE:
-            issued = issue(connection, key, decision, findings, policy=policy)
-    show(tables.gate(decision), decision, json_)
-    if issued is not None:
-        _hand_over(issued, receipt)
-    raise typer.Exit(EXIT_CODES[decision.outcome])
+    wanted, policy = installed_examiner(settings).wanted_digest, policy_of(settings, project)
+    if key is None:
+        decided = decide_study(database, study_uid, policy, wanted)
+    else:
+        decided = decide_and_issue(database, key, study_uid, policy, wanted)
+    show(tables.gate(decided.decision), decided.decision, json_)
+    if decided.signed is not None:
+        _hand_over(decided.signed, receipt)
+    raise typer.Exit(EXIT_CODES[decided.decision.outcome])
 
 
 @app.command()

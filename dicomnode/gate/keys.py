@@ -33,8 +33,7 @@ def generate(file: Path) -> Path:
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _write(file, pem, 0o600)
-    public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    _write(public_file, public_pem, 0o644)
+    _write(public_file, public_pem(key.public_key()), 0o644)
     return public_file
 
 
@@ -62,6 +61,10 @@ def public_key(file: Path) -> Ed25519PublicKey:
             f"{file}: no public Ed25519 key in PEM: give the .pub file of the node's key"
         )
     return key
+
+
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -8,13 +8,15 @@ digest is not the wanted one was made by another version: the gate holds its stu
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from dicomnode.config import Settings
 from dicomnode.domain import ModelIdentity, Subject
-from dicomnode.inference.models import Model, load_manifest, models_folder
+from dicomnode.errors import ModelError
+from dicomnode.inference.models import MANIFEST_NAME, Model, load_manifest, models_folder
 from dicomnode.inference.selection import Choice, check, choose, in_use
 from dicomnode.inference.verdict import RULE_VERSION
 
@@ -56,6 +58,37 @@ def installed_examiner(settings: Settings) -> Examiner:
     use = settings.inference.use
     check(models, use)
     return Examiner(in_use(models, use), settings)
+
+
+class ExaminerInUse:
+    """The installed examiner for a process that runs on while networks are installed.
+
+    The manifest is read again only where its file is another one than before. Safe between
+    threads.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._manifest = models_folder(settings.inference.models_folder) / MANIFEST_NAME
+        self._lock = threading.Lock()
+        self._read: tuple[tuple[int, ...], Examiner] | None = None
+
+    def now(self) -> Examiner:
+        """Raises `ModelError` as `installed_examiner` does."""
+        with self._lock:
+            # Looked at before it is read: a change in between is seen the next time.
+            state = self._state()
+            if self._read is None or self._read[0] != state:
+                self._read = None
+                self._read = (state, installed_examiner(self._settings))
+            return self._read[1]
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            found = self._manifest.stat()
+        except OSError as error:
+            raise ModelError(f"{self._manifest}: can't be read: {error.strerror}") from None
+        return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def examiner_digest(volumes: Sequence[Iterable[ModelIdentity]], settings: Settings) -> str:

@@ -12,9 +12,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
+from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, BearerToken
+from dicomnode.web.api.application import PREFIX, make_api
 from dicomnode.web.connections import BoundedRequests, limits_of
 from dicomnode.web.counted import Counted
 from dicomnode.web.desk.desk import Desk
@@ -31,7 +33,8 @@ def make_application(
     """Without a `token` every program may store and ask for metrics; `config` sees to it that this
     is on loopback only. People and the API have accounts.
     """
-    counted = Counted(settings, database)
+    examiner = ExaminerInUse(settings)
+    counted = Counted(database, examiner)
     monitor, service = _Monitor(intake, database, counted), StoreService(settings, intake)
     programs = [Middleware(BearerToken, token=token, audit=intake.audit)]
     store = ("/dicom-web/studies", "/dicom-web/studies/{study}")
@@ -43,7 +46,8 @@ def make_application(
     if settings.web.desk:
         identity = Identity(settings.web, database)
         pages = make_pages(settings, identity)
-        mount_desk(pages, Desk(settings, database, counted.totals))
+        mount_desk(pages, Desk(settings, database, examiner, counted.totals))
+        routes.append(Mount(PREFIX, make_api(settings, identity, examiner)))
         routes.append(Mount("/", pages))
     return Starlette(
         routes=routes,

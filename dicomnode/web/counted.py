@@ -6,9 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from dicomnode.config import Settings
 from dicomnode.errors import ModelError
-from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.totals import Total, outdated_total, totals
 
@@ -22,9 +21,9 @@ _COUNTED_AGAIN_SECONDS = 30.0
 class Counted:
     """For all who ask in one HTTP role."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
+    def __init__(self, database: Database, examiner: ExaminerInUse) -> None:
         self._database = database
+        self._examiner = examiner
         self._counting = threading.Lock()
         self._counted: tuple[Total, ...] = ()
         self._count_again_at = 0.0
@@ -41,7 +40,7 @@ class Counted:
     def _outdated(self, connection: Connection) -> tuple[Total, ...]:
         """Models may be installed while this runs. What is wrong with them the worker says."""
         try:
-            wanted = installed_examiner(self._settings).wanted_digest
+            wanted = self._examiner.now().wanted_digest
         except ModelError:
             return ()
         return (outdated_total(connection, wanted),)

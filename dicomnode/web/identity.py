@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,16 +31,20 @@ from dicomnode.tracking.authentication import authenticate
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.logins import LoginLimits
 from dicomnode.web.origin import client_address, is_of_our_pages
-from dicomnode.web.rates import Rates
+from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, see_other, too_many
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+LOGGER = logging.getLogger("dicomnode.web")
+
 CSRF_FIELD, CSRF_HEADER = "csrf_token", "X-CSRF-Token"
 _SAFE_METHODS = ("GET", "HEAD")
 # Each takes 64 MiB and a processor for a while.
 _HASHES_AT_ONCE = 2
+# Refused requests of an address that are written down.
+_RECORDS_PER_MINUTE = 60
 _MOST_FIELDS = 1000
 
 
@@ -62,6 +67,7 @@ class Identity:
         self.limits = LoginLimits(settings.login_idle, settings.login_longest)
         self.cookie = "__Host-dicomnode" if settings.is_https else "dicomnode"
         self._rates = Rates(settings.logins_per_minute)
+        self._recording = Rates(_RECORDS_PER_MINUTE)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     async def principal(self, request: HTTPConnection) -> Principal | None:
@@ -71,14 +77,17 @@ class Identity:
     async def log_in(self, request: Request, name: str, password: str) -> str | None:
         """The token of a new login; None where it is refused, whatever the reason."""
         address = client_address(request, self.settings)
-        self.count_attempt(f"address {address}")
-        self.count_attempt(f"account {name.strip().lower()[:64]}")
+        self.count_attempt_from(request)
+        self._count_attempt(f"account {name.strip().lower()[:64]}")
         earlier = request.cookies.get(self.cookie, "")
         async with self._hashing:
             return await run_in_threadpool(self._log_in, name, password, address, earlier)
 
-    def count_attempt(self, key: str) -> None:
-        """Raises `RequestRefusedError` (429) where there were too many."""
+    def count_attempt_from(self, request: HTTPConnection) -> None:
+        """Raises `RequestRefusedError` (429) where there were too many of this address."""
+        self._count_attempt(f"address {address_key(client_address(request, self.settings))}")
+
+    def _count_attempt(self, key: str) -> None:
         if wait := self._rates.seconds_to_wait(key):
             raise too_many(wait)
 
@@ -104,15 +113,14 @@ class Identity:
             self.cookie, path="/", httponly=True, samesite="lax", secure=is_https
         )
 
-    async def record(self, request: Request, principal: Principal | None, sentence: str) -> None:
+    async def record(self, request: HTTPConnection, sentence: str, account: str = "") -> None:
         """What was refused, and to whom."""
-        detail = {
-            "sentence": sentence,
-            "account": principal.account.name if principal else "",
-            "path": request.url.path[:200],
-        }
+        detail = {"sentence": sentence, "account": account, "path": request.url.path[:200]}
         address = client_address(request, self.settings)
-        await run_in_threadpool(self._record, address, detail)
+        LOGGER.warning("request refused: %s", sentence, extra={"peer": address})
+        # A flood must not grow the audit log, which is never shortened.
+        if not self._recording.seconds_to_wait(address_key(address)):
+            await run_in_threadpool(self._record, address, detail)
 
     def _find(self, token: str) -> Principal | None:
         now = datetime.now(UTC)
@@ -156,7 +164,7 @@ def require(role: Role) -> Callable[[Request], Awaitable[Principal]]:
             await _check_form(request, found)
         if not found.role.includes(role):
             sentence = f"this needs the role {role}; {found.account.name} is {found.role}"
-            await identity.record(request, found, sentence)
+            await identity.record(request, sentence, found.account.name)
             raise RequestRefusedError(HTTPStatus.FORBIDDEN, sentence)
         return found
 
@@ -170,7 +178,7 @@ async def own_form(request: Request) -> FormData:
     """
     identity = identity_of(request)
     if not is_of_our_pages(request, identity.settings):
-        await identity.record(request, None, "the form is not of our pages")
+        await identity.record(request, "the form is not of our pages")
         raise RequestRefusedError(HTTPStatus.FORBIDDEN, "this form is not of our pages")
     return await request.form(max_files=0, max_fields=_MOST_FIELDS)
 
@@ -212,7 +220,8 @@ async def _check_form(request: Request, principal: Principal) -> None:
         given.encode(), principal.csrf_token.encode()
     )
     if not is_ours:
-        await identity_of(request).record(request, principal, "the form has no right token")
+        account = principal.account.name
+        await identity_of(request).record(request, "the form has no right token", account)
         raise RequestRefusedError(
             HTTPStatus.FORBIDDEN, "this page is too old, or not ours: load it again"
         )

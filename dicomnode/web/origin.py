@@ -55,7 +55,8 @@ def client_address(request: HTTPConnection, settings: WebSettings) -> str:
     except ValueError:
         return peer
     if any(address in network for network in settings.trusted_proxies):
-        told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        # Some proxies write a line of their own after what the client sent.
+        told = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
         try:
             return str(ip_address(told))
         except ValueError:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
 from dicomnode.config_values import is_loopback
-from dicomnode.errors import ConfigurationError
+from dicomnode.errors import ConfigurationError, DatabaseError
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from dicomnode.web import login_routes
@@ -20,7 +20,7 @@ from dicomnode.web.bodies import BoundedBodies
 from dicomnode.web.headers import SecurityHeaders
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import OwnHost
-from dicomnode.web.refused import RequestRefusedError, plain_answer
+from dicomnode.web.refused import RequestRefusedError, database_away, plain_answer
 
 NO_ACCOUNT = (
     "there is no account, so nobody is answered: dicomnode accounts add NAME --role administrator"
@@ -33,7 +33,13 @@ def make_pages(settings: Settings, identity: Identity) -> FastAPI:
     pages = FastAPI(openapi_url=None, middleware=guards(settings, identity, _LONGEST_FORM_BYTES))
     pages.state.identity = identity
     pages.add_exception_handler(RequestRefusedError, plain_answer)
+    pages.add_exception_handler(DatabaseError, database_away)
     pages.include_router(login_routes.router)
+    if settings.web.oidc is not None:
+        # Most sites have none, and it takes a while to import.
+        from dicomnode.web.oidc_routes import OidcLogin
+
+        pages.include_router(OidcLogin(settings.web).router)
     return pages
 
 
@@ -43,7 +49,9 @@ def guards(settings: Settings, identity: Identity, longest_body_bytes: int) -> l
     return [
         Middleware(SecurityHeaders, is_https=settings.web.is_https),
         Middleware(OwnHost, settings=settings.web),
-        Middleware(NeedsAnAccount, database=identity.database),
+        Middleware(
+            NeedsAnAccount, database=identity.database, is_there=settings.web.oidc is not None
+        ),
         Middleware(BoundedBodies, maximum_bytes=longest_body_bytes, seconds=idle_seconds),
     ]
 
@@ -58,18 +66,25 @@ def refuse_without_accounts(settings: Settings, database: Database) -> None:
 
 
 class NeedsAnAccount:
-    """On loopback too: a machine has many users. Accounts aren't deleted, so one look is enough."""
+    """On loopback too: a machine has many users. Accounts aren't deleted, so one look is enough.
 
-    def __init__(self, app: ASGIApp, database: Database) -> None:
+    `is_there`: an OpenID provider says who people are, and accounts are made as they come.
+    """
+
+    def __init__(self, app: ASGIApp, database: Database, is_there: bool = False) -> None:
         self._app = app
         self._database = database
-        self._is_there = False
+        self._is_there = is_there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._is_there:
-            self._is_there = await run_in_threadpool(self._look)
+            sentence = NO_ACCOUNT
+            try:
+                self._is_there = await run_in_threadpool(self._look)
+            except DatabaseError:
+                sentence = "the database is away: try again"
             if not self._is_there:
-                answer = PlainTextResponse(f"{NO_ACCOUNT}\n", HTTPStatus.SERVICE_UNAVAILABLE)
+                answer = PlainTextResponse(f"{sentence}\n", HTTPStatus.SERVICE_UNAVAILABLE)
                 await answer(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -6,8 +6,18 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 
 _MOST_KEYS = 10_000
+
+
+def address_key(address: str) -> str:
+    """One key for all addresses that one household or ward has: of IPv6 the first 64 bits."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ip_network((parsed, 64), strict=False))
 
 
 class Rates:

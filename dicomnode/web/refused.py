@@ -31,6 +31,10 @@ def see_other(path: str) -> RequestRefusedError:
     return RequestRefusedError(HTTPStatus.SEE_OTHER, "look there", {"Location": path})
 
 
+async def database_away(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("the database is away: try again\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
 async def plain_answer(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})

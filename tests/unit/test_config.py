@@ -15,6 +15,10 @@ from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
 CONFIG = Path(__file__).parents[2] / "config.toml"
+OIDC = (
+    '[web.oidc]\nissuer = "https://login.example"\nclient_id = "a"\nclient_secret_file = "b"\n'
+    'roles = { staff = "steward" }\n'
+)
 USE = '[[inference.use]]\nkind = "face"\nnetwork = "A"\n'
 
 
@@ -54,6 +58,17 @@ def test_every_section_is_frozen() -> None:
         ("[verdict]\nface_absent_ml = 90.0\n", "face_absent_ml must not be larger"),
         ('[web]\nhost = "0.0.0.0"\n', "web: Value error, a host that other machines reach needs"),
         ('[web]\nhost = "pacs.example"\n', "needs token_file"),
+        (
+            '[web]\nhost = "0.0.0.0"\ntoken_file = "t"\ndesk = true\n',
+            "a desk that other machines reach needs public_url",
+        ),
+        ('[web]\npublic_url = "http://gate.example"\n', "has to begin with https://"),
+        ('[web]\npublic_url = "https://gate.example/desk"\n', "without a path"),
+        ('[web]\npublic_url = "https://user:pw@gate.example"\n', "public_url is what browsers"),
+        ('[web]\ntrusted_proxies = ["proxy"]\n', "web.trusted_proxies.0"),
+        (OIDC.replace("https", "http"), "issuer has to begin with https://"),
+        (OIDC.replace("steward", "king"), "web.oidc.roles.staff: "),
+        (OIDC + 'secret = "a"\n', "web.oidc.secret: unknown key"),
         ("[scp\n", "not a TOML file"),
         ('[gate]\npass_verdicts = ["FACE_VISIBLE"]\n', "gate.pass_verdicts"),
         ('[gate]\npass_verdicts = ["UNDETERMINED"]\n', "needs a person"),

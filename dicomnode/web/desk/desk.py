@@ -17,7 +17,7 @@ from dicomnode.config import Settings
 from dicomnode.config_desk import STUDY_PLACE
 from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import WantedDigest
-from dicomnode.inference.examiner import installed_examiner
+from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.totals import Total
 from dicomnode.web.desk import templating
@@ -74,6 +74,7 @@ class Desk:
 
     settings: Settings
     database: Database
+    examiner: ExaminerInUse
     totals: Callable[[], Sequence[Total]]
     environment: jinja2.Environment = field(default_factory=templating.environment)
 
@@ -86,7 +87,7 @@ class Desk:
     @property
     def wanted(self) -> WantedDigest:
         """Networks may be installed while this runs; raises `ModelError` where one is wrong."""
-        return installed_examiner(self.settings).wanted_digest
+        return self.examiner.now().wanted_digest
 
     @property
     def projects(self) -> tuple[str, ...]:

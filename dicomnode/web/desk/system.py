@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request, Response
 
 from dicomnode.config import Settings
 from dicomnode.errors import ModelError
-from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import Model
 from dicomnode.tracking.peers import LastDelivery, last_deliveries
 from dicomnode.tracking.totals import Total
@@ -51,7 +50,7 @@ class SystemPage:
 def system(request: Request, desk: DeskOf, principal: SystemReader) -> Response:
     settings = desk.settings
     disk = machine.disk(settings.node.data_folder, settings.scp.minimum_free_bytes)
-    models, problem = _models(settings)
+    models, problem = _models(desk)
     with desk.database.read() as connection:
         last = {each.destination: each for each in last_deliveries(connection)}
     page = SystemPage(
@@ -65,9 +64,9 @@ def system(request: Request, desk: DeskOf, principal: SystemReader) -> Response:
     return desk.page(request, principal, "system.html", page)
 
 
-def _models(settings: Settings) -> tuple[Sequence[Model], str]:
+def _models(desk: Desk) -> tuple[Sequence[Model], str]:
     try:
-        return installed_examiner(settings).models, ""
+        return desk.examiner.now().models, ""
     except ModelError as error:
         return (), f"Nothing can be examined: {error}"
 

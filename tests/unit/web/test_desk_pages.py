@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 
 from dicomnode.domain import Role, VerdictKind
 from dicomnode.errors import ModelError
+from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking import audit, decisions
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.receipts import newest
-from dicomnode.web.desk import desk as desk_module
 from dicomnode.web.desk import words
 from dicomnode.web.desk.series_view import series_href
 from tests.databases import *  # noqa: F403
@@ -349,11 +349,11 @@ def test_two_people_are_told_how_many_have_decided(site: Site) -> None:
 def test_networks_that_are_wrong_are_said_in_a_page(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_settings: object) -> None:
+    def broken(_examiner: object) -> None:
         raise ModelError("manifest.json: not a model manifest")
 
-    monkeypatch.setattr(desk_module, "installed_examiner", broken)
     site.add("s1", "T1", VerdictKind.DEFACED)
+    monkeypatch.setattr(ExaminerInUse, "now", broken)
     answer = browser(site, "vera").get("/desk/studies")
     assert answer.status_code == 503
     assert "manifest.json: not a model manifest" in answer.text

@@ -1,0 +1,1 @@
+"""The HTTP door of the gate: the decisions of `dicomnode.gate`, for programs with a token."""
