@@ -26,29 +26,34 @@ def missing() -> str:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Yields the URL of an empty database on a free loopback port."""
+def server(keep_in: Path | None = None, more_options: str = "") -> Iterator[str]:
+    """Yields the URL of a database on a free loopback port, empty unless its folder was kept."""
     programs = _programs()
     assert programs is not None
-    folder = Path(tempfile.mkdtemp(prefix="dicomnode-postgres-"))
+    folder = keep_in or Path(tempfile.mkdtemp(prefix="dicomnode-postgres-"))
+    folder.mkdir(exist_ok=True)
     data = folder / "data"
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     try:
-        _run(programs / "initdb", "-D", data, "-U", "dicomnode", "-A", "trust", "--no-sync")
+        if not data.exists():
+            _run(programs / "initdb", "-D", data, "-U", "dicomnode", "-A", "trust", "--no-sync")
         port = _free_port()
         options = (
             f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} "
-            "-c fsync=off -c full_page_writes=off -c max_connections=60"
+            f"-c fsync=off -c full_page_writes=off -c max_connections=60 {more_options}"
         )
         log = folder / "log"
         _run(programs / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
         try:
             yield f"postgresql://dicomnode@127.0.0.1:{port}/postgres"
         finally:
-            _run(programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            # What is kept has to be on disk; what isn't need not.
+            how = "immediate" if keep_in is None else "fast"
+            _run(programs / "pg_ctl", "-D", data, "-m", how, "-w", "stop")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep_in is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

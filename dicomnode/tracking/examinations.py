@@ -90,17 +90,15 @@ def record_failure(
 def void(c: sa.Connection, series_id: int) -> None:
     """What was found in a series no longer counts."""
     mine = sa.select(examinations.c.id).where(examinations.c.series_id == series_id)
-    c.execute(
-        refusals.update()
-        .where(refusals.c.examination_id.in_(mine), refusals.c.is_current)
-        .values(is_current=False)
-    )
-    for table in (examinations, verdicts):
-        c.execute(
-            table.update()
-            .where(table.c.series_id == series_id, table.c.is_current)
-            .values(is_current=False)
-        )
+    of_series = {
+        refusals: refusals.c.examination_id.in_(mine),
+        examinations: examinations.c.series_id == series_id,
+        verdicts: verdicts.c.series_id == series_id,
+    }
+    for table, condition in of_series.items():
+        # In these words SQLite finds it by the index of what is current.
+        current = sa.text("is_current")
+        c.execute(table.update().where(condition, current).values(is_current=False))
 
 
 def _revision(c: sa.Connection, revision_id: int) -> sa.Row[int, int, str, bool]:

@@ -53,7 +53,7 @@ def ended_at() -> sa.ColumnElement[datetime]:
 
 def is_unrevised(series_id: int | None = None) -> sa.ColumnElement[bool]:
     """Written as in the partial index, with its column, so that both databases use it."""
-    differs = sa.text("series.instance_count <> series.revised_count")
+    differs = sa.text("series.is_arriving")
     one = [] if series_id is None else [series.c.id == series_id]
     return sa.and_(differs, series.c.last_received_at >= _EVER, *one)
 

@@ -109,10 +109,15 @@ def quarantined() -> sa.ColumnElement[int]:
 
 def is_own_segmentation() -> sa.ColumnElement[bool]:
     """It has instances, and each is a SEG under a UID that this node gave."""
-    own = sa.and_(
-        instances.c.sop_class_uid == _SEGMENTATION_STORAGE,
-        instances.c.sop_instance_uid.in_(sa.select(segmentations.c.sop_instance_uid)),
+    # Not IN: for that PostgreSQL would read all SEGs that the node ever made.
+    made_here = (
+        sa.select(sa.literal(1))
+        .select_from(segmentations)
+        .where(segmentations.c.sop_instance_uid == instances.c.sop_instance_uid)
+        .correlate(instances)
+        .exists()
     )
+    own = sa.and_(instances.c.sop_class_uid == _SEGMENTATION_STORAGE, made_here)
     return sa.and_(series.c.instance_count > 0, ~_has_instance(~own))
 
 

@@ -7,6 +7,7 @@ volumes, so that what would be chosen now is known without reading an image or a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -50,16 +51,23 @@ def decode(text: str) -> tuple[Subject, ...]:
 
 
 def count(c: sa.Connection, wanted: WantedDigest) -> int:
-    """How many series have a verdict, or a refusal, of another version; a walk over the table."""
+    """How many series have a verdict, or a refusal, of another version; a walk over the table.
+
+    All of them, without those of which more has arrived: these are few, and joining the others to
+    their series takes ten times as long as counting them.
+    """
     e = examinations.c
     query = (
         sa.select(e.examiner_digest, e.subjects, sa.func.count())
-        .select_from(_of_now())
         .where(_COUNTS)
         .group_by(e.examiner_digest, e.subjects)
     )
+    arriving = sa.and_(series.c.id == e.series_id, sa.text("series.is_arriving"))
+    every, growing = c.execute(query).tuples(), c.execute(query.join(series, arriving)).tuples()
+    counts = Counter({(digest, text): number for digest, text, number in every})
+    counts.subtract({(digest, text): number for digest, text, number in growing})
     return sum(
-        each for digest, text, each in c.execute(query).tuples() if digest != wanted(decode(text))
+        number for (digest, text), number in counts.items() if digest != wanted(decode(text))
     )
 
 
@@ -88,5 +96,5 @@ def examined_now(
 def _of_now() -> sa.FromClause:
     """Without series of which more has arrived: that is examined anyway, with what is now."""
     e, r = examinations, revisions
-    whole = sa.and_(series.c.id == r.c.series_id, series.c.instance_count == series.c.revised_count)
+    whole = sa.and_(series.c.id == r.c.series_id, sa.text("NOT series.is_arriving"))
     return e.join(r, sa.and_(r.c.id == e.c.revision_id, r.c.is_current)).join(series, whole)

@@ -133,7 +133,7 @@ def _items(c: sa.Connection, examination_ids: Sequence[int]) -> Iterable[ReviewI
     set_aside: sa.Select[Any] = (
         sa.select(r.examination_id, r.code, r.sentence, r.decided_by)
         .where(r.examination_id.in_(examination_ids))
-        .order_by(r.id)
+        .order_by(r.examination_id, r.id)
     )
     found = {row.id: row for row in c.execute(judged)}
     aside: dict[int, list[sa.Row[Any]]] = {}

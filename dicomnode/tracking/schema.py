@@ -33,6 +33,7 @@ METADATA = sa.MetaData(
     }
 )
 
+_COUNTED = ("receiving", "waiting", "examining", "examined", "refused", "failed", "decided")
 _NEWEST = ("first_received_at", "study_instance_uid")
 
 studies = sa.Table(
@@ -49,14 +50,9 @@ studies = sa.Table(
     text("modalities"),
     title("verdict"),
     # How many series stand where (`SeriesState`), and on how many a person has decided.
-    counter("receiving"),
-    counter("waiting"),
-    counter("examining"),
-    counter("examined"),
-    counter("refused"),
-    counter("failed"),
-    counter("decided"),
-    sa.Index("ix_studies_newest", *_NEWEST),
+    *(counter(name) for name in _COUNTED),
+    # With all that a list is filtered by.
+    sa.Index("ix_studies_newest", *_NEWEST, "verdict", "modalities", *_COUNTED),
     prefixes("ix_studies_prefix", "study_instance_uid"),
     sa.Index("ix_studies_verdict", "verdict", *_NEWEST),
     partial("ix_studies_receiving", "receiving > 0", *_NEWEST),
@@ -65,6 +61,8 @@ studies = sa.Table(
     partial("ix_studies_failed", "failed > 0", *_NEWEST),
     partial("ix_studies_decided", "decided > 0", *_NEWEST),
 )
+
+_ARRIVING = "instance_count <> revised_count"
 
 series = sa.Table(
     "series",
@@ -78,11 +76,13 @@ series = sa.Table(
     # Two counts say whether a revision is due without looking at the instances.
     sa.Column("instance_count", sa.Integer, nullable=False),
     sa.Column("revised_count", sa.Integer, nullable=False),
+    # The same as a column, of which PostgreSQL knows how rare it is.
+    sa.Column("is_arriving", sa.Boolean, sa.Computed(_ARRIVING, persisted=True)),
     sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
     prefixes("ix_series_series_instance_uid", "series_instance_uid"),
-    partial("ix_series_unrevised", "instance_count <> revised_count", "last_received_at"),
+    partial("ix_series_unrevised", "is_arriving", "last_received_at"),
     # What the queue lists, in the order of the keys, here and in other tables (`work_queue`).
-    partial("ix_series_arriving", "instance_count <> revised_count", "id"),
+    partial("ix_series_arriving", "is_arriving", "id"),
     partial("ix_series_expected", "instance_count = 0", "id"),
 )
 
@@ -335,8 +335,9 @@ audit_events = sa.Table(
     # Over its content and the hash of the row before (`tracking.audit_chain`); `id` counts the
     # rows without a gap. Triggers of migration 0008 refuse to change or delete a row.
     sa.Column("sha256", sa.String(64), nullable=False),
-    sa.Index("ix_audit_events_event_at", "event", "at"),
-    sa.Index("ix_audit_events_subject", "subject"),
+    # The newest of a kind are found without sorting all of them.
+    sa.Index("ix_audit_events_event", "event", "id"),
+    sa.Index("ix_audit_events_subject", "subject", "id"),
 )
 
 # One row: the end of the chain of `audit_events`. Who appends locks it.

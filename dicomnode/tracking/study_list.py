@@ -86,17 +86,17 @@ def page(
     c: sa.Connection, wanted: StudyFilter | None = None, after: str = "", limit: int = PAGE
 ) -> StudyPage:
     """Raises `ValueError` for an `after` that no page has given."""
-    at, uid = _place(after)
-    newest = sa.tuple_(studies.c.first_received_at, studies.c.study_instance_uid)
-    behind = newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
-    query = (
-        sa.select(studies)
-        .where(behind, *_conditions(wanted or StudyFilter()))
+    # Found in an index that has all that is asked for, so that even a filter that hardly anything
+    # meets reads no row of the others.
+    found = c.scalars(
+        sa.select(studies.c.study_instance_uid)
+        .where(*_conditions(wanted or StudyFilter(), after))
         .order_by(studies.c.first_received_at.desc(), studies.c.study_instance_uid.desc())
         .limit(limit + 1)
-    )
-    rows = [_row(row) for row in c.execute(query)]
-    return StudyPage(tuple(rows[:limit]), rows[limit - 1].place if len(rows) > limit else "")
+    ).all()
+    by_uid = {row.study_instance_uid: row for row in rows(c, found[:limit])}
+    shown = tuple(by_uid[uid] for uid in found[:limit])
+    return StudyPage(shown, shown[-1].place if len(found) > limit else "")
 
 
 def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
@@ -108,18 +108,18 @@ def count(c: sa.Connection, wanted: StudyFilter | None = None) -> CappedCount:
 def search(c: sa.Connection, beginning: str, limit: int = PAGE) -> tuple[StudyRow, ...]:
     """Studies by the beginning of a Study or Series Instance UID, or by a whole SOP Instance UID.
 
-    In the order of their UIDs; none for what can be no UID.
+    Of very many some, in the order of their UIDs; none for what can be no UID.
     """
     given = beginning.strip()
     if not _UID_BEGINNING.fullmatch(given):
         return ()
     queries = (
-        sa.select(studies.c.study_instance_uid)
-        .where(_begins(c, studies.c.study_instance_uid, given))
-        .order_by(studies.c.study_instance_uid),
-        sa.select(series.c.study_instance_uid)
-        .where(_begins(c, series.c.series_instance_uid, given))
-        .order_by(series.c.series_instance_uid),
+        sa.select(studies.c.study_instance_uid).where(
+            _begins(c, studies.c.study_instance_uid, given)
+        ),
+        sa.select(series.c.study_instance_uid).where(
+            _begins(c, series.c.series_instance_uid, given)
+        ),
         sa.select(series.c.study_instance_uid)
         .join(instances, instances.c.series_id == series.c.id)
         .where(instances.c.sop_instance_uid == given),
@@ -142,14 +142,22 @@ def _place(after: str) -> tuple[datetime, str]:
     if not after:
         return _LAST, ""
     at, _, uid = after.partition("_")
-    if not _UID_BEGINNING.fullmatch(uid):
+    received_at = datetime.fromisoformat(at)
+    if received_at.tzinfo is None or not _UID_BEGINNING.fullmatch(uid):
         raise ValueError("this is no place in the list of studies")
-    return datetime.fromisoformat(at), uid
+    return received_at, uid
 
 
-def _conditions(wanted: StudyFilter) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+def _conditions(
+    wanted: StudyFilter, after: str = ""
+) -> list[sa.ColumnElement[bool] | sa.TextClause]:
+    """The end of the time that is asked for is a place in the list too: no index is entered at a
+    place and then read up to another one."""
     s = studies.c
-    found: list[sa.ColumnElement[bool] | sa.TextClause] = []
+    at, uid = min(_place(after), (wanted.received_until or _LAST, ""))
+    newest = sa.tuple_(s.first_received_at, s.study_instance_uid)
+    behind = newest < sa.tuple_(sa.literal(at, UtcDateTime), sa.literal(uid))
+    found: list[sa.ColumnElement[bool] | sa.TextClause] = [behind]
     if wanted.verdict:
         found.append(s.verdict == wanted.verdict)
     if wanted.state is not None:
@@ -158,8 +166,6 @@ def _conditions(wanted: StudyFilter) -> list[sa.ColumnElement[bool] | sa.TextCla
         found.append(s.modalities.contains(f",{wanted.modality},", autoescape=True))
     if wanted.received_from is not None:
         found.append(s.first_received_at >= wanted.received_from)
-    if wanted.received_until is not None:
-        found.append(s.first_received_at < wanted.received_until)
     if wanted.decided is not None:
         found.append(_DECIDED if wanted.decided else s.decided == 0)
     return found

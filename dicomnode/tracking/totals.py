@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from dicomnode.domain import WantedDigest
 from dicomnode.tracking import outdated, refusals
-from dicomnode.tracking.schema import associations, deliveries, quarantine, series, verdicts
-from dicomnode.tracking.states import series_now, state_now
+from dicomnode.tracking.schema import associations, deliveries, quarantine, studies, verdicts
+from dicomnode.tracking.study_summaries import COUNTED_STATES
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Total:
 
 
 def totals(c: sa.Connection) -> tuple[Total, ...]:
-    stored = c.scalar(sa.select(sa.func.coalesce(sa.func.sum(series.c.instance_count), 0)))
+    stored = c.scalar(sa.select(sa.func.coalesce(sa.func.sum(studies.c.instance_count), 0)))
     still_open = sa.select(sa.func.count()).where(associations.c.closed_at.is_(None))
     verdicts_now = _by(c, verdicts.c.kind, verdicts.c.is_current)
     return (
@@ -68,10 +68,10 @@ def _by(
 
 
 def _series(c: sa.Connection) -> dict[str, int]:
-    """As `findings` says it for each of them."""
-    state = state_now()
-    query = sa.select(state, sa.func.count()).select_from(series_now()).group_by(state)
-    return _counts(c, query)
+    """As `findings` says it for each of them, told by the summaries of the studies."""
+    columns = [sa.func.sum(studies.c[state.value]).label(state.value) for state in COUNTED_STATES]
+    found = c.execute(sa.select(*columns)).mappings().one()
+    return {state: int(count) for state, count in found.items() if count}
 
 
 def _counts(c: sa.Connection, query: sa.Select[str, int]) -> dict[str, int]:

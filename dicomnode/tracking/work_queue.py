@@ -108,7 +108,7 @@ _UNEXAMINED = (
 )
 # In the words of the partial indexes.
 _CONDITIONS = {
-    QueueKind.RECEIVING: "series.instance_count <> series.revised_count",
+    QueueKind.RECEIVING: "series.is_arriving",
     QueueKind.EXPECTED: "series.instance_count = 0",
     QueueKind.WAITING: f"{_UNEXAMINED} IS NULL",
     QueueKind.EXAMINING: f"{_UNEXAMINED} IS NOT NULL",

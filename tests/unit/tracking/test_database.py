@@ -129,3 +129,34 @@ def test_a_server_that_is_down_is_a_database_error_without_its_password() -> Non
 def test_another_kind_of_url_is_refused(url: str) -> None:
     with pytest.raises(DatabaseError, match="database URL"):
         Database(url)
+
+
+def test_a_view_for_reading_stays_as_it_began_and_writes_nothing(database: Database) -> None:
+    def write(connection: sa.Connection, uid: str) -> None:
+        row = {"study_instance_uid": uid, "first_received_at": START}
+        connection.execute(studies.insert().values(row))
+
+    count = sa.text("SELECT count(*) FROM studies")
+    with database.read() as reader:
+        assert reader.scalar(count) == 0
+        with database.begin() as writer:
+            write(writer, "1.2")
+        assert reader.scalar(count) == 0
+    with database.read() as reader:
+        assert reader.scalar(count) == 1
+        if not database.is_sqlite:
+            with pytest.raises(sa.exc.InternalError, match="read-only"):
+                write(reader, "1.3")
+
+
+def test_the_server_does_not_compile_queries_and_keeps_other_options(database: Database) -> None:
+    if database.is_sqlite:
+        pytest.skip("of PostgreSQL")
+    url = f"{database.url.render_as_string(hide_password=False)}?options=-c%20work_mem%3D5MB"
+    other = Database(url)
+    for each in (database, other):
+        with each.read() as connection:
+            assert connection.scalar(sa.text("SHOW jit")) == "off"
+    with other.read() as connection:
+        assert connection.scalar(sa.text("SHOW work_mem")) == "5MB"
+    other.close()

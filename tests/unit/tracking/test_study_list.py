@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -120,7 +121,10 @@ def test_the_last_page_says_so_also_when_it_is_full(many: Database) -> None:
     assert (len(page.rows), page.next_place) == (len(STUDIES), "")
 
 
-@pytest.mark.parametrize("forged", ["x", "2026-03-01_", "2026-03-01T12:00:00+00:00_1.2' OR 1"])
+@pytest.mark.parametrize(
+    "forged",
+    ["x", "2026-03-01_", "2026-03-01T12:00:00_1.2", "2026-03-01T12:00:00+00:00_1.2' OR 1"],
+)
 def test_a_forged_place_is_refused(many: Database, forged: str) -> None:
     with many.read() as connection, pytest.raises(ValueError, match=r"place|isoformat"):
         study_list.page(connection, after=forged)
@@ -246,3 +250,31 @@ def _decide(c: sa.Connection, draw: random.Random, series_uid: str) -> None:
             decisions.record(c, series_uid, kind, account=account, note="why")
         except decisions.DecisionError:
             assert kind is DecisionKind.REVOKED  # taken back before
+
+
+def test_transactions_on_one_study_at_once_forget_nothing_and_block_each_other_never(
+    database: Database, spool: Spool
+) -> None:
+    """Each holds its series while it waits for the other; the study's row comes last."""
+    with database.begin() as connection:
+        waiting = [complete(connection, spool, "1.2", f"1.2.{number}") for number in (1, 2)]
+        for other in ("1.3", "1.4"):
+            receive(connection, other, f"{other}.1")
+
+    def work(number: int) -> None:
+        for step in range(2, 12):
+            with database.begin() as connection:
+                receive(connection, "1.2", f"1.2.{number + 5}", step)
+                receive(connection, f"1.{3 + number}", f"1.{3 + number}.1", step)
+                revision = waiting[number]
+                record(connection, revision, examined(revision), step)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, (0, 1)))
+    with database.begin() as connection:
+        kept = _rows(connection)
+        tell_all_anew(connection)
+        assert _rows(connection) == kept
+    row = only(database, "1.2")
+    assert (row.series_count, row.instance_count) == (4, 22)
+    assert row.states == {SeriesState.EXAMINED: 2, SeriesState.RECEIVING: 2}

@@ -11,12 +11,13 @@ revision = "0011"
 down_revision = "0010"
 
 _NEWEST = ["first_received_at", "study_instance_uid"]
-_STATES = ("receiving", "waiting", "examining", "examined", "refused", "failed")
-_COUNTERS = ("series_count", "instance_count", *_STATES, "decided")
+_COUNTED = ("receiving", "waiting", "examining", "examined", "refused", "failed", "decided")
+_COUNTERS = ("series_count", "instance_count", *_COUNTED)
+_ARRIVING = "instance_count <> revised_count"
 _UNEXAMINED = "is_current AND NOT is_examined AND examination_started_at"
 # Table, name and columns; an index of some rows only says of which.
 _INDEXES = (
-    ("studies", "ix_studies_newest", _NEWEST, None),
+    ("studies", "ix_studies_newest", [*_NEWEST, "verdict", "modalities", *_COUNTED], None),
     ("studies", "ix_studies_prefix", ["study_instance_uid"], None),
     ("studies", "ix_studies_verdict", ["verdict", *_NEWEST], None),
     ("studies", "ix_studies_receiving", _NEWEST, "receiving > 0"),
@@ -24,7 +25,9 @@ _INDEXES = (
     ("studies", "ix_studies_examining", _NEWEST, "examining > 0"),
     ("studies", "ix_studies_failed", _NEWEST, "failed > 0"),
     ("studies", "ix_studies_decided", _NEWEST, "decided > 0"),
-    ("series", "ix_series_arriving", ["id"], "instance_count <> revised_count"),
+    ("series", "ix_series_series_instance_uid", ["series_instance_uid"], None),
+    ("series", "ix_series_unrevised", ["last_received_at"], "is_arriving"),
+    ("series", "ix_series_arriving", ["id"], "is_arriving"),
     ("series", "ix_series_expected", ["id"], "instance_count = 0"),
     ("revisions", "ix_revisions_waiting", ["id"], f"{_UNEXAMINED} IS NULL"),
     ("revisions", "ix_revisions_examining", ["id"], f"{_UNEXAMINED} IS NOT NULL"),
@@ -35,6 +38,14 @@ _INDEXES = (
     ("deliveries", "ix_deliveries_refused", ["id"], "state = 'refused'"),
     ("deliveries", "ix_deliveries_failing", ["id"], "state = 'pending' AND last_error <> ''"),
     ("pulls", "ix_pulls_unfinished", ["id"], "state <> 'done'"),
+    ("audit_events", "ix_audit_events_event", ["event", "id"], None),
+    ("audit_events", "ix_audit_events_subject", ["subject", "id"], None),
+)
+_REPLACED = (
+    ("series", "ix_series_series_instance_uid", ["series_instance_uid"], None),
+    ("series", "ix_series_unrevised", ["last_received_at"], _ARRIVING),
+    ("audit_events", "ix_audit_events_event_at", ["event", "at"], None),
+    ("audit_events", "ix_audit_events_subject", ["subject"], None),
 )
 
 
@@ -44,13 +55,15 @@ def upgrade() -> None:
     op.add_column("studies", sa.Column("verdict", sa.String(64), server_default="", nullable=False))
     for name in _COUNTERS:
         op.add_column("studies", counter(name))
+    arriving = sa.Computed(_ARRIVING, persisted=op.get_bind().dialect.name == "postgresql")
+    op.add_column("series", sa.Column("is_arriving", sa.Boolean(), arriving))
     op.add_column("revisions", _flag("is_examined", sa.false()))
     op.add_column("verdicts", counter("decided_by"))
     op.add_column("refusals", counter("decided_by"))
     op.add_column("refusals", _flag("is_current", sa.true()))
     _fill()
-    op.drop_index("ix_series_series_instance_uid", "series")
-    _create("series", "ix_series_series_instance_uid", ["series_instance_uid"], None)
+    for table, name, _, _ in _REPLACED:
+        op.drop_index(name, table)
     for index in _INDEXES:
         _create(*index)
 
@@ -58,12 +71,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table, name, _, _ in reversed(_INDEXES):
         op.drop_index(name, table)
-    op.drop_index("ix_series_series_instance_uid", "series")
-    op.create_index("ix_series_series_instance_uid", "series", ["series_instance_uid"])
+    for table, name, columns, condition in _REPLACED:
+        where = None if condition is None else sa.text(condition)
+        op.create_index(name, table, columns, sqlite_where=where, postgresql_where=where)
     for table, names in {
         "refusals": ("is_current", "decided_by"),
         "verdicts": ("decided_by",),
         "revisions": ("is_examined",),
+        "series": ("is_arriving",),
         "studies": ("last_received_at", "modalities", "verdict", *_COUNTERS),
     }.items():
         for name in names:
