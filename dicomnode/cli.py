@@ -26,6 +26,7 @@ from dicomnode.commands import (
     masks,
     models,
     node,
+    notify,
     pull,
     quarantine,
     reexamine,
@@ -57,6 +58,7 @@ for command in (
     decide.decide,
     export.export,
     ask.check,
+    notify.notify,
     train.evaluate,
     masks.masks,
 ):

@@ -32,6 +32,7 @@ from pydantic_settings import (
 from dicomnode import environment
 from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateAESettings, check_titles
+from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -270,6 +271,8 @@ class Settings(BaseSettings):
     gate_ae: GateAESettings = GateAESettings()
     archives: tuple[DestinationSettings, ...] = ()
     projects: dict[ProjectName, GateSettings] = {}
+    notifications: NotificationSettings = NotificationSettings()
+    audit_messages: AuditMessageSettings = AuditMessageSettings()
 
     @field_validator("projects")
     @classmethod
@@ -385,6 +388,14 @@ def token_in(file: Path, key: str) -> str:
             f"{key}: {file}: a token is one word of printable ASCII characters, without a space"
         )
     return token
+
+
+def secret_in(file: Path, key: str) -> str:
+    """The one line in a file; raises `ConfigurationError` without quoting it."""
+    secret = _read_text(file, f"{key}: ").rstrip("\r\n")
+    if not secret or not secret.isprintable():
+        raise ConfigurationError(f"{key}: {file}: a secret is one line of printable characters")
+    return secret
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

@@ -5,9 +5,18 @@ Everything that is left out is strict: a key can only be what lets more pass.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dicomnode.domain import RefusalCode, VerdictKind
 
@@ -17,11 +26,69 @@ ProjectName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 DOUBTFUL = (VerdictKind.UNDETERMINED, VerdictKind.FACE_VISIBLE)
 
 
+class Demand(StrEnum):
+    """What a kind of series needs beside a verdict that passes, the least first."""
+
+    NOTHING = "nothing"
+    PERSON = "person"
+    HOLD = "hold"
+
+    @property
+    def severity(self) -> int:
+        return list(Demand).index(self)
+
+
+Words = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class SeriesRule(BaseModel):
+    """A row of the table of series: what a volume needs where all of these conditions hold.
+
+    A condition that is left out always holds. `image_types` and `scanning_sequences`: any of these
+    words stands in (0008,0008) or (0018,0020) of any image.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    needs: Demand
+    modalities: Words | None = None
+    slices_at_least_mm: PositiveFloat | None = None
+    volumes_at_least: Annotated[int, Field(ge=2)] | None = None
+    image_types: Words | None = None
+    scanning_sequences: Words | None = None
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> SeriesRule:
+        if not self.model_dump(exclude={"name", "needs"}, exclude_none=True):
+            raise ValueError("a rule without a condition: say what it is about")
+        return self
+
+
+# Kinds that the networks have seen little of, or whose faces are coarse: a person looks at them.
+STRICT_SERIES = (
+    SeriesRule(name="thick slices", slices_at_least_mm=4.0, needs=Demand.PERSON),
+    SeriesRule(name="many volumes", volumes_at_least=10, needs=Demand.PERSON),
+    SeriesRule(
+        name="echo-planar",
+        modalities=("MR",),
+        scanning_sequences=("EP",),
+        needs=Demand.PERSON,
+    ),
+    SeriesRule(
+        name="reformatted",
+        image_types=("MPR", "PROJECTION IMAGE", "REFORMATTED"),
+        needs=Demand.PERSON,
+    ),
+)
+
+
 class GateSettings(BaseModel):
     """What may leave for a project; everything else holds.
 
     `review_verdicts` and `review_refusals` pass only where they are among those that pass and
-    `persons_needed` different persons have decided. `modalities`: None lets any leave.
+    `persons_needed` different persons have decided. `modalities`: None lets any leave. The first
+    row of `series` whose conditions hold counts; rows only ever ask for more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +102,8 @@ class GateSettings(BaseModel):
     patient_identity_removed: bool = False
     no_recognizable_visual_features: bool = False
     no_burned_in_annotation: bool = False
+    pass_burned_in_annotation: bool = False
+    series: tuple[SeriesRule, ...] = STRICT_SERIES
     other_file_suffixes: tuple[Annotated[str, Field(pattern=r"^\.[a-z0-9_.-]+$")], ...] = ()
 
     @field_validator("pass_verdicts")

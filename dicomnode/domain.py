@@ -169,6 +169,19 @@ class HeaderClaims:
 
 
 @dataclass(frozen=True)
+class Acquisition:
+    """How the images of a volume came to be, as far as a policy may ask; None: not known.
+
+    `slice_spacing_mm` is that of the slices as they were sent; the texts are code strings that any
+    image names, in capitals.
+    """
+
+    slice_spacing_mm: float | None = None
+    image_types: tuple[str, ...] | None = None  # (0008,0008)
+    scanning_sequences: tuple[str, ...] | None = None  # (0018,0020), or EP by (0018,9018)
+
+
+@dataclass(frozen=True)
 class Subject:
     """What the choice of networks looks at in one volume; an empty text is unknown.
 
@@ -238,6 +251,7 @@ class Evidence:
     face_surface: FaceSurface | None = None
     face_probability: float | None = None
     unpictured: str = ""
+    acquisition: Acquisition = Acquisition()
 
     @property
     def subject(self) -> Subject:

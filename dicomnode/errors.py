@@ -108,6 +108,10 @@ class ReceiptError(DicomnodeError):
     """A key or a receipt can't be used: no receipt is issued, or what was given proves nothing."""
 
 
+class NoticeError(DicomnodeError):
+    """People could not be told by a channel: tried again later, and nothing else waits for it."""
+
+
 class AssociationRejectedError(DeliveryError):
     """A peer answers, but not to this AE title or address: its configuration has to be changed.
 

@@ -23,6 +23,7 @@ from dicomnode import config
 from dicomnode.delivery.store import send
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import (
+    Acquisition,
     Evidence,
     Examination,
     ExaminedVolume,
@@ -85,6 +86,7 @@ EVIDENCE = Evidence(
     field_of_view_mm=(3.0, 3.0, 3.0),
     spacing_mm=(1.0, 1.0, 1.0),
     matrix=(3, 3, 3),
+    acquisition=Acquisition(1.0, ("ORIGINAL", "PRIMARY"), ("GR",)),
 )
 VERDICT = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
 

@@ -16,6 +16,7 @@ from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelErro
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import verify
 from dicomnode.intake.listening import listen
+from dicomnode.notices.teller import channels_of
 from dicomnode.retrieval.probe import probe
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
@@ -155,6 +156,14 @@ def sources(settings: Settings) -> Iterator[Finding]:
             yield Finding(subject, False, str(error))
 
 
+def notifications(settings: Settings) -> Iterator[Finding]:
+    for channel in channels_of(settings):
+        try:
+            yield Finding(f"notifications by {channel.name}", True, channel.probe())
+        except DicomnodeError as error:
+            yield Finding(f"notifications by {channel.name}", False, str(error))
+
+
 def models(settings: Settings) -> Iterator[Finding]:
     for model in installed_examiner(settings).models:
         subject, who = f"model {model.identity.kind.value}", model.identity
@@ -207,6 +216,7 @@ CHECKS: tuple[Check, ...] = (
     desk,
     destinations,
     sources,
+    notifications,
     models,
     device,
     disk,

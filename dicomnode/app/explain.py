@@ -12,13 +12,21 @@ import numpy as np
 from dicomnode.app.batch import Found, failure_sentence, short_name
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom.geometry import SliceGeometry, Vector
-from dicomnode.dicom.header import read_claims
+from dicomnode.dicom.header import read_acquisition, read_claims
 from dicomnode.dicom.nifti import write_volume_nifti
 from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.resample import to_canonical
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.volume import read_volume
-from dicomnode.domain import Revision, SegmentKind, SetAside, Subject, subject_of
+from dicomnode.domain import (
+    Acquisition,
+    HeaderClaims,
+    Revision,
+    SegmentKind,
+    SetAside,
+    Subject,
+    subject_of,
+)
 from dicomnode.errors import SeriesRefusedError
 from dicomnode.inference.examiner import Examiner
 
@@ -71,6 +79,8 @@ class ExplainedVolume:
     has_frame_of_reference: bool
     warnings: tuple[str, ...]
     networks: Mapping[SegmentKind, str]
+    claims: HeaderClaims
+    acquisition: Acquisition
     nifti: Path | None = None
 
 
@@ -170,6 +180,7 @@ def _volume(stack: SourceStack, examiner: Examiner, nifti: Path | None) -> Expla
     if nifti is not None:
         write_volume_nifti(canonical, nifti)
     depth, height, width = (int(size) for size in canonical.array.shape)
+    claims = read_claims(stack.datasets)
     return ExplainedVolume(
         label=stack.label,
         images=len(stack.images),
@@ -193,10 +204,9 @@ def _volume(stack: SourceStack, examiner: Examiner, nifti: Path | None) -> Expla
         sop_classes=_names(str(image.ds.SOPClassUID.name) for image in stack.images),
         has_frame_of_reference=stack.frame_of_reference_uid is not None,
         warnings=volume.warnings,
-        networks=_networks(
-            examiner,
-            subject_of(volume.modality, read_claims(stack.datasets), canonical.spacing_mm),
-        ),
+        networks=_networks(examiner, subject_of(volume.modality, claims, canonical.spacing_mm)),
+        claims=claims,
+        acquisition=read_acquisition(stack.datasets, geometry.slice_spacing_mm),
         nifti=nifti,
     )
 

@@ -77,19 +77,26 @@ def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
+    from dicomnode.audit_trail.forwarder import forwarding
     from dicomnode.jobs.worker import work as run_worker
+    from dicomnode.notices.teller import start_telling
 
     settings = settings_of(config)
     stop = _stop_on_signals()
-    run_worker(
-        settings,
-        Database(settings.database_url),
-        make_stages(settings),
-        ready=lambda: notify("READY=1"),
-        stop=stop,
-        alive=lambda: notify("WATCHDOG=1"),
-        count_at_sender=count_at_sender(settings),
-    )
+    database = Database(settings.database_url)
+
+    database.migrate()
+    start_telling(settings, database, stop)
+    with forwarding(settings, database):
+        run_worker(
+            settings,
+            database,
+            make_stages(settings),
+            ready=lambda: notify("READY=1"),
+            stop=stop,
+            alive=lambda: notify("WATCHDOG=1"),
+            count_at_sender=count_at_sender(settings),
+        )
     os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
 
 

@@ -22,7 +22,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicomnode.domain import HeaderClaims
+from dicomnode.domain import Acquisition, HeaderClaims
 from dicomnode.errors import UnreadableObjectError
 
 MAXIMUM_INFLATED_BYTES = 1 << 30
@@ -208,6 +208,32 @@ def read_claims(datasets: Sequence[Dataset]) -> HeaderClaims:
             (part for ds in datasets if (part := text(ds, "BodyPartExamined"))), None
         ),
     )
+
+
+@disable_value_validation()
+def read_acquisition(datasets: Sequence[Dataset], slice_spacing_mm: float) -> Acquisition:
+    """What is no code string (PS3.5 6.2) is left out: it may be anybody's name."""
+    return Acquisition(
+        slice_spacing_mm=round(slice_spacing_mm, 3),
+        image_types=_codes(datasets, lambda ds: texts(ds, "ImageType")),
+        scanning_sequences=_codes(datasets, _scanning_sequences),
+    )
+
+
+def _scanning_sequences(ds: Dataset) -> tuple[str, ...]:
+    """Enhanced MR says the same in other words (PS3.3 C.8.13.4)."""
+    planar = {"YES": ("EP",), "NO": ("NOT EP",)}.get(text(ds, "EchoPlanarPulseSequence") or "", ())
+    return (*texts(ds, "ScanningSequence"), *planar)
+
+
+def _codes(
+    datasets: Sequence[Dataset], of: Callable[[Dataset], tuple[str, ...]]
+) -> tuple[str, ...] | None:
+    """None where an image says nothing."""
+    said = [[item.upper() for item in of(ds) if item] for ds in datasets]
+    if not all(said):
+        return None
+    return tuple(sorted({item for each in said for item in each if _CODE_STRING.fullmatch(item)}))
 
 
 def _strictest(datasets: Sequence[Dataset], keyword: str, strict: str, lenient: str) -> str | None:

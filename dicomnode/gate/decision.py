@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dicomnode.config_policy import Demand
 from dicomnode.domain import (
     ExaminedVolume,
     GateDecision,
@@ -20,6 +21,7 @@ from dicomnode.domain import (
 )
 from dicomnode.gate import people
 from dicomnode.gate.policy import Policy
+from dicomnode.gate.series_rules import deciding_rule
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 _NOT_EXAMINED = {
@@ -126,13 +128,19 @@ def _not_passing(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
 
 
 def _volume_holds(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy) -> Iterator[str]:
-    kind = volume.verdict.kind
+    kind, rule = volume.verdict.kind, deciding_rule(policy.rules.series, finding, volume)
+    needs = rule.needs if rule else Demand.NOTHING
+    why = f" (series rule {rule.name!r})" if rule and needs is Demand.PERSON else ""
     if not policy.passes(kind):
         yield _verdict(volume)
-    elif policy.wants_a_person_for(kind) and (lacking := people.lacking(finding, policy)):
-        yield f"{_verdict(volume)}; {lacking}"
-    for lack in policy.claims_that_lack(volume.evidence.claims):
-        yield f"{_label(volume)}project {policy.project} asks for it, but {lack}"
+    elif (policy.wants_a_person_for(kind) or needs is Demand.PERSON) and (
+        lacking := people.lacking(finding, policy)
+    ):
+        yield f"{_verdict(volume)}; {lacking}{why}"
+    if rule and needs is Demand.HOLD:
+        yield f"{_label(volume)}no series like it may leave (series rule {rule.name!r})"
+    for claim in policy.holding_claims(volume.evidence.claims):
+        yield f"{_label(volume)}{claim}"
 
 
 def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """The policy of a research project: its rules under their name, and questions to them.
 
 Policies have an order: one is at least as strict as another where it lets no more verdicts, codes,
-modalities and files pass, wants a person for all that the other does, as many persons and as many
-claims of headers. A stricter one never releases what a laxer one holds.
+modalities and files pass, wants a person for all that the other does, as many persons, as many
+claims of headers, and as much of every kind of series. A stricter one never releases what a laxer
+one holds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from dicomnode.config import Settings
 from dicomnode.config_policy import DEFAULT_PROJECT, GateSettings
 from dicomnode.domain import HeaderClaims, RefusalCode, VerdictKind
+from dicomnode.gate.series_rules import asks_as_much_as
 
 # Of each requirement the attribute, and the value that every instance has to have.
 _REQUIREMENTS = {
@@ -50,8 +52,8 @@ class Policy:
     def requires_claims(self) -> bool:
         return any(getattr(self.rules, name) for name in _REQUIREMENTS)
 
-    def claims_that_lack(self, claims: HeaderClaims) -> Iterator[str]:
-        """A sentence for each requirement that the headers of a volume don't meet.
+    def holding_claims(self, claims: HeaderClaims) -> Iterator[str]:
+        """A sentence for each claim that the headers of a volume make or lack, and that holds it.
 
         What the node records is the strictest reading of all instances (`dicom.header`).
         """
@@ -60,9 +62,14 @@ class Policy:
             "no_recognizable_visual_features": claims.recognizable_visual_features,
             "no_burned_in_annotation": claims.burned_in_annotation,
         }
+        if claims.burned_in_annotation == "YES" and not self.rules.pass_burned_in_annotation:
+            yield "(0028,0301) Burned In Annotation is YES: text in the images may name the patient"
         for name, (attribute, wanted) in _REQUIREMENTS.items():
             if getattr(self.rules, name) and said[name] != wanted:
-                yield f"{attribute} is not {wanted} in every instance"
+                yield (
+                    f"project {self.project} asks for it, but {attribute} is not {wanted} in "
+                    "every instance"
+                )
 
     def is_as_strict_as(self, other: Policy) -> bool:
         """At least; unknown projects are the strictest."""
@@ -76,6 +83,8 @@ class Policy:
             and all(set(getattr(mine, name)) >= set(getattr(others, name)) for name in more)
             and all(getattr(mine, name) >= getattr(others, name) for name in _REQUIREMENTS)
             and mine.persons_needed >= others.persons_needed
+            and mine.pass_burned_in_annotation <= others.pass_burned_in_annotation
+            and asks_as_much_as(mine.series, others.series)
             and _is_within(mine.modalities, others.modalities)
         )
 

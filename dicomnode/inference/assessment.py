@@ -14,7 +14,7 @@ from dicomnode.config import Settings
 from dicomnode.dicom.nifti import modality_of
 from dicomnode.dicom.resample import CanonicalVolume, to_canonical
 from dicomnode.dicom.volume import Volume
-from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, Verdict, subject_of
+from dicomnode.domain import Acquisition, Evidence, HeaderClaims, SegmentKind, Verdict, subject_of
 from dicomnode.errors import RenderingError
 from dicomnode.inference.cuts import MarkedVolume
 from dicomnode.inference.evidence import measure
@@ -64,6 +64,7 @@ def assess(
     settings: Settings,
     progress: Progress = ignore,
     *,
+    acquisition: Acquisition,
     unpictured: str = "",
 ) -> Assessment:
     """The mask of every network that is for this volume, what they amount to, and the verdict.
@@ -91,6 +92,7 @@ def assess(
             in_gap=canonical.in_gap,
             widest_gap_mm=volume.geometry.widest_gap_mm,
             warnings=volume.warnings,
+            acquisition=acquisition,
         )
         skin, probability = look.result()
     evidence = replace(measured, face_probability=probability, unpictured=skin.missing)

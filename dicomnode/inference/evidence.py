@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dicomnode.domain import Evidence, HeaderClaims, ModelIdentity, SegmentKind
+from dicomnode.domain import Acquisition, Evidence, HeaderClaims, ModelIdentity, SegmentKind
 from dicomnode.inference.surface import face_surface
 
 Mask = npt.NDArray[np.uint8]
@@ -21,6 +21,7 @@ Triple = tuple[float, float, float]
 SKIN_DEPTH_MM = 10.0
 SURFACE_GRID_MM = 2.0
 SEAM_MM = 6.0
+NOT_KNOWN = Acquisition()
 
 
 def measure(
@@ -35,6 +36,7 @@ def measure(
     in_gap: npt.NDArray[np.bool_] | None = None,
     widest_gap_mm: float = 0.0,
     warnings: tuple[str, ...] = (),
+    acquisition: Acquisition = NOT_KNOWN,
 ) -> Evidence:
     """Evidence from `masks`, all on one grid with axes (z, y, x) and `spacing_mm` likewise.
 
@@ -64,6 +66,7 @@ def measure(
         modality=modality,
         unanswered=dict(unanswered),
         face_surface=face_surface(masks, spacing_mm),
+        acquisition=acquisition,
     )
 
 

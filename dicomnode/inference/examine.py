@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dicomnode import __version__
 from dicomnode.config import Settings
-from dicomnode.dicom.header import read_claims
+from dicomnode.dicom.header import read_acquisition, read_claims
 from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
 from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.resample import mask_to_source
@@ -18,6 +18,7 @@ from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
 from dicomnode.dicom.volume import read_volume
 from dicomnode.domain import (
+    Acquisition,
     Examination,
     ExaminedVolume,
     HeaderClaims,
@@ -104,8 +105,15 @@ def _examine_stack(
     """Raises `SeriesRefusedError` where its pixels can't be read."""
     progress(f"volume {stack.label}".rstrip())
     volume = read_volume(stack)
-    claims = read_claims(stack.datasets)
-    assessed = assess(volume, claims, networks, settings, progress, unpictured=out.unpictured)
+    assessed = assess(
+        volume,
+        read_claims(stack.datasets),
+        networks,
+        settings,
+        progress,
+        acquisition=read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm),
+        unpictured=out.unpictured,
+    )
     progress("writing SEG")
     segmentation = _write_seg(assessed, stack, revision, settings, out.segmentation)
     progress("pictures")
@@ -138,7 +146,8 @@ def examine_nifti(
         volume = replace(read_nifti(path), modality=modality)
     except SeriesRefusedError as refused:
         return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
-    assessed = assess(volume, HeaderClaims(), networks, settings, progress)
+    spacing = Acquisition(slice_spacing_mm=round(volume.geometry.slice_spacing_mm, 3))
+    assessed = assess(volume, HeaderClaims(), networks, settings, progress, acquisition=spacing)
     out_folder.mkdir(parents=True, exist_ok=True)
     for kind, mask in assessed.masks.items():
         on_source = mask_to_source(mask, assessed.canonical, volume.geometry)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dicomnode.config import VerdictSettings
 from dicomnode.domain import Evidence, SegmentKind, Verdict, VerdictKind
 
-RULE_VERSION = 3
+RULE_VERSION = 4
 HEAD_BODY_PARTS = ("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "SINUS", "MAXILLA", "MANDIBLE", "EAR")
 RECOGNIZABLE_FEATURES_CLEANED = "113102/DCM"
 

@@ -9,8 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dicomnode.domain import (
+    Acquisition,
     ExaminedVolume,
     FaceSurface,
+    HeaderClaims,
     SetAside,
     Verdict,
     VerdictKind,
@@ -55,7 +57,7 @@ class VolumeStatus:
     """One volume of a series; `matrix` and `spacing_mm` are those that the networks saw.
 
     `face_surface` is None where it was not measured, `face_probability` where no detector was
-    asked.
+    asked. `claims` are the strictest reading of all its instances.
     """
 
     label: str
@@ -68,8 +70,11 @@ class VolumeStatus:
     warnings: tuple[str, ...]
     matrix: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    claims: HeaderClaims
+    acquisition: Acquisition
     face_surface: FaceSurface | None = None
     face_probability: float | None = None
+    unpictured: str = ""
 
 
 @dataclass(frozen=True)
@@ -276,6 +281,9 @@ def _volume(volume: ExaminedVolume, counts: bool) -> VolumeStatus:
         spacing_mm=evidence.spacing_mm,
         face_surface=evidence.face_surface,
         face_probability=evidence.face_probability,
+        claims=evidence.claims,
+        acquisition=evidence.acquisition,
+        unpictured=evidence.unpictured,
     )
 
 

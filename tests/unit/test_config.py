@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
 from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateTitleSettings
+from dicomnode.config_notices import EmailSettings, WebhookSettings
+from dicomnode.config_policy import SeriesRule
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
@@ -37,8 +39,16 @@ def test_the_shipped_file_names_every_key() -> None:
             if re.search(rf"^# \[{{1,2}}{name}\.{item}\]", text, re.MULTILINE):
                 commented.add(item)
         assert set(section) <= set(shipped[name]) | commented, name
-    for block in (DestinationSettings, OidcSettings, UseSettings, GateTitleSettings):
+    for block in (
+        DestinationSettings,
+        OidcSettings,
+        UseSettings,
+        GateTitleSettings,
+        EmailSettings,
+        WebhookSettings,
+    ):
         assert set(block.model_fields) <= set(re.findall(r"^# (\w+) =", text, re.MULTILINE))
+    assert set(SeriesRule.model_fields) <= set().union(*shipped["gate"]["series"])
 
 
 def test_every_section_is_frozen() -> None:

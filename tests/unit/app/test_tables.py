@@ -10,6 +10,7 @@ import pytest
 from dicomnode.app import tables
 from dicomnode.commands import common
 from dicomnode.commands.common import show
+from dicomnode.domain import Acquisition, HeaderClaims
 from dicomnode.jobs.engine import Job, JobState
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking.pulls import Pull, PullState, PullSummary
@@ -70,6 +71,8 @@ VOLUME = VolumeStatus(
     warnings=(),
     matrix=(128, 256, 256),
     spacing_mm=(1.0, 1.0, 1.0),
+    claims=HeaderClaims(),
+    acquisition=Acquisition(),
 )
 SERIES = SeriesStatus(
     series_instance_uid="2.25." + "7" * 39,

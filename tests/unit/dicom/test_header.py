@@ -13,6 +13,7 @@ from dicomnode.dicom.header import (
     code_strings,
     number,
     numbers,
+    read_acquisition,
     read_claims,
     read_data_set,
     reason,
@@ -67,6 +68,41 @@ def test_claims_take_the_strictest_reading_of_all_instances() -> None:
     assert read_claims([clean, silent]).patient_identity_removed is None
     assert read_claims([clean, face]).recognizable_visual_features == "YES"
     assert read_claims([clean, face]).patient_identity_removed == "NO"
+
+
+def test_what_a_policy_may_ask_is_read_over_all_images() -> None:
+    plain = _claim(ImageType=["ORIGINAL", "PRIMARY"], ScanningSequence="GR")
+    planar = _claim(ImageType=["DERIVED", "mpr"], ScanningSequence=["EP", "SE"])
+    acquired = read_acquisition([plain, planar], 4.99999)
+    assert acquired.slice_spacing_mm == 5.0
+    assert acquired.image_types == ("DERIVED", "MPR", "ORIGINAL", "PRIMARY")
+    assert acquired.scanning_sequences == ("EP", "GR", "SE")
+
+
+def test_what_one_image_does_not_say_is_not_known() -> None:
+    acquired = read_acquisition([_claim(ImageType=["ORIGINAL"]), _claim()], 1.0)
+    assert acquired.image_types is None
+    assert acquired.scanning_sequences is None
+
+
+@pytest.mark.parametrize(("said", "known"), [("YES", ("EP",)), ("NO", ("NOT EP",)), ("", None)])
+def test_enhanced_mr_says_whether_it_is_echo_planar(
+    said: str, known: tuple[str, ...] | None
+) -> None:
+    acquired = read_acquisition([_claim(EchoPlanarPulseSequence=said)], 1.0)
+    assert acquired.scanning_sequences == known
+
+
+def test_an_image_type_that_is_no_code_string_is_not_kept() -> None:
+    named = _claim(ImageType=["ORIGINAL", "Doe^Jane", "MÜLLER"])
+    assert read_acquisition([named], 1.0).image_types == ("ORIGINAL",)
+
+
+def test_burned_in_text_counts_as_soon_as_one_image_has_it() -> None:
+    clean, burned = _claim(BurnedInAnnotation="NO"), _claim(BurnedInAnnotation="YES")
+    assert read_claims([clean, clean]).burned_in_annotation == "NO"
+    assert read_claims([clean, burned, _claim()]).burned_in_annotation == "YES"
+    assert read_claims([clean, _claim()]).burned_in_annotation is None
 
 
 def test_method_codes_are_collected_with_their_scheme() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dicomnode.config import GateSettings, OwnGateSettings, Settings, VerdictSettings
+from dicomnode.config_policy import STRICT_SERIES, Demand, SeriesRule
 from dicomnode.domain import (
+    Acquisition,
     ExaminedVolume,
     GateDecision,
     GateOutcome,
@@ -33,6 +35,7 @@ from dicomnode.tracking.findings import SeriesFinding
 from tests.unit.gate.findings import DEFACED, LOCALIZER, NOW, OWN, SCREENSHOT, STUDY, of, volume
 from tests.unit.tracking.rows import EVIDENCE
 
+BURNED_IN_PASSES = GateSettings(pass_burned_in_annotation=True)
 REVIEW_ALL = GateSettings(review_verdicts=tuple(VerdictKind), pass_verdicts=tuple(VerdictKind))
 
 
@@ -98,7 +101,17 @@ def test_a_required_claim_has_to_stand_in_every_volume(
         decision = by(rules, of(with_claims(**{claim: enough}), bad))
         assert decision.outcome is GateOutcome.HOLD
         assert lacks in decision.reasons[0]
-        assert by(GateSettings(), of(bad)).outcome is GateOutcome.RELEASE
+        assert by(BURNED_IN_PASSES, of(bad)).outcome is GateOutcome.RELEASE
+
+
+def test_burned_in_text_holds_unless_the_policy_lets_it_pass() -> None:
+    burned_in = of(with_claims(burned_in_annotation="YES"))
+    decision = by(GateSettings(), burned_in)
+    assert decision.outcome is GateOutcome.HOLD
+    assert "(0028,0301) Burned In Annotation is YES" in decision.reasons[0]
+    assert by(BURNED_IN_PASSES, burned_in).outcome is GateOutcome.RELEASE
+    for harmless in (with_claims(), with_claims(burned_in_annotation="NO")):
+        assert by(GateSettings(), of(harmless)).outcome is GateOutcome.RELEASE
 
 
 def test_what_was_set_aside_has_no_recorded_headers() -> None:
@@ -145,6 +158,27 @@ DECISIONS = st.lists(
 )
 
 
+ROWS = [
+    SeriesRule(name=f"{needs} {number}", needs=needs, **condition)
+    for needs in Demand
+    for number, condition in enumerate(
+        [{"slices_at_least_mm": 4.0}, {"modalities": ("MR",), "scanning_sequences": ("EP",)}]
+    )
+]
+TABLES = [(), STRICT_SERIES, *((row,) for row in ROWS), *permutations(ROWS, 2)]
+ACQUISITIONS = [
+    Acquisition(*acquired)
+    for acquired in [
+        (1.0, ("ORIGINAL",), ("GR",)),
+        (5.0, ("ORIGINAL",), ("GR",)),
+        (5.0, ("MPR",), ("EP", "SE")),
+        (1.0, ("ORIGINAL",), ("EP",)),
+        (1.0, None, None),
+        (),
+    ]
+]
+
+
 @st.composite
 def some_series(draw: Any) -> SeriesFinding:
     volumes = draw(st.lists(VOLUMES, max_size=2))
@@ -169,6 +203,8 @@ def some_rules(draw: Any) -> GateSettings:
         modalities=None if modalities is None else tuple(modalities),
         patient_identity_removed=draw(st.booleans()),
         no_burned_in_annotation=draw(st.booleans()),
+        pass_burned_in_annotation=draw(st.booleans()),
+        series=draw(st.sampled_from(TABLES)),
     )
 
 
@@ -235,12 +271,38 @@ OF_EVERYTHING_ELSE = [
     for modality in ("CT", "MR", "")
     for sayings in (SAYINGS[0], SAYINGS[1])
 ]
+# Every table of series, and whether burned-in text passes, on every kind of series.
+BY_THE_TABLE = [
+    GateSettings(series=table, pass_burned_in_annotation=passes)
+    for table in TABLES
+    for passes in (False, True)
+]
+OF_EVERY_KIND = [
+    replace(
+        of(
+            replace(
+                volume(KINDS[0]),
+                evidence=replace(EVIDENCE, acquisition=acquired, claims=claims),
+            )
+        ),
+        modality=modality,
+        decisions=sayings,
+    )
+    for acquired in ACQUISITIONS
+    for claims in (GOOD, replace(GOOD, burned_in_annotation="YES"))
+    for modality in ("CT", "MR", "")
+    for sayings in (SAYINGS[0], SAYINGS[1])
+]
 
 
 @pytest.mark.parametrize(
     ("every_rules", "findings"),
-    [(BY_VERDICT, OF_EVERY_VERDICT), (BY_THE_REST, OF_EVERYTHING_ELSE)],
-    ids=["verdicts and persons", "all else"],
+    [
+        (BY_VERDICT, OF_EVERY_VERDICT),
+        (BY_THE_TABLE, OF_EVERY_KIND),
+        (BY_THE_REST, OF_EVERYTHING_ELSE),
+    ],
+    ids=["verdicts and persons", "kinds of series", "all else"],
 )
 def test_a_stricter_policy_never_releases_what_a_laxer_one_holds(
     every_rules: list[GateSettings], findings: list[SeriesFinding]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dicomnode.domain import (
+    Acquisition,
     Evidence,
     Examination,
     ExaminedVolume,
@@ -80,6 +81,7 @@ EVIDENCE = Evidence(
     spacing_mm=(1.0, 0.5, 0.5),
     matrix=(180, 480, 480),
     warnings=("one slice is missing",),
+    acquisition=Acquisition(1.0, ("AXIAL", "ORIGINAL", "PRIMARY"), ("GR",)),
 )
 
 

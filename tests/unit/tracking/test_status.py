@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
-from dicomnode.domain import FacePart, FaceSurface, VerdictKind, as_json
+from dicomnode.domain import Acquisition, FacePart, FaceSurface, HeaderClaims, VerdictKind, as_json
 from dicomnode.tracking import (
     associations,
     deliveries,
@@ -18,6 +18,7 @@ from dicomnode.tracking.associations import ClosedAssociation
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
+    EVIDENCE,
     LOCALIZER,
     SERIES,
     STUDY,
@@ -208,3 +209,28 @@ def test_what_was_seen_of_the_face_is_kept_and_shown(database: Database, spool: 
         "intact_percent": 6.5,
         "parts": ["upper", "middle"],
     }
+
+
+def test_what_headers_say_is_shown_for_each_volume(database: Database, spool: Spool) -> None:
+    with database.begin() as connection:
+        instances.add(connection, [instance(1)])
+        revision = series.add_revision(connection, 1, spool, at(30))
+        assert revision is not None
+        examinations.record(connection, revision.id, examined(revision))
+        shown = status.study_status(connection, STUDY)
+    assert shown is not None
+    (only,) = json.loads(json.dumps(as_json(shown)))["series"][0]["volumes"]
+    assert only["claims"]["deidentification_codes"] == ["113102/DCM"]
+    assert set(only["claims"]) == {each.name for each in fields(HeaderClaims)}
+    assert only["acquisition"] == {
+        "slice_spacing_mm": 1.0,
+        "image_types": ["AXIAL", "ORIGINAL", "PRIMARY"],
+        "scanning_sequences": ["GR"],
+    }
+
+
+def test_evidence_of_an_earlier_version_is_read_and_says_that_it_does_not_know() -> None:
+    old = examinations.EVIDENCE.dump_python(EVIDENCE, mode="json")
+    for key in ("acquisition", "unpictured", "face_surface", "face_probability", "unanswered"):
+        del old[key]
+    assert examinations.EVIDENCE.validate_python(old).acquisition == Acquisition()

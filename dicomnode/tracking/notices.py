@@ -1,0 +1,241 @@
+"""What waits for a person or failed, noted once for each channel, and told once.
+
+A row of `notices` is one thing for one channel: `topic` is "channel/topic", `subject` the key of
+the row that it is about. What stood there before a channel was first used is not told, but for
+deliveries, whose state says so. What was settled before it was told is not told either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.domain import DeliveryState, VerdictKind
+from dicomnode.tracking import audit
+from dicomnode.tracking.columns import UtcDateTime
+from dicomnode.tracking.database import insert_missing
+from dicomnode.tracking.gate_schema import notices
+from dicomnode.tracking.schema import (
+    deliveries,
+    examinations,
+    human_decisions,
+    quarantine,
+    segmentations,
+    series,
+    verdicts,
+    volumes,
+)
+
+# So many rows are noted at a time. Rows become visible in another order than that of their keys
+# where transactions overlap, hence the look back.
+MOST_AT_A_TIME = 1000
+LOOK_BACK = 500
+MOST_STUDIES = 50
+
+
+class Topic(StrEnum):
+    FAILED = "failed"
+    REFUSED = "refused"
+    QUARANTINED = "quarantined"
+    NEEDS_PERSON = "needs_person"
+
+
+@dataclass(frozen=True)
+class Untold:
+    """How many things of each topic still wait and were not told; `studies` names some of them.
+
+    `last_id` is the newest notice that was counted.
+    """
+
+    counts: Mapping[Topic, int]
+    studies: tuple[str, ...]
+    last_id: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Of a topic: after which key it began to be told, and up to which it was looked through."""
+
+    began: int
+    seen: int
+
+
+def note(
+    c: sa.Connection,
+    channel: str,
+    places: Mapping[Topic, Place],
+    kinds: Collection[VerdictKind],
+    now: datetime,
+) -> Mapping[Topic, Place]:
+    """Add what is new; `places` is what it returned last, and is found out without that."""
+    return {topic: _note(c, channel, topic, places.get(topic), kinds, now) for topic in Topic}
+
+
+def untold(
+    c: sa.Connection, channel: str, kinds: Collection[VerdictKind], due: datetime
+) -> Untold | None:
+    """What has to be told; None where nothing was noted at `due` or before."""
+    rows = c.execute(
+        sa.select(
+            sa.func.min(notices.c.first_seen_at, type_=UtcDateTime).label("oldest"),
+            sa.func.max(notices.c.id).label("last_id"),
+        ).where(_of(channel), notices.c.told_at.is_(None))
+    ).one()
+    if rows.last_id is None or rows.oldest > due:
+        return None
+    counts: dict[Topic, int] = {}
+    studies: set[str] = set()
+    for topic in Topic:
+        found = _untold_of(_name(channel, topic), topic, kinds)
+        counts[topic] = c.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0
+        studies.update(c.scalars(found.distinct().limit(MOST_STUDIES)))
+    named = tuple(sorted(studies - {""})[:MOST_STUDIES])
+    return Untold({t: n for t, n in counts.items() if n}, named, rows.last_id)
+
+
+def _untold_of(name: str, topic: Topic, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+    """The studies of what still waits, one for each thing."""
+    waiting = _waiting(topic, kinds).subquery()
+    of_it = sa.and_(
+        notices.c.topic == name,
+        sa.cast(notices.c.subject, sa.Integer) == waiting.c.key,
+        notices.c.told_at.is_(None),
+    )
+    return sa.select(waiting.c.study_instance_uid).join_from(notices, waiting, of_it)
+
+
+def mark_told(c: sa.Connection, channel: str, told: Untold, now: datetime) -> None:
+    """Everything that was counted is told; an audit event says so, where there was anything."""
+    untold_yet = (_of(channel), notices.c.told_at.is_(None), notices.c.id <= told.last_id)
+    c.execute(notices.update().where(*untold_yet).values(told_at=now))
+    if told.counts:
+        detail = {topic.value: count for topic, count in told.counts.items()}
+        audit.append(c, "people notified", channel, detail, now)
+
+
+def _note(
+    c: sa.Connection,
+    channel: str,
+    topic: Topic,
+    place: Place | None,
+    kinds: Collection[VerdictKind],
+    now: datetime,
+) -> Place:
+    name = _name(channel, topic)
+    place = place or _place(c, name, topic, now)
+    newest = c.scalar(sa.select(sa.func.max(_KEYS[topic]))) or 0
+    keys = [row.key for row in c.execute(_new(name, topic, place, kinds))]
+    _add(c, name, keys, now)
+    return Place(place.began, keys[-1] if len(keys) == MOST_AT_A_TIME else newest)
+
+
+def _place(c: sa.Connection, name: str, topic: Topic, now: datetime) -> Place:
+    """The first row of a topic says where it began; a delivery may be refused after that."""
+    subject = sa.cast(notices.c.subject, sa.Integer)
+    mine = sa.select(subject).where(notices.c.topic == name)
+    began = c.scalar(mine.order_by(notices.c.id).limit(1))
+    if began is None:
+        newest = c.scalar(sa.select(sa.func.max(_KEYS[topic]))) or 0
+        began = 0 if topic is Topic.REFUSED else newest
+        _add(c, name, [began], now, told_at=now)
+    seen = c.scalar(sa.select(sa.func.max(subject)).where(notices.c.topic == name))
+    return Place(began, seen or began)
+
+
+def _new(name: str, topic: Topic, place: Place, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+    """What waits and was not noted, by its key; a delivery may be refused long after it is made."""
+    key = _KEYS[topic]
+    noted = sa.exists().where(
+        notices.c.topic == name, notices.c.subject == sa.cast(key, sa.String(160))
+    )
+    new = _waiting(topic, kinds).where(~noted).order_by(key).limit(MOST_AT_A_TIME)
+    if topic is Topic.REFUSED:
+        return new
+    return new.where(key > max(place.began, place.seen - LOOK_BACK))
+
+
+def _add(
+    c: sa.Connection,
+    name: str,
+    keys: Collection[int],
+    now: datetime,
+    told_at: datetime | None = None,
+) -> None:
+    rows = [
+        {"topic": name, "subject": str(key), "first_seen_at": now, "told_at": told_at}
+        for key in keys
+    ]
+    insert_missing(c, notices, rows)
+
+
+def _name(channel: str, topic: Topic) -> str:
+    return f"{channel}/{topic}"
+
+
+def _of(channel: str) -> sa.ColumnElement[bool]:
+    return notices.c.topic.in_([_name(channel, topic) for topic in Topic])
+
+
+_KEYS: Mapping[Topic, sa.Column[int]] = {
+    Topic.FAILED: examinations.c.id,
+    Topic.REFUSED: deliveries.c.id,
+    Topic.QUARANTINED: quarantine.c.id,
+    Topic.NEEDS_PERSON: verdicts.c.id,
+}
+
+
+def _waiting(topic: Topic, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+    """The `key` of whatever of a topic waits now, and its `study_instance_uid`."""
+    return _SELECTS[topic](kinds)
+
+
+def _failed(_: Collection[VerdictKind]) -> sa.Select[Any]:
+    return (
+        sa.select(examinations.c.id.label("key"), series.c.study_instance_uid)
+        .join(series, series.c.id == examinations.c.series_id)
+        .where(examinations.c.is_current, examinations.c.failure != "")
+    )
+
+
+def _refused(_: Collection[VerdictKind]) -> sa.Select[Any]:
+    return (
+        sa.select(deliveries.c.id.label("key"), series.c.study_instance_uid)
+        .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .join(examinations, examinations.c.id == volumes.c.examination_id)
+        .join(series, series.c.id == examinations.c.series_id)
+        .where(deliveries.c.state == DeliveryState.REFUSED.value)
+    )
+
+
+def _quarantined(_: Collection[VerdictKind]) -> sa.Select[Any]:
+    return sa.select(quarantine.c.id.label("key"), quarantine.c.study_instance_uid)
+
+
+def _needs_person(kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+    looked_at = sa.exists().where(
+        human_decisions.c.series_id == verdicts.c.series_id,
+        human_decisions.c.examination_id == verdicts.c.examination_id,
+    )
+    return (
+        sa.select(verdicts.c.id.label("key"), series.c.study_instance_uid)
+        .join(series, series.c.id == verdicts.c.series_id)
+        .where(
+            verdicts.c.is_current,
+            verdicts.c.kind.in_([kind.value for kind in kinds]),
+            ~looked_at,
+        )
+    )
+
+
+_SELECTS: Mapping[Topic, Callable[[Collection[VerdictKind]], sa.Select[Any]]] = {
+    Topic.FAILED: _failed,
+    Topic.REFUSED: _refused,
+    Topic.QUARANTINED: _quarantined,
+    Topic.NEEDS_PERSON: _needs_person,
+}

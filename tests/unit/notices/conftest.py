@@ -1,0 +1,3 @@
+"""What was told is kept in the database: these tests run on both."""
+
+from tests.databases import *  # noqa: F403
