@@ -41,13 +41,14 @@ def check_titles(
     gate_ae: GateAESettings, projects: Collection[str], archives: Collection[str]
 ) -> None:
     """Raises `ValueError` where a title leads nowhere, or two ways, or there is none."""
-    titles = [title.ae_title for title in gate_ae.titles]
-    if len(set(titles)) != len(titles):
-        raise ValueError("two of gate_ae.titles have the same ae_title")
+    for key in ("ae_title", "project"):
+        values = [getattr(title, key) for title in gate_ae.titles]
+        if len(set(values)) != len(values):
+            raise ValueError(f"two of gate_ae.titles have the same {key}")
     for title in gate_ae.titles:
         if title.project not in projects:
             raise ValueError(f"gate_ae.titles: there is no project {title.project!r}")
         if title.archive not in archives:
             raise ValueError(f"gate_ae.titles: no [[archives]] block is named {title.archive!r}")
-    if gate_ae.enabled and not titles:
+    if gate_ae.enabled and not gate_ae.titles:
         raise ValueError("gate_ae.enabled: needs a [[gate_ae.titles]] block")

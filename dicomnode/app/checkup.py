@@ -138,13 +138,21 @@ def destinations(settings: Settings) -> Iterator[Finding]:
     if not settings.destinations and not settings.delivery.return_to_sender:
         yield Finding("destinations", True, "none is configured: SEGs stay on this machine")
     for destination in settings.destinations:
-        subject = f"destination {destination.name}"
-        try:
-            echo(destination, destination.calling_ae_title or settings.scp.ae_title)
-        except DicomnodeError as error:
-            yield Finding(subject, False, str(error))
-        else:
-            yield Finding(subject, True, "answers C-ECHO")
+        yield _echoed("destination", destination, settings)
+
+
+def archives(settings: Settings) -> Iterator[Finding]:
+    for archive in settings.archives:
+        yield _echoed("archive", archive, settings)
+
+
+def _echoed(what: str, peer: DestinationSettings, settings: Settings) -> Finding:
+    subject = f"{what} {peer.name}"
+    try:
+        echo(peer, peer.calling_ae_title or settings.scp.ae_title)
+    except DicomnodeError as error:
+        return Finding(subject, False, str(error))
+    return Finding(subject, True, "answers C-ECHO")
 
 
 def sources(settings: Settings) -> Iterator[Finding]:
@@ -215,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     web,
     desk,
     destinations,
+    archives,
     sources,
     notifications,
     models,

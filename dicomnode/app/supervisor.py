@@ -99,7 +99,8 @@ class Supervisor:
 
 def roles_of(settings: Settings) -> tuple[str, ...]:
     """What takes in objects comes first; each is a command of that name."""
-    return ("scp", "web", "work") if settings.web.enabled else ("scp", "work")
+    enabled = {"web": settings.web.enabled, "gate serve": settings.gate_ae.enabled}
+    return ("scp", *(role for role, is_on in enabled.items() if is_on), "work")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -118,7 +119,7 @@ def _heard(channel: socket.socket) -> bytes:
 
 
 def _role(name: str, config: Path | None, channel: Path) -> Role:
-    command = [sys.executable, "-m", "dicomnode.cli", name]
+    command = [sys.executable, "-m", "dicomnode.cli", *name.split()]
     if config is not None:
         command += ["--config", str(config)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")}

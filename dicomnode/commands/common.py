@@ -7,7 +7,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -138,6 +140,14 @@ def this_program() -> str:
     if on_path is not None and Path(on_path).resolve() == called.resolve():
         return "dicomnode"
     return shlex.quote(str(called))
+
+
+def stop_on_signals() -> threading.Event:
+    """Set by Ctrl+C and SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @contextmanager

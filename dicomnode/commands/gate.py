@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.app import gate_tables, tables
-from dicomnode.commands import gate_lists
+from dicomnode.commands import gate_door, gate_lists
 from dicomnode.commands.common import (
     AsJson,
     Config,
@@ -34,6 +34,8 @@ EXIT_CODES = {GateOutcome.RELEASE: 0, GateOutcome.HOLD: 3, GateOutcome.UNKNOWN_S
 app = typer.Typer(no_args_is_help=True, help="May a study leave? Decisions and signed receipts.")
 app.command("list")(gate_lists.gate_list)
 app.command("folder")(gate_lists.gate_folder)
+for command in (gate_door.serve, gate_door.waiting, gate_door.discard):
+    app.command()(command)
 
 
 @app.command()

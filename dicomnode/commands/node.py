@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +19,7 @@ from dicomnode.commands.common import (
     progress_bar,
     say,
     settings_of,
+    stop_on_signals,
     this_program,
 )
 from dicomnode.tracking.database import Database
@@ -31,11 +30,13 @@ def serve(config: Config = None) -> None:
     from dicomnode.app.supervisor import Supervisor, roles_of
 
     settings = settings_of(config)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     Database(settings.database_url).migrate()
     where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
     if settings.web.enabled:
         where += f" and http://{settings.web.host}:{settings.web.port}"
+    if settings.gate_ae.enabled:
+        where += f", the gate at {settings.gate_ae.host}:{settings.gate_ae.port}"
 
     def ready() -> None:
         notify("READY=1")
@@ -49,7 +50,7 @@ def scp(config: Config = None) -> None:
     from dicomnode.scp.server import serve as serve_scp
 
     settings = settings_of(config)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     serve_scp(
         settings,
         ready=lambda: notify("READY=1"),
@@ -64,7 +65,7 @@ def web(config: Config = None) -> None:
     from dicomnode.web.server import serve as serve_web
 
     settings = settings_of(config)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     serve_web(
         settings,
         ready=lambda: notify("READY=1"),
@@ -82,7 +83,7 @@ def work(config: Config = None) -> None:
     from dicomnode.notices.teller import start_telling
 
     settings = settings_of(config)
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     database = Database(settings.database_url)
 
     database.migrate()
@@ -118,10 +119,3 @@ def demo(
     say(tables.places(result, this_program()))
     if not result.complete:
         raise typer.Exit(1)
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop

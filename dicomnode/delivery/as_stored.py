@@ -7,11 +7,12 @@ memory which nobody else can open, so nothing changes between the check and the 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from pydicom import Dataset
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -54,21 +55,21 @@ class Archive:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def send(self, file: bytes, sop_instance_uid: str) -> None:
-        """Store one DICOM file (PS3.10); returns when the peer has it.
+    def send(self, sop_instance_uid: str, *parts: bytes) -> None:
+        """Store the DICOM file (PS3.10) that the parts make up; returns when the peer has it.
 
         Raises `DeliveryError` where it may succeed later, `DeliveryRefusedError` where the peer
         rules it out.
         """
         try:
-            status = self._store(file)
+            status = self._store(parts)
         except ValueError:
             raise DeliveryRefusedError(
                 f"{self._remote} accepts no presentation context for {sop_instance_uid} as it is "
                 "encoded; nothing is converted on the way"
             ) from None
         except RuntimeError:
-            raise DeliveryError(f"{self._remote} closed the association") from None
+            status = None
         if status is None:
             self.close()
             raise DeliveryError(
@@ -80,10 +81,19 @@ class Archive:
         self._association = None
         self._stack.close()
 
-    def _store(self, file: bytes) -> int | None:
+    def _store(self, parts: Sequence[bytes]) -> int | None:
+        """The status; None where there was no answer. Once more on a new association, where the
+        one that was open may have been too old for the peer."""
         pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
-        with _in_memory(file) as path:
-            answer = self._open().send_c_store(path)
+        is_old = self._association is not None
+        with _in_memory(parts) as path:
+            try:
+                answer = self._open().send_c_store(path)
+            except RuntimeError:
+                answer = Dataset()
+            if is_old and "Status" not in answer:
+                self.close()
+                answer = self._open().send_c_store(path)
         return int(answer.Status) if "Status" in answer else None
 
     def _open(self) -> Association:
@@ -98,12 +108,13 @@ class Archive:
 
 
 @contextmanager
-def _in_memory(file: bytes) -> Iterator[Path]:
+def _in_memory(parts: Sequence[bytes]) -> Iterator[Path]:
     descriptor = os.memfd_create("object")
     try:
-        view = memoryview(file)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[os.write(descriptor, view) :]
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)

@@ -1,1 +1,1 @@
-"""What both roles of a DIMSE association share above the intake: SCP, and SCU of a C-GET."""
+"""What the roles of DIMSE associations share above the intake: both SCPs, and SCU of a C-GET."""

@@ -27,7 +27,7 @@ def answer_store(
     `store` makes the object durable, or raises as `Intake.store` does.
     """
     try:
-        store(_received_object(event, peer))
+        store(received_object(event, peer))
     except RefusedObjectError as refused:  # logged by the intake
         return status_response(*REFUSALS[reason_of(refused)])
     except (DatabaseError, SpoolError) as error:
@@ -47,7 +47,7 @@ def status_response(status: int, comment: str) -> Dataset:
     return response
 
 
-def _received_object(event: evt.Event, peer: Peer) -> ReceivedObject:
+def received_object(event: evt.Event, peer: Peer) -> ReceivedObject:
     """The request of an EVT_C_STORE; raises `TypeError` for any other event."""
     request, context = event.request, event.context
     if not isinstance(request, C_STORE) or not isinstance(request.DataSet, BytesIO):

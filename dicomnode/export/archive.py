@@ -36,7 +36,7 @@ class ArchivePlace:
         self._archive = archive
 
     def put(self, series_instance_uid: str, sop_instance_uid: str, file: bytes) -> None:
-        self._archive.send(file, sop_instance_uid)
+        self._archive.send(sop_instance_uid, file)
 
     def seal(self, signed: SignedReceipt) -> None:
         """An archive takes DICOM objects only: the receipt is in the database (gate receipts)."""

@@ -65,12 +65,18 @@ def alone_in(folder: Path) -> Iterator[FolderDestination]:
     folder.mkdir(exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, folder)
         yield FolderDestination(folder)
-    except BlockingIOError:
-        raise ExportError(f"{folder}: another export writes into this folder now") from None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """It goes with the process, however that ends."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ExportError(f"{folder}: another export writes into this folder now") from None
 
 
 def _name(uid: str) -> str:

@@ -80,6 +80,20 @@ def compare(path: Path, known: KnownFile, spool: Spool) -> FileState:
     return FileState.RECEIVED if is_same else FileState.CHANGED
 
 
+def is_as_received(
+    data_set: bytes, encoding: tuple[str, str], known: KnownFile, spool: Spool
+) -> bool:
+    """The same for a data set without a file; `encoding` is its SOP Class and Transfer Syntax UID.
+
+    False too where the spool has lost its copy: then nobody can tell.
+    """
+    received = _received_head(spool.path(known.name))
+    digest = hashlib.sha256(received)
+    digest.update(data_set)
+    same_kind = encoding == (known.sop_class_uid, known.transfer_syntax_uid)
+    return bool(received) and same_kind and digest.hexdigest() == known.file_sha256
+
+
 def _look(folder: Path, path: Path) -> FoundFile:
     name = _shown(folder, path)
     try:

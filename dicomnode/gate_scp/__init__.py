@@ -1,1 +1,1 @@
-"""The gate as an Application Entity."""
+"""The gate's DICOM door: an Application Entity that forwards what may leave, and keeps the rest."""

@@ -12,6 +12,7 @@ import logging
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Literal
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.encoded import Peek, claimed_header, peek
@@ -118,21 +119,8 @@ class Intake:
         self._indexer.put(AuditEvent(event, subject, detail, datetime.now(UTC)))
 
     def _store(self, received: ReceivedObject, study_instance_uid: str) -> InstanceHeader:
-        found = _read(received)
+        found = checked(received, self._malformed_uids)
         header = found.header
-        require_uids(
-            header,
-            received.sop_instance_uid,
-            received.sop_class_uid,
-            received.transfer_syntax_uid,
-            malformed=self._malformed_uids,
-        )
-        require_consistent(
-            header,
-            sop_class_uid=received.sop_class_uid,
-            sop_instance_uid=received.sop_instance_uid,
-            context_sop_class_uid=received.context_sop_class_uid,
-        )
         if study_instance_uid not in ("", header.study_instance_uid):
             raise RefusedObjectError(Reason.OTHER_STUDY, header=header)
         result = self._spool.store(header.sop_instance_uid, received.file_meta, received.data_set)
@@ -206,6 +194,25 @@ class Intake:
         if is_uid(header.study_instance_uid) and is_uid(header.series_instance_uid):
             with suppress(DatabaseError):
                 self._arrivals.record(received.peer.association_id, header)
+
+
+def checked(received: ReceivedObject, malformed_uids: Literal["accept", "refuse"]) -> Peek:
+    """What it says of itself, whole and of one piece; raises `RefusedObjectError`."""
+    found = _read(received)
+    require_uids(
+        found.header,
+        received.sop_instance_uid,
+        received.sop_class_uid,
+        received.transfer_syntax_uid,
+        malformed=malformed_uids,
+    )
+    require_consistent(
+        found.header,
+        sop_class_uid=received.sop_class_uid,
+        sop_instance_uid=received.sop_instance_uid,
+        context_sop_class_uid=received.context_sop_class_uid,
+    )
+    return found
 
 
 def _read(received: ReceivedObject) -> Peek:

@@ -5,26 +5,21 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
-import warnings
 from collections.abc import Callable
 
-from pynetdicom import _config as pynetdicom_config
 from pynetdicom.ae import ApplicationEntity
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
-from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicomnode.dimse.entity import accepting_entity, finish_associations
+from dicomnode.dimse.listener import ReceivingServer
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
-from dicomnode.scp.listener import ReceivingServer
 from dicomnode.scp.procedure import ProcedureReceiver, add_contexts
 from dicomnode.scp.receiver import Receiver
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
 LOGGER = logging.getLogger("dicomnode.scp")
-_GRACE_SECONDS = 5.0
 
 
 def receive(
@@ -54,47 +49,14 @@ def receive(
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
     server.shutdown()
-    _finish_associations(server)
+    finish_associations(server)
     receiver.close_ended()
     intake.stop()
     database.close()
 
 
 def _entity(settings: Settings) -> ApplicationEntity:
-    """C-ECHO, MPPS, IAN, and C-STORE for every storage, private or unknown SOP class and syntax.
-
-    `UNRESTRICTED_STORAGE_SERVICE` is pynetdicom's documented way to that: the first transfer
-    syntax proposed is accepted.
-    """
-    pynetdicom_config.UNRESTRICTED_STORAGE_SERVICE = True
-    _silence_libraries()
-    scp = settings.scp
-    entity = ApplicationEntity(scp.ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_pdu_size = scp.maximum_pdu_bytes
-    entity.acse_timeout = scp.acse_timeout_seconds
-    entity.dimse_timeout = scp.dimse_timeout_seconds
-    entity.network_timeout = scp.network_timeout_seconds
-    # The limits of `admission` come first; this one must never decide.
-    entity.maximum_associations = scp.maximum_associations * 100
-    entity.add_supported_context(Verification)
+    """C-ECHO, C-STORE, MPPS and IAN."""
+    entity = accepting_entity(settings.scp)
     add_contexts(entity)
     return entity
-
-
-def _silence_libraries() -> None:
-    """Their logging handlers cost time for every PDU; their warnings quote what peers sent."""
-    pynetdicom_config.LOG_HANDLER_LEVEL = "none"
-    for name in ("pynetdicom", "pydicom"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
-
-
-def _finish_associations(server: ReceivingServer) -> None:
-    """Let senders finish what they are at, for a moment; then abort."""
-    deadline = time.monotonic() + _GRACE_SECONDS
-    while server.active_associations and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for association in server.active_associations:
-        association.abort()

@@ -84,19 +84,21 @@ def begin(
     """Note that the instances named are about to leave; None where all of them have left before.
 
     What left for this destination under the same receipt does not count again, unless `again`. A
-    row that the same account left unfinished goes on; those of others end as STOPPED. `export_id`
-    is the run that the study belongs to, None for one that begins with it.
+    row that the same account left unfinished goes on (`again`: only one of the same run); those of
+    others end as STOPPED. `export_id` is the run, None for one that begins with this study.
     """
     at = now or datetime.now(UTC)
     gone = set() if again else _gone(c, export, study_instance_uid, receipt_number)
     remaining = frozenset(named) - gone
     if not remaining:
         return None
-    found = None if again else _unfinished(c, export, study_instance_uid, receipt_number)
-    _stop_others(c, export, study_instance_uid, found.id if found else 0)
+    going_on = _of_run(export_id) if again else _unfinished(export)
+    found = _newest_row(c, export, study_instance_uid, receipt_number, going_on)
+    if not again:
+        _stop_others(c, export, study_instance_uid, found.id if found else 0)
     if found is not None:
-        count = _left_count(c, found.id) + len(remaining)
-        _set(c, found.id, state=ExportState.LEAVING.value, instance_count=count)
+        count = len(_recorded(c, found.id) | remaining)
+        _set(c, found.id, state=ExportState.LEAVING.value, instance_count=count, left_at=None)
         leaving = Leaving(found.export_id, found.id, remaining)
     else:
         run = export_id if export_id is not None else _insert_export(c, export, at)
@@ -125,7 +127,7 @@ def record(
 
 def finish(c: sa.Connection, exported_study_id: int, now: datetime | None = None) -> None:
     """All that was to leave of it has left: as many as are on record."""
-    at, left = now or datetime.now(UTC), _left_count(c, exported_study_id)
+    at, left = now or datetime.now(UTC), len(_recorded(c, exported_study_id))
     _set(c, exported_study_id, state=ExportState.LEFT.value, instance_count=left, left_at=at)
     _note(c, "study left", exported_study_id, at, {})
 
@@ -206,19 +208,28 @@ def _gone(c: sa.Connection, export: Export, study_uid: str, receipt_number: int)
     return set(c.scalars(query))
 
 
-def _unfinished(
-    c: sa.Connection, export: Export, study_uid: str, receipt_number: int
+def _unfinished(export: Export) -> sa.ColumnElement[bool]:
+    """What the same account left unfinished, in whichever run."""
+    is_open = exported_studies.c.state != ExportState.LEFT.value
+    return sa.and_(exports.c.account == export.account, is_open)
+
+
+def _of_run(export_id: int | None) -> sa.ColumnElement[bool]:
+    return exported_studies.c.export_id == (export_id or 0)
+
+
+def _newest_row(
+    c: sa.Connection,
+    export: Export,
+    study_uid: str,
+    receipt_number: int,
+    condition: sa.ColumnElement[bool],
 ) -> sa.Row[int, int] | None:
     s = exported_studies.c
     query = (
         sa.select(s.id, s.export_id)
         .join(exports, exports.c.id == s.export_id)
-        .where(
-            _to(export, study_uid),
-            exports.c.account == export.account,
-            s.receipt_number == receipt_number,
-            s.state != ExportState.LEFT.value,
-        )
+        .where(_to(export, study_uid), s.receipt_number == receipt_number, condition)
         .order_by(s.id.desc())
     )
     return c.execute(query.limit(1)).first()
@@ -243,10 +254,10 @@ def _to(export: Export, study_uid: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _left_count(c: sa.Connection, exported_study_id: int) -> int:
-    count = sa.select(sa.func.count()).select_from(exported_instances)
-    of_it = exported_instances.c.exported_study_id == exported_study_id
-    return int(c.execute(count.where(of_it)).scalar_one())
+def _recorded(c: sa.Connection, exported_study_id: int) -> set[str]:
+    i = exported_instances.c
+    query = sa.select(i.sop_instance_uid).where(i.exported_study_id == exported_study_id)
+    return set(c.scalars(query))
 
 
 def _insert_export(c: sa.Connection, export: Export, at: datetime) -> int:

@@ -79,6 +79,19 @@ def look_again(c: sa.Connection, held_id: int, state: HeldState, reason: str) ->
     c.execute(held_objects.update().where(row.id == held_id, changed).values(values))
 
 
+def hold_study(c: sa.Connection, study_instance_uid: str, project: str, reason: str) -> None:
+    """What holds all that waits of a study now; nothing is written where it was that before."""
+    row = held_objects.c
+    waits = (
+        row.state == HeldState.WAITING.value,
+        row.study_instance_uid == study_instance_uid,
+        row.project == project,
+        row.reason != reason,
+    )
+    values = {"reason": reason, "updated_at": datetime.now(UTC)}
+    c.execute(held_objects.update().where(*waits).values(values))
+
+
 def forwarded(c: sa.Connection, held: HeldObject, now: datetime | None = None) -> None:
     _end(c, held, HeldState.FORWARDED, now or datetime.now(UTC))
 

@@ -5,7 +5,7 @@ Every function may be repeated with the same input and then changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from dicomnode.domain import InstanceHeader, StoredInstance
 from dicomnode.tracking import study_summaries
-from dicomnode.tracking.database import insert_missing
+from dicomnode.tracking.database import Database, insert_missing
 from dicomnode.tracking.schema import association_series, instances, series, studies
 
 _CHUNK = 400  # SQLite takes a bounded number of parameters per statement
@@ -106,6 +106,23 @@ def known_files(c: sa.Connection, uids: Sequence[str]) -> Mapping[str, KnownFile
         for uid, *values in c.execute(query.where(i.sop_instance_uid.in_(chunk))).tuples():
             found[uid] = KnownFile(*values)
     return found
+
+
+def pages_of_series(
+    database: Database, study_instance_uid: str, series_instance_uid: str
+) -> Iterator[list[tuple[str, str]]]:
+    """SOP Class and SOP Instance UIDs, a page and a transaction at a time."""
+    i, last = instances.c, 0
+    key = (study_instance_uid, series_instance_uid)
+    in_series = i.series_id == _select_series(key).scalar_subquery()
+    while True:
+        query = sa.select(i.id, i.sop_class_uid, i.sop_instance_uid).where(in_series, i.id > last)
+        with database.read() as connection:
+            page = connection.execute(query.order_by(i.id).limit(_CHUNK)).all()
+        if not page:
+            return
+        yield [(row.sop_class_uid, row.sop_instance_uid) for row in page]
+        last = page[-1].id
 
 
 def _known(c: sa.Connection, uids: Sequence[str]) -> set[str]:

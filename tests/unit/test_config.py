@@ -16,6 +16,8 @@ from dicomnode.config_policy import SeriesRule
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
+TITLE = '[[gate_ae.titles]]\nae_title = "A"\nproject = "default"\narchive = "research"\n'
+ARCHIVE = '[[archives]]\nname = "research"\nae_title = "A"\nhost = "127.0.0.1"\nport = 104\n'
 CONFIG = Path(__file__).parents[2] / "config.toml"
 OIDC = (
     '[web.oidc]\nissuer = "https://login.example"\nclient_id = "a"\nclient_secret_file = "b"\n'
@@ -90,6 +92,13 @@ def test_every_section_is_frozen() -> None:
         ("[gate]\npersons_needed = 3\n", "gate.persons_needed: "),
         ("[gate]\nmodalities = []\n", "gate.modalities: "),
         ('[gate]\nother_file_suffixes = ["png"]\n', "gate.other_file_suffixes.0: "),
+        ("[gate_ae]\nenabled = true\n", "gate_ae.enabled: needs a [[gate_ae.titles]] block"),
+        ("[gate_ae]\nenabled = true\n" + TITLE + ARCHIVE, "needs gate.key_file"),
+        (TITLE, "no [[archives]] block is named 'research'"),
+        (TITLE.replace("default", "heads") + ARCHIVE, "there is no project 'heads'"),
+        (TITLE * 2 + ARCHIVE, "two of gate_ae.titles have the same ae_title"),
+        (TITLE + TITLE.replace('"A"', '"B"') + ARCHIVE, "have the same project"),
+        (ARCHIVE * 2, "two archives have the same name"),
         ("[projects.default]\npersons_needed = 2\n", "stand in [gate]"),
         ('[projects."a b"]\n', "projects.a b"),
         ("[projects.cohort]\npersons = 2\n", "projects.cohort.persons: unknown key"),

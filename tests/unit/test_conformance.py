@@ -28,6 +28,8 @@ from dicomnode.dicom.uids import (
 )
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, RetrievalError
+from dicomnode.gate_scp import find, handlers
+from dicomnode.gate_scp import server as gate_server
 from dicomnode.intake.refusals import REFUSALS
 from dicomnode.intake.running import running_intake
 from dicomnode.retrieval import query, suboperations, wado
@@ -41,6 +43,7 @@ from dicomnode.retrieval.storage_contexts import TRANSFER_SYNTAXES
 from dicomnode.scp import announced, procedure
 from dicomnode.scp.process import _entity
 from dicomnode.scp.receiver import SUCCESS
+from dicomnode.tracking.held import HeldState
 from dicomnode.web.store_report import StoreStatus
 from tests.small_node import write_seg
 
@@ -127,6 +130,7 @@ def test_what_is_accepted_and_proposed_is_documented_and_nothing_else(
         ask(lambda: Getter(get, settings, intake).retrieve(STUDY, [UNNAMED], Deadline(60)))
     get_itself, *storage = proposed[dimse:]
     accepted = services("SCP", _entity(settings).supported_contexts)
+    accepted |= services("SCP", gate_server.entity(settings).supported_contexts)
     asked = services("SCU", [*proposed[:dimse], get_itself])
     assert documented_services() == accepted | merged(asked)
     # Storage over the association of a C-GET, and by C-STORE, has no one SOP Class.
@@ -146,6 +150,38 @@ def test_every_sop_class_has_its_name() -> None:
 def test_every_status_of_c_store_is_documented_and_no_other() -> None:
     documented = {int(status, 16) for (status,) in rows(r"(0x\w{4})")}
     assert documented == {SUCCESS, *(status for status, _ in REFUSALS.values())}
+
+
+def gate_statuses(service: str) -> set[int]:
+    found = rows(f"gate: {service}", "(0x[^|]+)")
+    return {int(status, 16) for (statuses,) in found for status in statuses.split(", ")}
+
+
+def test_every_status_of_the_gate_is_documented_and_no_other() -> None:
+    assert gate_statuses("C-STORE") == {
+        SUCCESS,
+        *(status for status, _ in handlers.HELD.values()),
+        handlers.ARCHIVE_AWAY[0],
+        handlers.ARCHIVE_REFUSES[0],
+    }
+    assert gate_statuses("C-FIND") == {
+        SUCCESS,
+        handlers.PENDING,
+        handlers.CANCELLED,
+        handlers.TOO_MANY[0],
+        handlers.BAD_QUESTION,
+        handlers.NOT_ANSWERED[0],
+    }
+    assert set(handlers.HELD) == {HeldState.WAITING, HeldState.CHANGED}
+    answers = (*handlers.HELD.values(), handlers.ARCHIVE_AWAY, handlers.ARCHIVE_REFUSES)
+    assert all(len(comment) <= 64 for _, comment in (*answers, handlers.TOO_MANY))
+
+
+def test_the_keys_of_each_level_of_the_gate_are_documented() -> None:
+    for level, keys in find.LEVELS.items():
+        ((matched,),) = rows(level, "([^|]+)")
+        names = {dictionary_description(key).removesuffix(" Instance UID") for key in keys}
+        assert all(name in matched for name in names), level
 
 
 def test_every_status_of_a_procedure_step_is_documented_and_no_other() -> None:

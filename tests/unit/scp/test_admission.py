@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from dicomnode.config import SCPSettings
+from dicomnode.dimse.admission import AssociationRequest, decide
 from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.intake.listening import listen
 from dicomnode.intake.refusals import REFUSALS, Reason
-from dicomnode.scp.admission import AssociationRequest, decide
 
 REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from dicomnode.config import SCPSettings
@@ -33,11 +33,16 @@ class Rejection:
     sentence: str
 
 
-def decide(settings: SCPSettings, request: AssociationRequest) -> Rejection | None:
-    """None: welcome. The first rule that objects gives the reason."""
+def decide(
+    settings: SCPSettings, request: AssociationRequest, section: str = "scp"
+) -> Rejection | None:
+    """None: welcome. The first rule that objects gives the reason.
+
+    `section` is where the configuration says who is welcome; limits are always those of `[scp]`.
+    """
     for objects, rejection in _RULES:
         if objects(settings, request):
-            return rejection
+            return replace(rejection, sentence=rejection.sentence.format(section=section))
     return None
 
 
@@ -70,11 +75,11 @@ _Rule = Callable[[SCPSettings, AssociationRequest], bool]
 _RULES: tuple[tuple[_Rule, Rejection], ...] = (
     (
         _network_unknown,
-        Rejection(_PERMANENT, _SERVICE_USER, 1, "its address is not in scp.allowed_networks"),
+        Rejection(_PERMANENT, _SERVICE_USER, 1, "its address is not in {section}.allowed_networks"),
     ),
     (
         _called_title_wrong,
-        Rejection(_PERMANENT, _SERVICE_USER, 7, "it calls another AE title than scp.ae_title"),
+        Rejection(_PERMANENT, _SERVICE_USER, 7, "it calls an AE title that is none of {section}"),
     ),
     (
         _calling_title_unknown,
@@ -82,7 +87,7 @@ _RULES: tuple[tuple[_Rule, Rejection], ...] = (
             _PERMANENT,
             _SERVICE_USER,
             3,
-            "its AE title is not in scp.allowed_calling_ae_titles",
+            "its AE title is not in {section}.allowed_calling_ae_titles",
         ),
     ),
     (

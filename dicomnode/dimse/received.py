@@ -7,8 +7,8 @@ from collections import Counter
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
+from dicomnode.dimse.admission import AssociationRequest
 from dicomnode.intake.received import Peer
-from dicomnode.scp.admission import AssociationRequest
 
 
 def association_request(association: Association) -> AssociationRequest:

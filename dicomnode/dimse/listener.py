@@ -10,7 +10,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.transport import AssociationServer
 
 from dicomnode.config import SCPSettings
-from dicomnode.scp.received import open_by_peer
+from dicomnode.dimse.received import open_by_peer
 
 LOGGER = logging.getLogger("dicomnode.scp")
 
