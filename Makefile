@@ -33,7 +33,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy bench/*.py
+	$(BIN)/mypy --explicit-package-bases bench/*.py
 	$(BIN)/lint-imports --no-cache --no-logo
 
 format: setup

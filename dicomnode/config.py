@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
@@ -256,6 +257,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     scp: SCPSettings = SCPSettings()
     web: WebSettings = WebSettings()
+    desk: DeskSettings = DeskSettings()
     completeness: CompletenessSettings = CompletenessSettings()
     series: SeriesSettings = SeriesSettings()
     inference: InferenceSettings = InferenceSettings()

@@ -84,13 +84,20 @@ def locked_head(c: sa.Connection) -> AuditHead:
 
 
 def newest(
-    c: sa.Connection, limit: int = 100, event: str | None = None, subject: str | None = None
+    c: sa.Connection,
+    limit: int = 100,
+    event: str | None = None,
+    subject: str | None = None,
+    before: int | None = None,
 ) -> list[AuditEvent]:
+    """Newest first; `before` is the number of the last one of the page before."""
     query = sa.select(audit_events).order_by(audit_events.c.id.desc()).limit(limit)
     if event is not None:
         query = query.where(audit_events.c.event == event)
     if subject is not None:
         query = query.where(audit_events.c.subject == subject)
+    if before is not None:
+        query = query.where(audit_events.c.id < before)
     return [
         AuditEvent(row.event, row.subject, row.detail, row.at, row.id, row.sha256)
         for row in c.execute(query)

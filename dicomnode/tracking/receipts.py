@@ -49,13 +49,22 @@ def newest(
     limit: int = 100,
     study_instance_uid: str | None = None,
     project: str | None = None,
+    before: int | None = None,
 ) -> list[StoredReceipt]:
+    """Newest first; `before` is the number of the last one of the page before."""
     query = sa.select(receipts).order_by(receipts.c.number.desc()).limit(limit)
     if study_instance_uid is not None:
         query = query.where(receipts.c.study_instance_uid == study_instance_uid)
     if project is not None:
         query = query.where(receipts.c.project == project)
+    if before is not None:
+        query = query.where(receipts.c.number < before)
     return [StoredReceipt(**row._mapping) for row in c.execute(query)]
+
+
+def one(c: sa.Connection, number: int) -> StoredReceipt | None:
+    row = c.execute(sa.select(receipts).where(receipts.c.number == number)).one_or_none()
+    return None if row is None else StoredReceipt(**row._mapping)
 
 
 def instances_of(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from typing import TYPE_CHECKING
-
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -15,21 +11,20 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from dicomnode import __version__
 from dicomnode.config import Settings
-from dicomnode.errors import DatabaseError, ModelError
-from dicomnode.inference.examiner import ExaminerInUse, installed_examiner
+from dicomnode.errors import DatabaseError
+from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.totals import Total, outdated_total, totals
 from dicomnode.web.access import HEALTH_PATH, BearerToken
 from dicomnode.web.api.application import PREFIX, make_api
 from dicomnode.web.connections import BoundedRequests, limits_of
+from dicomnode.web.counted import Counted
+from dicomnode.web.desk.desk import Desk
+from dicomnode.web.desk.mounting import mount_desk
 from dicomnode.web.identity import Identity
 from dicomnode.web.metrics import MEDIA_TYPE, exposition
 from dicomnode.web.people import make_pages
 from dicomnode.web.store import StoreService
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 
 def make_application(
@@ -38,7 +33,9 @@ def make_application(
     """Without a `token` every program may store and ask for metrics; `config` sees to it that this
     is on loopback only. People and the API have accounts.
     """
-    monitor, service = _Monitor(settings, intake, database), StoreService(settings, intake)
+    examiner = ExaminerInUse(settings)
+    counted = Counted(database, examiner)
+    monitor, service = _Monitor(intake, database, counted), StoreService(settings, intake)
     programs = [Middleware(BearerToken, token=token, audit=intake.audit)]
     store = ("/dicom-web/studies", "/dicom-web/studies/{study}")
     routes: list[BaseRoute] = [
@@ -48,29 +45,23 @@ def make_application(
     ]
     if settings.web.desk:
         identity = Identity(settings.web, database)
-        examiner = ExaminerInUse(settings)
+        pages = make_pages(settings, identity)
+        mount_desk(pages, Desk(settings, database, examiner, counted.totals))
         routes.append(Mount(PREFIX, make_api(settings, identity, examiner)))
-        routes.append(Mount("/", make_pages(settings, identity)))
+        routes.append(Mount("/", pages))
     return Starlette(
         routes=routes,
         middleware=[Middleware(BoundedRequests, limits=limits_of(settings.scp))],
     )
 
 
-# Prometheus scrapes this often; counting looks at whole tables.
-_COUNTED_AGAIN_SECONDS = 30.0
-
-
 class _Monitor:
     """How the node is, for programs that watch it."""
 
-    def __init__(self, settings: Settings, intake: Intake, database: Database) -> None:
-        self._settings = settings
+    def __init__(self, intake: Intake, database: Database, counted: Counted) -> None:
         self._intake = intake
         self._database = database
-        self._counting = threading.Lock()
-        self._counted: tuple[Total, ...] = ()
-        self._count_again_at = 0.0
+        self._counted = counted
 
     async def health(self, _request: Request) -> Response:
         """200 where an object would be taken in now, else 503."""
@@ -80,27 +71,10 @@ class _Monitor:
 
     async def metrics(self, _request: Request) -> Response:
         try:
-            found = await run_in_threadpool(self._totals)
+            found = await run_in_threadpool(self._counted.totals)
         except DatabaseError:
             return PlainTextResponse("the database is away\n", 503)
         return PlainTextResponse(exposition(found), media_type=MEDIA_TYPE)
-
-    def _totals(self) -> tuple[Total, ...]:
-        """As they were half a minute ago at most; one scrape counts, others wait for it."""
-        with self._counting:
-            if time.monotonic() >= self._count_again_at:
-                with self._database.read() as connection:
-                    self._counted = (*totals(connection), *self._outdated(connection))
-                self._count_again_at = time.monotonic() + _COUNTED_AGAIN_SECONDS
-            return self._counted
-
-    def _outdated(self, connection: Connection) -> tuple[Total, ...]:
-        """Models may be installed while this runs. What is wrong with them the worker says."""
-        try:
-            wanted = installed_examiner(self._settings).wanted_digest
-        except ModelError:
-            return ()
-        return (outdated_total(connection, wanted),)
 
     def _database_answers(self) -> bool:
         try:

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.config_notices import EmailSettings, WebhookSettings
 from dicomnode.config_policy import SeriesRule
@@ -298,3 +299,12 @@ def test_a_source_that_has_no_address_is_refused(url: str) -> None:
 def test_an_address_of_a_source_is_taken(url: str) -> None:
     source = {"name": "archive", "retrieve": "wado", "url": url}
     assert Settings(sources=[source]).sources[0].url == url  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:{study}", "https://pacs/ohif", "https://p a/{study}", "ftp://pacs/{study}"]
+)
+def test_a_viewer_is_an_http_address_with_a_place_for_the_study(url: str) -> None:
+    with pytest.raises(ValidationError, match="ohif_url"):
+        DeskSettings(ohif_url=url)
+    DeskSettings(ohif_url="https://pacs.example/viewer?StudyInstanceUIDs={study}")
