@@ -180,9 +180,9 @@ def _questions(database: Database, uid: Callable[[int], str]) -> Iterator[tuple[
     yield from _list_questions(database, reading)
     searches = {"study": uid(0), "series": uid(0) + ".2", "instance": uid(0) + ".1.7"}
     for what, given in (*searches.items(), ("beginning of many", "1.3.12.2.1107.5.3.")):
-        yield f"search: {what}", 20, reading(lambda c, _, g=given: study_list.search(c, g))
+        yield f"search: {what}", 20, reading(_of_all(study_list.search, given))
     for kind in QueueKind:
-        yield f"queue: {kind}", 20, reading(lambda c, _, k=kind: work_queue.page(c, k))
+        yield f"queue: {kind}", 20, reading(_of_all(work_queue.page, kind))
     yield "queue: counts of all kinds", 20, reading(lambda c, _: work_queue.counts(c))
     yield "for review: page", 20, reading(lambda c, _: reviews.page(c))
     yield "for review: count", 20, reading(lambda c, _: reviews.count(c))
@@ -213,9 +213,14 @@ def _list_questions(
     yield "list: deep page", 20, reading(lambda c, _: study_list.page(c, after=deep))
     yield "list: deep page, with 50 decisions", 20, with_decisions(StudyFilter(), deep)
     for name, wanted in FILTERS.items():
-        yield f"list: {name}", 20, reading(lambda c, _, w=wanted: study_list.page(c, w))
+        yield f"list: {name}", 20, reading(_of_all(study_list.page, wanted))
         yield f"list: {name}, with 50 decisions", 20, with_decisions(wanted)
-        yield f"count: {name}", 10, reading(lambda c, _, w=wanted: study_list.count(c, w))
+        yield f"count: {name}", 10, reading(_of_all(study_list.count, wanted))
+
+
+def _of_all(ask: Callable[..., object], given: object) -> Callable[[Any, int], object]:
+    """A question that does not depend on the study."""
+    return lambda c, _: ask(c, given)
 
 
 def _decide(database: Database, uids: Sequence[str]) -> None:

@@ -102,7 +102,13 @@ def thresholds(settings: VerdictSettings) -> tuple[Fact, ...]:
     return tuple(_threshold(key, value) for key, value in settings.model_dump().items())
 
 
-_UNITS = {"ml": "ml", "mm": "mm", "share": "of the anonymised area", "probability": "of 0 to 1"}
+_UNITS = {
+    "ml": "ml",
+    "mm": "mm",
+    "percent": "%",
+    "share": "of the anonymised area",
+    "probability": "of 0 to 1",
+}
 
 
 def _threshold(key: str, value: float) -> Fact:
