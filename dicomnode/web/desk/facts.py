@@ -105,6 +105,7 @@ def thresholds(settings: VerdictSettings) -> tuple[Fact, ...]:
 _UNITS = {
     "ml": "ml",
     "mm": "mm",
+    "cm2": "cm²",
     "percent": "%",
     "share": "of the anonymised area",
     "probability": "of 0 to 1",
