@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from dicomnode.domain import Role, VerdictKind
-from dicomnode.web.desk.series_view import series_href
+from dicomnode.web.desk.neighbours import series_href
 from tests.desk_site import Site, drawn_pictures, make_site, running_desk
 from tests.e2e.desk_browser import Person, chromium, person
 

@@ -268,10 +268,13 @@ ohif_url = "https://pacs.example/ohif/viewer?StudyInstanceUIDs={{study}}"
 {desk}
 [gate]
 key_file = "{folder / "gate-key"}"
+series = []
 [projects.cohort-7]
+series = []
 pass_verdicts = ["DEFACED", "NO_FACE_IN_VIEW", "UNDETERMINED"]
 review_verdicts = ["UNDETERMINED"]
 [projects.two-people]
+series = []
 pass_verdicts = ["DEFACED", "NO_FACE_IN_VIEW", "UNDETERMINED"]
 review_verdicts = ["UNDETERMINED"]
 persons_needed = 2

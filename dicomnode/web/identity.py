@@ -72,7 +72,9 @@ class Identity:
 
     async def principal(self, request: HTTPConnection) -> Principal | None:
         token = request.cookies.get(self.cookie, "")
-        return await run_in_threadpool(self._find, token) if token else None
+        if not token:
+            return None
+        return await run_in_threadpool(self._find, token, _is_of_a_person(request))
 
     async def log_in(self, request: Request, name: str, password: str) -> str | None:
         """The token of a new login; None where it is refused, whatever the reason."""
@@ -122,13 +124,13 @@ class Identity:
         if not self._recording.seconds_to_wait(address_key(address)):
             await run_in_threadpool(self._record, address, detail)
 
-    def _find(self, token: str) -> Principal | None:
+    def _find(self, token: str, is_of_a_person: bool) -> Principal | None:
         now = datetime.now(UTC)
         with self.database.read() as c:
             login = logins.find_login(c, token, self.limits, now)
         if login is None:
             return None
-        if login.is_to_be_seen:
+        if login.is_to_be_seen and is_of_a_person:
             with self.database.begin() as c:
                 logins.seen(c, token, now)
         return Principal(login.account, login.account.role, csrf_token(token), token)
@@ -206,6 +208,12 @@ def identity_of(request: HTTPConnection) -> Identity:
     found = request.app.state.identity
     assert isinstance(found, Identity)
     return found
+
+
+def _is_of_a_person(request: HTTPConnection) -> bool:
+    """A page that was left open asks for its live part by itself: that keeps no login alive."""
+    is_safe = request.scope.get("method") in _SAFE_METHODS
+    return not is_safe or request.headers.get("sec-fetch-mode", "navigate") == "navigate"
 
 
 def csrf_token(login_token: str) -> str:

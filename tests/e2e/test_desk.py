@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from dicomnode.domain import Role, VerdictKind
 from dicomnode.tracking import decisions
 from dicomnode.tracking.gate_schema import logins
-from dicomnode.web.desk.series_view import series_href
+from dicomnode.web.desk.neighbours import series_href
 from tests.desk_site import (
     LOCALIZER,
     Site,

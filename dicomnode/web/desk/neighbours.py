@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from dicomnode.config import Settings
 from dicomnode.domain import RefusalCode, VerdictKind
 from dicomnode.gate.policy import policy_of
 from dicomnode.tracking import reviews
 from dicomnode.tracking.reviews import ReviewFilter, ReviewItem
-from dicomnode.web.desk.series_view import series_href
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -58,6 +58,11 @@ def neighbours(connection: Connection, desk: Desk, examination_id: int) -> Neigh
 def first(connection: Connection, desk: Desk) -> str:
     """The one that waits longest; empty where none does."""
     return _href(reviews.next_for_review(connection, 0, review_filter(desk)))
+
+
+def series_href(study_uid: str, series_uid: str) -> str:
+    """The page of a series."""
+    return f"/desk/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
 
 
 def _href(item: ReviewItem | None) -> str:

@@ -16,12 +16,13 @@ from dicomnode.tracking.status import OUTDATED, STATE_SENTENCES
 from dicomnode.web.desk import facts, series_view, templating
 from dicomnode.web.desk.access import Decider, Fields, ListReader
 from dicomnode.web.desk.desk import Desk, DeskOf
-from dicomnode.web.desk.neighbours import neighbours
-from dicomnode.web.desk.series_view import Given, SeriesPage, series_href
+from dicomnode.web.desk.neighbours import neighbours, series_href
+from dicomnode.web.desk.series_view import Given, SeriesPage
 from dicomnode.web.identity import Principal
 from dicomnode.web.refused import RequestRefusedError
 
 ROUTER = APIRouter()
+NOTHING_GIVEN = Given()
 
 
 @ROUTER.get("/studies/{study_uid}/series/{series_uid}")
@@ -94,7 +95,7 @@ def _page(
     series_uid: str,
     *,
     first: int = 1,
-    given: Given | None = None,
+    given: Given = NOTHING_GIVEN,
     error: str = "",
 ) -> SeriesPage:
     finding = _finding(desk, study_uid, series_uid)
@@ -118,14 +119,8 @@ def _page(
         refusals=finding.refusals,
         thresholds=facts.thresholds(desk.settings.verdict),
         history=series_view.said(history, finding),
-        choices=series_view.CHOICES,
-        given=given or Given(),
-        examination_id=finding.examination_id or 0,
-        may_not_decide=series_view.why_no_decision(finding, role),
-        may_revoke=series_view.may_revoke(finding, principal.account.name, role),
-        decide_href=f"{href}/decisions",
-        previous_href=beside.previous_href,
-        next_href=beside.next_href,
+        form=series_view.decision_form(finding, principal.account.name, role, given),
+        beside=beside,
         ohif_url=desk.ohif_url(study_uid),
         error=error,
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 
 from dicomnode.domain import ExaminedVolume, Role, SetAside
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 from dicomnode.tracking.status import STATE_SENTENCES
-from dicomnode.web.desk import templating, words
+from dicomnode.web.desk import templating
 from dicomnode.web.desk.facts import Fact
+from dicomnode.web.desk.neighbours import Neighbours, series_href
 from dicomnode.web.desk.volume_view import VolumeView, volume_view
 from dicomnode.web.permissions import Permission, may
 
@@ -68,8 +68,20 @@ class Said:
 
 
 @dataclass(frozen=True)
+class DecisionForm:
+    """`examination_id` is what is seen; `may_not_decide` is a sentence where there is no form."""
+
+    href: str
+    examination_id: int
+    given: Given
+    may_not_decide: str
+    may_revoke: bool
+    choices: Sequence[Choice] = CHOICES
+
+
+@dataclass(frozen=True)
 class SeriesPage:
-    """`may_not_decide` is a sentence where there is no form."""
+    """All that the page shows; `form` is there even where nobody may decide."""
 
     study_uid: str
     series_uid: str
@@ -84,20 +96,10 @@ class SeriesPage:
     refusals: Sequence[SetAside]
     thresholds: Sequence[Fact]
     history: Sequence[Said]
-    choices: Sequence[Choice]
-    given: Given
-    examination_id: int
-    may_not_decide: str
-    may_revoke: bool
-    decide_href: str
-    previous_href: str
-    next_href: str
+    form: DecisionForm
+    beside: Neighbours
     ohif_url: str
     error: str
-
-
-def series_href(study_uid: str, series_uid: str) -> str:
-    return f"/desk/studies/{quote(study_uid, safe='')}/series/{quote(series_uid, safe='')}"
 
 
 def shown_volumes(finding: SeriesFinding, first: int, role: Role) -> tuple[VolumeView, ...]:
@@ -177,10 +179,14 @@ def _standing(one: HumanDecision, last: Mapping[str, int], finding: SeriesFindin
     return "" if is_fresh else "of an earlier examination"
 
 
-def may_revoke(finding: SeriesFinding, account: str, role: Role) -> bool:
+def decision_form(finding: SeriesFinding, account: str, role: Role, given: Given) -> DecisionForm:
+    """What an account may say of the series now."""
     stands = any(one.account == account for one in finding.decisions)
-    return stands and may(role, Permission.DECIDE)
-
-
-def label_of(decision: str) -> str:
-    return words.badge("decision", decision).label
+    href = series_href(finding.study_instance_uid, finding.series_instance_uid)
+    return DecisionForm(
+        href=f"{href}/decisions",
+        examination_id=finding.examination_id or 0,
+        given=given,
+        may_not_decide=why_no_decision(finding, role),
+        may_revoke=stands and may(role, Permission.DECIDE),
+    )

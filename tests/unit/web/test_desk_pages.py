@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from dicomnode.domain import Role, VerdictKind
@@ -15,9 +17,10 @@ from dicomnode.errors import ModelError
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking import audit, decisions
 from dicomnode.tracking.decisions import DecisionKind
+from dicomnode.tracking.gate_schema import logins
 from dicomnode.tracking.receipts import newest
 from dicomnode.web.desk import words
-from dicomnode.web.desk.series_view import series_href
+from dicomnode.web.desk.neighbours import series_href
 from tests.databases import *  # noqa: F403
 from tests.desk_site import LOCALIZER, Site, grey_pictures, make_site, pages_of, token_of, visitor
 
@@ -268,6 +271,22 @@ def test_the_live_part_is_sent_again_only_when_it_changed(site: Site) -> None:
     assert after.status_code == 200
     assert 'data-sentence="2 wait for a person, 0 failed"' in after.text
     assert "<html" not in after.text
+
+
+def test_a_page_that_was_left_open_keeps_no_login_alive(site: Site) -> None:
+    vera = browser(site, "vera")
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    with site.database.begin() as c:
+        c.execute(sa.update(logins).values(last_seen_at=before))
+
+    def last_seen() -> datetime:
+        with site.database.read() as c:
+            return c.execute(sa.select(logins.c.last_seen_at)).scalar_one()
+
+    assert vera.get("/desk/queue/live", headers={"Sec-Fetch-Mode": "cors"}).status_code == 200
+    assert last_seen() == before
+    assert vera.get("/desk/queue", headers={"Sec-Fetch-Mode": "navigate"}).status_code == 200
+    assert last_seen() > before
 
 
 def test_the_queue_groups_what_waits_and_leads_on(site: Site) -> None:

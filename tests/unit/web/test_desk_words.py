@@ -164,3 +164,12 @@ def test_the_disk_of_a_folder_that_is_still_to_be_made(tmp_path: Path) -> None:
     found = machine.disk(tmp_path / "a" / "b", minimum_free_bytes=2**60)
     assert found.total_bytes > found.free_bytes > 0
     assert found.is_full
+
+
+def test_a_kind_of_series_is_told_with_its_conditions() -> None:
+    told = {fact.name: fact for fact in policy_words.rules(GateSettings())}
+    thick = told["Series of the kind “thick slices”"]
+    assert thick.value == "leave when people decided"
+    assert thick.remark == "slices 4 mm or more apart"
+    planar = told["Series of the kind “echo-planar”"]
+    assert planar.remark == "MR; scanning sequence EP"

@@ -15,7 +15,7 @@ from dicomnode.errors import DatabaseError, OutOfSpaceError, SpoolError
 from dicomnode.intake.intake import Intake
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from dicomnode.web import counted as counted_module
+from dicomnode.web import counted as counting
 from dicomnode.web.application import make_application
 from tests.factories import make_series
 
@@ -35,7 +35,7 @@ def test_a_scrape_does_not_count_what_was_just_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
-    monkeypatch.setattr(counted_module, "totals", lambda _connection: counted.append(1) or ())
+    monkeypatch.setattr(counting, "totals", lambda _connection: counted.append(1) or ())
     settings = Settings(node={"data_folder": tmp_path / "data"})  # type: ignore[arg-type]
     database = Database(settings.database_url)
     database.migrate()
