@@ -114,8 +114,8 @@ _UNITS = {
 
 def _threshold(key: str, value: float) -> Fact:
     name, _, unit = key.rpartition("_")
-    is_ratio = unit in ("share", "probability")
-    shown = _capital((key if is_ratio else name).replace("_", " "))
+    named = {"share": key, "probability": key, "cm2": f"{name} area"}.get(unit, name)
+    shown = _capital(named.replace("_", " "))
     return Fact(shown, f"{value:g} {_UNITS[unit]}")
 
 
