@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -49,19 +49,14 @@ def is_of_our_pages(request: HTTPConnection, settings: WebSettings) -> bool:
 
 def client_address(request: HTTPConnection, settings: WebSettings) -> str:
     """Of the connection; behind a trusted proxy what that one wrote last in X-Forwarded-For."""
-    peer = request.client.host if request.client else ""
-    try:
-        address = ip_address(peer)
-    except ValueError:
-        return peer
-    if any(address in network for network in settings.trusted_proxies):
+    peer = _address(request.client.host if request.client else "")
+    if peer is None:
+        return ""
+    if any(peer in network for network in settings.trusted_proxies):
         # Some proxies write a line of their own after what the client sent.
         told = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
-        try:
-            return str(ip_address(told))
-        except ValueError:
-            return peer
-    return peer
+        return str(_address(told) or peer)
+    return str(peer)
 
 
 def local_path(given: str | None) -> str:
@@ -71,6 +66,15 @@ def local_path(given: str | None) -> str:
     if not is_plain or len(path) > _LONGEST_NEXT or not path.startswith("/") or path[1:2] == "/":
         return "/"
     return path
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """None for what is none. One of IPv4 is one, also where a socket for IPv6 took it."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
 def _host_name(host: str) -> str:

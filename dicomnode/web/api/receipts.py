@@ -63,11 +63,14 @@ def receipts(
     return ReceiptPage(receipts=shown, next_before=shown[-1].number if len(found) > limit else None)
 
 
-@router.get("/receipts/public-key", response_class=PlainTextResponse)
-def public_key(door: TheDoor, _viewer: Viewer) -> PlainTextResponse:
+class _Pem(PlainTextResponse):
+    media_type = "application/x-pem-file"
+
+
+@router.get("/receipts/public-key", response_class=_Pem)
+def public_key(door: TheDoor, _viewer: Viewer) -> _Pem:
     """PEM, for `dicomnode gate verify --public-key`. Compare it with one from another way."""
-    pem = public_pem(private_key(_key_file(door)).public_key())
-    return PlainTextResponse(pem, media_type="application/x-pem-file")
+    return _Pem(public_pem(private_key(_key_file(door)).public_key()))
 
 
 @router.get(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dicomnode.config import load
@@ -13,7 +17,7 @@ from dicomnode.domain import Role
 from dicomnode.tracking import api_tokens, audit
 from dicomnode.tracking.authentication import authenticate
 from dicomnode.tracking.database import Database
-from tests.e2e.site import dicomnode
+from tests.e2e.site import dicomnode, wait_until
 
 PASSWORD = "a long pass phrase"
 
@@ -101,3 +105,37 @@ def test_a_token_is_shown_once_and_revoked(config: tuple[str, str]) -> None:
     with database.read() as c:
         assert api_tokens.find(c, token, datetime.now(UTC)) is None
     assert dicomnode("tokens", "revoke", "1", *config).returncode == 1
+
+
+def test_a_program_asks_the_gate_of_a_new_node(tmp_path: Path, free_port: int) -> None:
+    """As docs/http.md says: configure, make the database, an account and a token, ask."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        f'[node]\ndata_folder = "{tmp_path / "data"}"\n[web]\ndesk = true\nport = {free_port}\n'
+    )
+    config, url = ("--config", str(file)), f"http://127.0.0.1:{free_port}"
+    assert dicomnode("db", "migrate", *config).returncode == 0
+    robot = ("accounts", "add", "robot", "--role", "viewer", "--no-password")
+    assert dicomnode(*robot, *config).returncode == 0
+    token = dicomnode("tokens", "add", "robot", "--name", "script", *config).stdout.strip()
+    command = (sys.executable, "-m", "dicomnode.cli", "web", *config)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as web:
+        try:
+            wait_until("the role answers", lambda: answers(f"{url}/health"), 60)
+            answer = httpx.get(
+                f"{url}/api/v1/projects/default/decisions/1.2.3",
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        finally:
+            web.terminate()
+            _, log = web.communicate(timeout=40)
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "unknown_study")
+    assert web.returncode == 0
+    assert "Traceback" not in log
+    assert token not in log
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url).status_code == 200
+    return False
