@@ -189,6 +189,8 @@ class VerdictSettings(_Section):
     anonymised_absent_ml: PositiveFloat = 20.0
     widest_gap_mm: PositiveFloat = 20.0
     face_found_probability: Annotated[float, Field(gt=0, le=1)] = 0.7
+    surface_intact_percent: Annotated[float, Field(gt=0, le=100)] = 40.0
+    surface_intact_cm2: PositiveFloat = 20.0
 
     @model_validator(mode="after")
     def _ordered(self) -> VerdictSettings:

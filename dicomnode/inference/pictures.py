@@ -84,9 +84,9 @@ def _sheet(volume: MarkedVolume, view: View) -> Image.Image:
     count = min(COLUMNS * ROWS, last - first + 1)
     # In the middle of equal parts: the very first and last cut only graze the skin.
     places = first + (np.arange(count) + 0.5) * (last - first + 1) / count
-    order = places[::-1] if axis == 0 else places
+    order = (places[::-1] if axis == 0 else places).astype(int)
     tiles = []
-    for index in order.astype(int):
+    for index in order:
         away_mm = abs(index - order[0]) * volume.spacing_mm[axis]
         caption = f"{away_mm:.0f} mm"
         tiles.append(draw_cut(volume, view, int(index), TILE_PIXELS, caption).marked)

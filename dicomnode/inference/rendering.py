@@ -10,11 +10,11 @@ is installed. So it draws in a process of its own.
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from types import MappingProxyType
 
 import numpy as np
@@ -24,7 +24,8 @@ from scipy import ndimage
 from dicomnode.domain import SegmentKind, View
 from dicomnode.errors import RenderingError
 from dicomnode.inference.skin import skin_level
-from dicomnode.inference.skin_scene import Scene, draw
+from dicomnode.inference.skin_process import NOT_INSTALLED
+from dicomnode.inference.skin_scene import Scene
 
 Volume = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.uint8]
@@ -32,6 +33,9 @@ Triple = tuple[float, float, float]
 
 GRID_MM = 1.5
 SMOOTH_MM = 1.2
+# -P: nothing is imported from the folder in which the node happens to run.
+PROGRAM = (sys.executable, "-P", "-m", "dicomnode.inference.skin_process")
+LONGEST_SECONDS = 300.0
 NOTHING_FOUND: Mapping[SegmentKind, Mask] = MappingProxyType({})
 
 
@@ -62,18 +66,22 @@ def render(
     )
     level = skin_level(thin[::2, ::2, ::2], modality)
     scene = Scene(thin, grid_mm, level, anonymised, face)
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        try:
-            plain, marked = pool.submit(draw, scene).result()
-        except ImportError:
-            raise RenderingError("VTK is not installed: pip install 'dicomnode[surface]'") from None
-        except BrokenProcessPool:
-            raise RenderingError(
-                "VTK can't draw here; on Debian: apt-get install libegl1"
-            ) from None
-        except Exception as error:
-            raise RenderingError(f"VTK could not draw it: {type(error).__name__}") from error
-    return Renderings(plain, marked)
+    return Renderings(*_drawn_elsewhere(scene))
+
+
+def _drawn_elsewhere(scene: Scene) -> tuple[dict[View, bytes], dict[View, bytes]]:
+    try:
+        done = subprocess.run(
+            PROGRAM, input=pickle.dumps(scene), capture_output=True, timeout=LONGEST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise RenderingError(f"VTK did not draw within {LONGEST_SECONDS:.0f} s") from None
+    if done.returncode == NOT_INSTALLED:
+        raise RenderingError("VTK is not installed: pip install 'dicomnode[surface]'")
+    if done.returncode:
+        raise RenderingError("VTK can't draw here; on Debian: apt-get install libegl1")
+    drawn: tuple[dict[View, bytes], dict[View, bytes]] = pickle.loads(done.stdout)
+    return drawn
 
 
 def _steps(spacing_mm: Triple) -> tuple[int, ...]:

@@ -174,6 +174,25 @@ def no_detector_finds_a_face(evidence: Evidence, settings: VerdictSettings) -> O
     return Opinion("no-detector-finds-a-face", VerdictKind.UNDETERMINED, reason)
 
 
+def the_surface_agrees(evidence: Evidence, settings: VerdictSettings) -> Opinion | None:
+    """Much intact skin on the face contradicts millilitres that prove a defacing.
+
+    A few square centimetres are the rim of two masks, whatever their share.
+    """
+    surface = evidence.face_surface
+    is_seen = evidence.exposed_face_ml >= settings.face_visible_ml
+    if surface is None or surface.intact_percent is None or is_seen:
+        return None
+    share, intact_cm2 = surface.intact_percent, surface.area_cm2 * surface.intact_percent / 100.0
+    if share < settings.surface_intact_percent or intact_cm2 < settings.surface_intact_cm2:
+        return None
+    reason = (
+        f"{share:.0f} % of the face's surface ({intact_cm2:.0f} cm2) is intact skin, "
+        f"{settings.surface_intact_percent:.0f} % or more: the sources disagree"
+    )
+    return Opinion("the-surface-agrees", VerdictKind.UNDETERMINED, reason)
+
+
 RULES: tuple[Rule, ...] = (
     every_network_answered,
     anatomy_is_in_view,
@@ -184,4 +203,5 @@ RULES: tuple[Rule, ...] = (
     headers_agree,
     gaps_hide_no_face,
     no_detector_finds_a_face,
+    the_surface_agrees,
 )

@@ -62,8 +62,14 @@ class Mail:
                     server.login(given.user, secret_in(given.password_file, "password_file"))
                 yield server
         except (smtplib.SMTPException, OSError) as error:
-            # Its message may quote what was sent.
-            why = error.strerror if isinstance(error, OSError) and error.strerror else ""
-            said = f"{error.smtp_code}" if isinstance(error, smtplib.SMTPResponseException) else ""
-            reason = why or said or type(error).__name__
+            reason = _reason(error)
             raise NoticeError(f"{self._where}: {reason}") from error
+
+
+def _reason(error: smtplib.SMTPException | OSError) -> str:
+    """Without what the server says: it may quote what was sent."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"it answered {error.smtp_code}"
+    if isinstance(error, smtplib.SMTPException):
+        return type(error).__name__
+    return error.strerror or type(error).__name__

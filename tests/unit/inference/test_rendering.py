@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from io import BytesIO
 
@@ -118,15 +119,20 @@ def test_a_volume_of_one_value_has_a_level() -> None:
     assert threshold_of(np.full((4, 4, 4), 7.0, np.float32)) == 7.0
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("import os; os.abort()", "libegl1"), ("exit(3)", "pip install"), ("exit(1)", "can't draw")],
+)
 def test_where_nothing_can_be_drawn_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
-    monkeypatch.setattr(rendering, "draw", _dies)
-    with pytest.raises(RenderingError, match="libegl1"):
+    monkeypatch.setattr(rendering, "PROGRAM", (sys.executable, "-c", code))
+    with pytest.raises(RenderingError, match=message):
         render(np.zeros((8, 8, 8), np.float32), SPACING_MM, "MR")
 
 
-def _dies(_: object) -> None:
-    import os
-
-    os._exit(139)
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "PROGRAM", (sys.executable, "-c", "import time; time.sleep(60)"))
+    monkeypatch.setattr(rendering, "LONGEST_SECONDS", 0.5)
+    with pytest.raises(RenderingError, match="did not draw"):
+        render(np.zeros((8, 8, 8), np.float32), SPACING_MM, "MR")

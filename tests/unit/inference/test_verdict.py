@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomnode.config import VerdictSettings
-from dicomnode.domain import Evidence, HeaderClaims, SegmentKind, VerdictKind, worst_verdict
+from dicomnode.domain import (
+    Evidence,
+    FaceSurface,
+    HeaderClaims,
+    SegmentKind,
+    VerdictKind,
+    worst_verdict,
+)
 from dicomnode.inference import verdict as rules
 from dicomnode.inference.verdict import judge
 
@@ -123,6 +130,46 @@ def test_no_answer_of_a_detector_ever_makes_a_verdict_laxer(
     assert judge(more_face, SETTINGS).kind.severity >= judge(low, SETTINGS).kind.severity
 
 
+def seen(percent: float | None, area_cm2: float = 100.0) -> FaceSurface:
+    anonymised = None if percent is None else 100.0 - percent
+    return FaceSurface(area_cm2, anonymised, percent, ())
+
+
+@pytest.mark.parametrize(
+    ("found", "surface", "kind"),
+    [
+        (evidence(anonymised=300), seen(20.0), VerdictKind.DEFACED),
+        (evidence(anonymised=300), seen(40.0), VerdictKind.UNDETERMINED),
+        (evidence(anonymised=300), seen(100.0, area_cm2=19.0), VerdictKind.DEFACED),
+        (evidence(anonymised=300), seen(None), VerdictKind.DEFACED),
+        (evidence(), seen(90.0), VerdictKind.UNDETERMINED),
+        (evidence(face=300), seen(90.0), VerdictKind.FACE_VISIBLE),
+    ],
+)
+def test_intact_skin_contradicts_a_clean_answer(
+    found: Evidence, surface: FaceSurface, kind: VerdictKind
+) -> None:
+    verdict = judge(replace(found, face_surface=surface), SETTINGS)
+    assert verdict.kind is kind
+    disagree = any("disagree" in reason for reason in verdict.reasons)
+    assert disagree is (kind is VerdictKind.UNDETERMINED)
+
+
+@given(VOLUMES_ML, VOLUMES_ML, st.floats(0, 100), st.floats(0, 100), st.floats(0, 400), VOLUMES_ML)
+def test_more_intact_skin_never_makes_a_verdict_laxer(
+    area: float, face: float, one: float, other: float, surface_cm2: float, more: float
+) -> None:
+    low, high = (
+        replace(evidence(3000.0, area, face), face_surface=seen(percent, surface_cm2))
+        for percent in sorted((one, other))
+    )
+    unseen = replace(low, face_surface=None)
+    steps = [judge(found, SETTINGS).kind.severity for found in (unseen, low, high)]
+    assert steps == sorted(steps)
+    more_face = replace(evidence(3000.0, area, face + more), face_surface=low.face_surface)
+    assert judge(more_face, SETTINGS).kind.severity >= judge(low, SETTINGS).kind.severity
+
+
 def test_a_missing_network_is_never_a_proof() -> None:
     found = evidence(anonymised=300)
     without_face = {k: v for k, v in found.volumes_ml.items() if k is not SegmentKind.FACE}
@@ -162,6 +209,7 @@ def test_the_order_of_the_rules_changes_nothing(
 ) -> None:
     found = evidence(fg, area, face, HeaderClaims(body_part_examined="BRAIN"))
     found = replace(found, face_probability=shuffler.random())
+    found = replace(found, face_surface=seen(100.0 * shuffler.random()))
     expected = judge(found, SETTINGS)
     shuffled = list(rules.RULES)
     shuffler.shuffle(shuffled)
