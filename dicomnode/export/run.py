@@ -50,7 +50,7 @@ def export_all(
 ) -> ExportSummary:
     """Export each study; `tell` is called with what became of it. Ends where the destination does.
 
-    Raises `DatabaseError` and `ReceiptError`.
+    Raises `DatabaseError`.
     """
     summary = ExportSummary()
     for uid in study_instance_uids:

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dicomnode.errors import DeliveryError, DeliveryRefusedError, ExportError
+from dicomnode.errors import DeliveryError, DeliveryRefusedError, ExportError, ReceiptError
 from dicomnode.export.place import Destination
 from dicomnode.gate.release import Exit, Release
 from dicomnode.tracking.database import Database
@@ -66,7 +66,7 @@ class Exporter:
     again: bool = False
 
     def export(self, study_instance_uid: str) -> StudyResult:
-        """Raises `DestinationAwayError`, `DatabaseError` and `ReceiptError`."""
+        """Raises `DestinationAwayError` and `DatabaseError`."""
         instances = 0
         for _ in range(_ATTEMPTS):
             result = self._begin(study_instance_uid)
@@ -76,7 +76,10 @@ class Exporter:
         return replace(result, instances=instances)
 
     def _begin(self, study_instance_uid: str) -> StudyResult:
-        release = self.exit.begin(study_instance_uid, again=self.again)
+        try:
+            release = self.exit.begin(study_instance_uid, again=self.again)
+        except ReceiptError as error:
+            return StudyResult(study_instance_uid, StudyOutcome.FAILED, None, 0, (str(error),))
         if not isinstance(release, Release):
             return StudyResult(study_instance_uid, StudyOutcome.HELD, None, 0, release.reasons)
         if release.leaving is None:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from pydicom import dcmread
 
 from dicomnode.config_policy import GateSettings
 from dicomnode.errors import DeliveryError, DeliveryRefusedError
 from dicomnode.export.run import export_all, released
-from dicomnode.export.study import DestinationAwayError, Exporter, StudyOutcome
+from dicomnode.export.study import DestinationAwayError, Exporter, StudyOutcome, StudyResult
 from dicomnode.gate.policy import Policy
 from dicomnode.gate.receipt import SignedReceipt
 from dicomnode.gate.release import Exit
@@ -181,6 +182,18 @@ def test_a_destination_that_refuses_one_study_takes_the_others(
     other = received_study(database, spool, tmp_path / "made", "other")
     summary = export_all(exporter, [study.uid, other.uid], lambda _result: None)
     assert summary.studies == {StudyOutcome.FAILED: 1, StudyOutcome.LEFT: 1}
+
+
+def test_a_study_that_gets_no_receipt_does_not_hold_up_the_others(
+    exporter: Exporter, study: Study, database: Database, spool: Spool, tmp_path: Path
+) -> None:
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE instances SET pixel_sha256 = 'other' WHERE id = 1"))
+    other = received_study(database, spool, tmp_path / "made", "other")
+    told: list[StudyResult] = []
+    summary = export_all(exporter, [study.uid, other.uid], told.append)
+    assert summary.studies == {StudyOutcome.FAILED: 1, StudyOutcome.LEFT: 1}
+    assert "somebody changed the database" in told[0].reasons[0]
 
 
 def test_all_released_are_found_and_no_other(
