@@ -23,7 +23,7 @@ def reexamine(
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Examine again what other networks, rules or thresholds examined, behind all new series.
+    """Examine again what other software, networks, rules or thresholds examined, after all new.
 
     Restart the worker with the new networks first. May be repeated: what is queued is not queued
     twice. `dicomnode jobs list` shows what waits; a failed examination is left to `jobs retry`.

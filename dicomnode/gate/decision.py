@@ -99,7 +99,7 @@ def _outdated(finding: SeriesFinding, wanted: WantedDigest) -> str:
     if finding.examiner_digest == wanted(finding.subjects):
         return ""
     return (
-        "it was examined by other networks, rules or thresholds than those installed now "
+        "it was examined by other software, networks, rules or thresholds than those in use now "
         "(dicomnode reexamine)"
     )
 

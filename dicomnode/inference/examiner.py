@@ -1,4 +1,4 @@
-"""What examines: networks, how they run, the rules and their thresholds, as one digest.
+"""What examines: software, networks, how they run, the rules and their thresholds, as one digest.
 
 A digest belongs to one series, since other networks may look at another. A verdict of which the
 digest is not the wanted one was made by another version: the gate holds its study until
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.domain import ModelIdentity, Subject
 from dicomnode.errors import ModelError
@@ -92,12 +93,13 @@ class ExaminerInUse:
 
 
 def examiner_digest(volumes: Sequence[Iterable[ModelIdentity]], settings: Settings) -> str:
-    """Of the networks that looked at each volume, how they run, rules, thresholds, policies."""
+    """Of the software, the networks that looked at each volume, how they run, rules, thresholds."""
     return _digest(volumes, _way(settings))
 
 
 def _way(settings: Settings) -> tuple[str, ...]:
     return (
+        f"dicomnode {__version__}",
         settings.inference.manner,
         f"rules {RULE_VERSION} {settings.verdict.model_dump_json()}",
         f"series {settings.series.model_dump_json()}",

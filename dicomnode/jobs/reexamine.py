@@ -1,7 +1,7 @@
 """`dicomnode reexamine`: what another version examined is examined again, behind all new series.
 
-A change of networks, rules or thresholds only marks verdicts; the gate holds meanwhile. When the
-machine has the time for it is a person's decision. The old result stays until the new one
+A change of software, networks, rules or thresholds only marks verdicts; the gate holds meanwhile.
+When the machine has the time for it is a person's decision. The old result stays until the new one
 supersedes it. Jobs are queued page by page, so whoever is interrupted runs the command again.
 """
 

@@ -93,7 +93,7 @@ class SeriesFinding:
         return tuple(volume.evidence.subject for volume in self.volumes)
 
     def is_outdated(self, wanted: WantedDigest) -> bool:
-        """Whether other networks, rules or thresholds than now said what stands here."""
+        """Whether other software, networks, rules or thresholds than now said what stands here."""
         ended = self.state in (SeriesState.EXAMINED, SeriesState.REFUSED)
         return ended and self.examiner_digest != wanted(self.subjects)
 

@@ -1,4 +1,4 @@
-"""Which verdicts were made by another version: other networks, rules or thresholds than now.
+"""Which verdicts other software, networks, rules or thresholds made than are in use now.
 
 An examination keeps the digest of what examined it, and what the choice of networks looks at in its
 volumes, so that what would be chosen now is known without reading an image or an evidence again.

@@ -35,7 +35,7 @@ STATE_SENTENCES = {
 }
 
 
-OUTDATED = "made by another version of the networks, rules or thresholds: dicomnode reexamine"
+OUTDATED = "made by other software, networks, rules or thresholds: dicomnode reexamine"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class SeriesStatus:
     first of `refusals` where there is no volume at all. `completed_by` and `completion` are the
     signal that found its revision complete, and its sentence. `missing` is a sentence where
     somebody names more instances than are here, or its study is still to be pulled. `outdated` is
-    one where another version of networks, rules or thresholds said what stands here. `decisions`
+    one where other software, networks, rules or thresholds said what stands here. `decisions`
     is what people say of it now.
     """
 

@@ -106,11 +106,11 @@ def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
     config.write_text(config.read_text() + "[verdict]\nface_visible_ml = 34.0\n")
     held = dicomnode("gate", "decide", STUDY, *options)
     assert held.returncode == 3
-    assert "by other networks, rules or thresholds" in held.stdout
+    assert "by other software, networks, rules or thresholds" in held.stdout
     told = dicomnode("status", *options)
     assert "1 series were examined by another version: dicomnode reexamine" in told.stderr
     (study,) = json.loads(dicomnode("status", "--json", *options).stdout)
-    assert "another version" in study["series"][0]["outdated"]
+    assert "other software" in study["series"][0]["outdated"]
 
     wish = dicomnode("reexamine", "--dry-run", *options)
     assert wish.stdout == "1 would be queued, 0 have a job already, 0 left\n"
