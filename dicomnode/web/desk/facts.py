@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dicomnode.config import VerdictSettings
-from dicomnode.domain import Evidence, FaceSurface, HeaderClaims, SegmentKind
+from dicomnode.domain import Acquisition, Evidence, FaceSurface, HeaderClaims, SegmentKind
 from dicomnode.web.desk import words
 from dicomnode.web.desk.templating import number
 
@@ -26,6 +26,7 @@ def evidence(found: Evidence) -> tuple[Fact, ...]:
         *_surface(found.face_surface),
         Fact("Face detector", _detector(found.face_probability), "probability of a face, 0 to 1"),
         *_geometry(found),
+        *_acquisition(found.acquisition),
         *claims(found.claims),
     )
 
@@ -71,6 +72,17 @@ def _geometry(found: Evidence) -> Iterator[Fact]:
         yield Fact("Widest gap of missing slices", number(found.widest_gap_mm, 0, "mm"), gap)
 
 
+def _acquisition(known: Acquisition) -> Iterator[Fact]:
+    """What a policy asks of the kind of series; what isn’t known counts as the stricter answer."""
+    spacing = known.slice_spacing_mm
+    yield Fact("Slices as sent", "not known" if spacing is None else f"{spacing:.1f} mm apart")
+    for name, values in (
+        ("(0008,0008) Image Type", known.image_types),
+        ("(0018,0020) Scanning Sequence", known.scanning_sequences),
+    ):
+        yield Fact(name, "not known" if values is None else _said(", ".join(values)))
+
+
 def claims(said: HeaderClaims) -> tuple[Fact, ...]:
     """What the headers say: claims, never proof (PS3.3 C.7.1.1, C.12.1)."""
     return (
@@ -110,13 +122,14 @@ _UNITS = {
     "share": "of the anonymised area",
     "probability": "of 0 to 1",
 }
+# Of the others the key says more than the unit does.
+_TOLD_BY_UNIT = ("ml", "mm")
 
 
 def _threshold(key: str, value: float) -> Fact:
     name, _, unit = key.rpartition("_")
-    named = {"share": key, "probability": key, "cm2": f"{name} area"}.get(unit, name)
-    shown = _capital(named.replace("_", " "))
-    return Fact(shown, f"{value:g} {_UNITS[unit]}")
+    shown = name if unit in _TOLD_BY_UNIT else key
+    return Fact(_capital(shown.replace("_", " ")), f"{value:g} {_UNITS.get(unit, unit)}")
 
 
 def _capital(text: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from dicomnode.config import CompletenessSettings
 from dicomnode.domain import DeliveryState, Subject, VerdictKind
 from dicomnode.tracking import (
+    decisions,
     deliveries,
     examinations,
     expected,
@@ -19,12 +20,18 @@ from dicomnode.tracking import (
     instances,
     outdated,
     refusals,
+    reviews,
     series,
+    study_list,
+    work_queue,
 )
 from dicomnode.tracking.completeness import hint_of
 from dicomnode.tracking.database import Database, _alembic_config
+from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.facts import unrevised
+from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
+from dicomnode.tracking.work_queue import QueueKind
 from tests.unit.tracking.rows import (
     EVIDENCE,
     LOCALIZER,
@@ -264,3 +271,32 @@ def test_counts_keep_their_sources_and_notifications_begin_anew(database_url: st
         assert (row.source, row.instance_count) == ("C-FIND", 150)
     database.migrate()
     database.close()
+
+
+def test_list_and_queues_begin_with_what_an_older_node_knew(migrated: Database) -> None:
+    """Also with what people had decided; what was superseded waits for nobody."""
+    with migrated.begin() as connection:
+        decisions.record(
+            connection, "1.2", DecisionKind.NOT_APPLICABLE, account="anna", note="a localizer"
+        )
+    with migrated.begin() as connection:
+        command.downgrade(_alembic_config(connection), "0010")
+    migrated.migrate()
+    with migrated.read() as connection:
+        (row,) = study_list.page(connection).rows
+        (failed,) = work_queue.page(connection, QueueKind.FAILED).items
+        waiting = [
+            work_queue.page(connection, kind).items
+            for kind in (QueueKind.WAITING, QueueKind.EXAMINING)
+        ]
+        one_person = reviews.page(connection, ReviewFilter(persons=1)).items
+        two_persons = reviews.page(connection, ReviewFilter(persons=2)).items
+    assert (row.instance_count, row.modalities, row.verdict, row.decided) == (
+        127,
+        ("CT", "MR"),
+        "",
+        1,
+    )
+    assert sorted(row.states) == ["examined", "failed", "refused"]
+    assert (failed.key, failed.why, waiting) == (14, "out of memory", [(), ()])
+    assert (one_person, [item.series_instance_uid for item in two_persons]) == ((), ["1.2"])
