@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_defacing import DefacingSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -274,6 +275,7 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings = EvidenceSettings()
     verdict: VerdictSettings = VerdictSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    defacing: DefacingSettings = DefacingSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
     pull: PullSettings = PullSettings()

@@ -76,6 +76,10 @@ class DecisionError(DicomnodeError):
     """A person's decision that can't be taken as it stands: nothing is recorded."""
 
 
+class DefacingError(DicomnodeError):
+    """A face can't be removed safely; nothing was changed."""
+
+
 class GateError(DicomnodeError):
     """The gate can't be asked like this (no such folder): nothing is released."""
 
