@@ -15,7 +15,7 @@ from pathlib import Path
 from dicomnode.app.batch import Found, Line, failure_sentence, short_name
 from dicomnode.config import Settings
 from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_series
-from dicomnode.domain import Revision, SegmentKind, as_json
+from dicomnode.domain import Revision, as_json
 from dicomnode.inference.examine import Segmenter
 from dicomnode.inference.picture import write_picture
 
@@ -117,12 +117,8 @@ def _left_out(series: DefacedSeries, tally: DefacingTally) -> Iterator[Line]:
 def _write_pictures(volume: DefacedVolume) -> None:
     folder = volume.paths[0].parent
     for name, seen in (("before", volume.before), ("after", volume.after)):
-        shown = {kind: mask for kind, mask in seen.masks.items() if kind is not SegmentKind.FACE}
-        canonical = seen.canonical
-        path = folder / f"{name}.png"
-        write_picture(
-            path, canonical.array, canonical.spacing_mm, shown or seen.masks, seen.verdict
-        )
+        canonical, path = seen.canonical, folder / f"{name}.png"
+        write_picture(path, canonical.array, canonical.spacing_mm, seen.masks, seen.verdict)
 
 
 def _replace(made: Path, target: Path, out: Path) -> None:
