@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
-from dicomnode.config_defacing import DefacingSettings
+from dicomnode.config_defacing import DefacingSettings, DeidentificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_values import (
@@ -276,6 +276,7 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     defacing: DefacingSettings = DefacingSettings()
+    deidentification: DeidentificationSettings = DeidentificationSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
     pull: PullSettings = PullSettings()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataset import Dataset
+
 from dicomnode.app.batch import Found, Line, failure_sentence, short_name
 from dicomnode.config import Settings
 from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_series
@@ -40,10 +42,14 @@ def deface_all(
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
+    finish: Callable[[Dataset], None],
     report: Callable[[list[Line]], None],
     progress: Callable[[str], None],
 ) -> DefacingTally:
-    """Deface every series in `found`; `report` gets the lines of one at a time."""
+    """Deface every series in `found`; `report` gets the lines of one at a time.
+
+    `finish` has the last word on each header.
+    """
     tally = DefacingTally()
     for path, reason in (*found.unreadable, *((path, _NIFTI) for path in found.nifti)):
         tally.failed += 1
@@ -55,7 +61,7 @@ def deface_all(
             "modality": revision.modality,
         }
         try:
-            lines = list(_one(revision, networks, settings, out, progress, tally))
+            lines = list(_one(revision, networks, settings, out, finish, progress, tally))
         except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
             tally.failed += 1
             lines = [{"error": failure_sentence(error)}]
@@ -71,6 +77,7 @@ def _one(
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
+    finish: Callable[[Dataset], None],
     progress: Callable[[str], None],
     tally: DefacingTally,
 ) -> Iterator[Line]:
@@ -78,7 +85,7 @@ def _one(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".defacing-") as work:
         folder = Path(work) / "series"
-        series = deface_series(revision.paths, networks, settings, folder, progress=progress)
+        series = deface_series(revision.paths, networks, settings, folder, finish, progress)
         for volume in series.volumes:
             _write_pictures(volume)
         proven = bool(series.volumes) and all(each.proof.is_given for each in series.volumes)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dicomnode.defacing.region import hull
 from dicomnode.errors import DefacingError
 
 Flags = npt.NDArray[np.bool_]
@@ -22,6 +23,8 @@ GRID_MM = 2.0
 # Scalp and skull together are thicker than this nearly everywhere.
 LEAST_DEPTH_MM = 6.0
 BRIDGE_MM = 4.0
+# Back to its surface, and what opening and grid took off of thin ends of the brain.
+RETURN_MM = 10.0
 # From fluid to the densest gray matter and fresh blood.
 BRAIN_HU = (0.0, 100.0)
 # Of the median of what lies deep: darker is fluid, bone or air.
@@ -33,29 +36,30 @@ LEAST_ML = 100.0
 def protected_brain(
     array: npt.NDArray[np.float32],
     tissue: Flags,
-    face_hull: Flags,
+    face: Flags,
     spacing_mm: Triple,
     modality: str,
 ) -> Flags:
     """True where the brain may lie. Axes (z, y, x) toward head, back and left.
 
-    `tissue` is the anatomical foreground, `face_hull` holds the face and what lies in it. Raises
-    `DefacingError` where none is found: nothing may be changed in a head whose brain is unknown.
+    `tissue` is the anatomical foreground. Raises `DefacingError` where none is found: nothing may
+    be changed in a head whose brain is unknown.
     """
     step = tuple(max(1, round(GRID_MM / mm)) for mm in spacing_mm)
     thin = tuple(slice(None, None, n) for n in step)
     grid_mm = [mm * n for mm, n in zip(spacing_mm, step, strict=True)]
     depth_mm = _depth_mm(tissue[thin], grid_mm)
-    inside = (depth_mm >= LEAST_DEPTH_MM) & ~face_hull[thin]
+    inside = (depth_mm >= LEAST_DEPTH_MM) & ~face[thin]
     values = ndimage.uniform_filter(array, step)[thin]
-    soft = ndimage.binary_opening(inside & _is_soft(values, depth_mm, modality))
+    # Between the parts of a face lies no brain, but much that hangs on to it.
+    beyond = inside & ~hull(face, spacing_mm)[thin]
+    soft = ndimage.binary_opening(beyond & _is_soft(values, depth_mm, modality))
     piece = _largest(_distance_mm(soft, grid_mm) > BRIDGE_MM)
     if np.count_nonzero(piece) * np.prod(grid_mm) / 1000.0 < LEAST_ML:
         raise DefacingError(
             "no brain was found in this head, so it isn't clear what must not be changed"
         )
-    # Back to its surface, and a voxel more for what the grid rounded off.
-    brain = (_distance_mm(~piece, grid_mm) <= BRIDGE_MM + GRID_MM) & inside
+    brain = (_distance_mm(~piece, grid_mm) <= RETURN_MM) & inside
     return _onto(ndimage.binary_fill_holes(brain), array.shape, step)
 
 

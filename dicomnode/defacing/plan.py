@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.brain import protected_brain
 from dicomnode.defacing.fill import plain_air
-from dicomnode.defacing.region import Growth, face_pieces, hull, removed_region
+from dicomnode.defacing.region import Growth, face_pieces, removed_region
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source
 from dicomnode.domain import SegmentKind
@@ -44,7 +44,7 @@ def plan_removal(
     face = face_pieces(masks[SegmentKind.FACE].astype(bool), spacing_mm)
     if not face.any():
         raise DefacingError("no face was found in this volume, so there is none to remove")
-    brain = protected_brain(canonical.array, tissue, hull(face, spacing_mm), spacing_mm, modality)
+    brain = protected_brain(canonical.array, tissue, face, spacing_mm, modality)
     growth = Growth(settings.outward_mm, settings.inward_mm)
     removed = removed_region(face, tissue, brain, spacing_mm, growth)
     air = plain_air(canonical.array, tissue, spacing_mm, modality)
