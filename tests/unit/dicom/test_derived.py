@@ -77,7 +77,7 @@ def test_an_icon_an_overlay_and_private_data_do_not_come_along(
 ) -> None:
     """A thumbnail shows the face that the pixels no longer do."""
     icon = Dataset()
-    icon.PixelData = b"\1\2"
+    icon.add_new("PixelData", "OB", b"\1\2")
     path = edited(source, tmp_path, IconImageSequence=Items([icon]))
     ds = pydicom.dcmread(path)
     ds.add_new((0x6000, 0x3000), "OW", b"\1\2")
