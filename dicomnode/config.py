@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from dicomnode import environment
+from dicomnode.config_defacing import DefacingSettings, DeidentificationSettings
 from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
@@ -264,6 +265,8 @@ class Settings(BaseSettings):
     evidence: EvidenceSettings = EvidenceSettings()
     verdict: VerdictSettings = VerdictSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    defacing: DefacingSettings = DefacingSettings()
+    deidentification: DeidentificationSettings = DeidentificationSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
     pull: PullSettings = PullSettings()

@@ -80,6 +80,10 @@ class AccountError(DicomnodeError):
     """An account, a password or a token that can't be as asked for: nothing is changed."""
 
 
+class DefacingError(DicomnodeError):
+    """A face can't be removed safely; nothing was changed."""
+
+
 class GateError(DicomnodeError):
     """The gate can't be asked like this (no such folder): nothing is released."""
 

@@ -45,7 +45,7 @@ def read_volume(source: SourceStack) -> Volume:
     padded = 0
     for index, image in enumerate(source.images):
         ds, stored = image.ds, reader.stored_values(image)
-        slope, intercept = _rescale(ds)
+        slope, intercept = rescale_of(ds)
         array[index] = stored
         if (slope, intercept) != (1.0, 0.0):
             array[index] *= np.float32(slope)
@@ -58,7 +58,7 @@ def read_volume(source: SourceStack) -> Volume:
     return Volume(array, source.geometry, source.modality, (*source.warnings, *warnings))
 
 
-def _rescale(ds: Dataset) -> tuple[float, float]:
+def rescale_of(ds: Dataset) -> tuple[float, float]:
     """Slope and intercept; what is absent, invalid or zero counts as 1 and 0."""
     return number(ds, "RescaleSlope") or 1.0, number(ds, "RescaleIntercept") or 0.0
 
@@ -67,19 +67,24 @@ def _mark_padding(
     plane: NDArray[np.float32], stored: NDArray[np.integer[Any]], ds: Dataset, modality: str
 ) -> int:
     """Set padding (PS3.3 C.7.5.1.1.2) to NaN in `plane`; the number of its pixels."""
+    hidden = padding_of(stored, ds, modality)
+    plane[hidden] = np.nan
+    return int(np.count_nonzero(hidden))
+
+
+def padding_of(stored: NDArray[np.integer[Any]], ds: Dataset, modality: str) -> NDArray[np.bool_]:
+    """Which stored values of one slice are padding (PS3.3 C.7.5.1.1.2)."""
     limits = _padding_limits(ds, pixel_format(ds))
     if limits is None:
-        return 0
+        return np.zeros(stored.shape, np.bool_)
     low, high = limits
     if low != high:
-        slope, intercept = _rescale(ds)
+        slope, intercept = rescale_of(ds)
         ends = sorted((low * slope + intercept, high * slope + intercept))
         outside = ends[1] < _TISSUE_HOUNSFIELD[0] or ends[0] > _TISSUE_HOUNSFIELD[1]
         if modality != "CT" or not outside:
-            return 0
-    hidden = (stored >= low) & (stored <= high)
-    plane[hidden] = np.nan
-    return int(np.count_nonzero(hidden))
+            return np.zeros(stored.shape, np.bool_)
+    return np.asarray((stored >= low) & (stored <= high))
 
 
 def _padding_limits(ds: Dataset, layout: PixelFormat) -> tuple[int, int] | None:
@@ -117,7 +122,7 @@ def _invert_if_bright_air(array: NDArray[np.float32], source: SourceStack) -> tu
     if air < middle:
         return ()
     for index, ds in enumerate(source.datasets):
-        layout, (slope, intercept) = pixel_format(ds), _rescale(ds)
+        layout, (slope, intercept) = pixel_format(ds), rescale_of(ds)
         twice_middle = slope * (layout.lowest + layout.highest) + 2 * intercept
         np.subtract(np.float32(twice_middle), array[index], out=array[index])
     return ("MONOCHROME1 with bright air: the values were inverted",)

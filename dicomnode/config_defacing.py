@@ -1,0 +1,35 @@
+"""How faces are removed, and names: `[defacing]` and `[deidentification]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+
+
+class DefacingSettings(BaseModel):
+    """`outward_mm`, `inward_mm`: how far the face network's mask grows, and how much deeper."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fill: Literal["noise", "constant", "blur"] = "noise"
+    outward_mm: PositiveFloat = 8.0
+    inward_mm: Annotated[float, Field(ge=0)] = 1.0
+    series_description_suffix: Annotated[str, Field(max_length=24)] = "defaced"
+
+    @property
+    def method(self) -> str:
+        """A part of every UID of a result: another way to deface makes other objects."""
+        return f"fill {self.fill}, outward {self.outward_mm} mm, inward {self.inward_mm} mm"
+
+
+class DeidentificationSettings(BaseModel):
+    """The Basic Profile of PS3.15 Annex E and the options that it leaves to a project."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key_file: Path | None = None
+    dates: Literal["shift", "remove"] = "shift"
+    retain_patient_characteristics: bool = False
+    retain_device_identity: bool = False

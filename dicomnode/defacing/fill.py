@@ -1,0 +1,153 @@
+"""What stands where the face was: the scanner's own background, noise and all.
+
+Published scripts took the 10th percentile of the whole volume, which is tissue where little air is
+in view and padding (-2048, -3024) where a scanner writes that. Here air is found first: outside of
+the body, near it (so inside the scan circle), and of values that air has. Its stored values are
+repeated as they lie in the slice, so neighbours stay neighbours, and no rescaling is involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from dicomnode.dicom.pixels import PixelFormat
+from dicomnode.inference.skin import skin_level
+
+Flags = npt.NDArray[np.bool_]
+Stored = npt.NDArray[np.integer[Any]]
+Triple = tuple[float, float, float]
+
+AIR_HU = (-1060.0, -900.0)
+FALLBACK_HU = -1000.0
+FALLBACK_NOISE_HU = 10.0
+# Millimetres from the body: nearer lies what the edge blurs, farther may be masked by the scanner.
+AIR_REACH_MM = (6.0, 60.0)
+AIR_GRID_MM = 3.0
+# Fewer air pixels than this tell nothing of a slice's noise.
+LEAST_PIXELS = 400
+BLUR_MM = 12.0
+
+
+class Fill(StrEnum):
+    """`NOISE` is the scanner's background; `CONSTANT` its median; `BLUR` what is there, blurred."""
+
+    NOISE = "noise"
+    CONSTANT = "constant"
+    BLUR = "blur"
+
+
+@dataclass(frozen=True)
+class Line:
+    """Rescale of one slice (PS3.3 C.11.1.1.2): value = stored * slope + intercept."""
+
+    slope: float
+    intercept: float
+
+    def stored(self, values: npt.NDArray[np.floating[Any]], layout: PixelFormat) -> Stored:
+        """The inverse, once, within what the bits hold."""
+        raw = np.rint((values - self.intercept) / self.slope)
+        return np.asarray(np.clip(raw, layout.lowest, layout.highest).astype(np.int64))
+
+
+def plain_air(
+    array: npt.NDArray[np.float32], tissue: Flags, spacing_mm: Triple, modality: str
+) -> Flags:
+    """Voxels that are certainly air inside the field that the scanner saw."""
+    step = tuple(max(1, round(AIR_GRID_MM / mm)) for mm in spacing_mm)
+    grid_mm = [mm * n for mm, n in zip(spacing_mm, step, strict=True)]
+    body = ndimage.maximum_filter(tissue, step)[tuple(slice(None, None, n) for n in step)]
+    away_mm = ndimage.distance_transform_edt(~body, sampling=grid_mm)
+    near = (away_mm >= AIR_REACH_MM[0]) & (away_mm <= AIR_REACH_MM[1])
+    for axis, n in enumerate(step):
+        near = np.repeat(near, n, axis=axis)
+    near = near[tuple(slice(0, side) for side in tissue.shape)] & ~tissue
+    if modality == "CT":
+        return np.asarray(near & (array >= AIR_HU[0]) & (array <= AIR_HU[1]))
+    return np.asarray(near & (array < skin_level(array, modality)))
+
+
+def fill_background(
+    stored: Sequence[Stored],
+    removed: Flags,
+    air: Flags,
+    lines: Sequence[Line],
+    layouts: Sequence[PixelFormat],
+    *,
+    modality: str,
+    seed: int,
+    constant: bool = False,
+) -> None:
+    """Write background into `stored` (one array of stored values a slice) where `removed`.
+
+    `air` must hold no padding. `seed` decides where in the background a slice begins: the same
+    series is filled alike. A slice without enough air takes that of the slices with its rescale.
+    """
+    rng = np.random.default_rng(seed)
+    shared = _shared_pools(stored, air, lines)
+    for index, plane in enumerate(stored):
+        hidden = removed[index]
+        count = int(np.count_nonzero(hidden))
+        if not count:
+            continue
+        pool = plane[air[index] & ~hidden]
+        if pool.size < LEAST_PIXELS:
+            pool = shared.get(lines[index], pool[:0])
+        if pool.size < LEAST_PIXELS:
+            pool = _drawn(rng, lines[index], layouts[index], modality, plane)
+        if constant:
+            plane[hidden] = np.median(pool).astype(plane.dtype)
+            continue
+        start = int(rng.integers(pool.size))
+        plane[hidden] = np.take(pool, np.arange(start, start + count), mode="wrap")
+
+
+def fill_blurred(
+    stored: Sequence[Stored],
+    removed: Flags,
+    array: npt.NDArray[np.float32],
+    spacing_mm: Triple,
+    lines: Sequence[Line],
+    layouts: Sequence[PixelFormat],
+) -> None:
+    """Write the blurred volume into `stored` where `removed`; `array` holds values, not stored."""
+    box = ndimage.find_objects(removed.view(np.uint8))[0]
+    more = [int(3 * BLUR_MM / mm) for mm in spacing_mm]
+    around = tuple(
+        slice(max(0, side.start - n), side.stop + n) for side, n in zip(box, more, strict=True)
+    )
+    smooth = ndimage.gaussian_filter(array[around], [BLUR_MM / mm for mm in spacing_mm])
+    first = around[0].start
+    for offset, plane in enumerate(smooth):
+        index = first + offset
+        hidden = removed[index][around[1:]]
+        target = stored[index][around[1:]]
+        target[hidden] = lines[index].stored(plane[hidden], layouts[index])
+
+
+def _shared_pools(
+    stored: Sequence[Stored], air: Flags, lines: Sequence[Line]
+) -> dict[Line, Stored]:
+    """Background of all slices with one rescale, thinned to what a pool needs."""
+    pools: dict[Line, list[Stored]] = {}
+    for index, (plane, line) in enumerate(zip(stored, lines, strict=True)):
+        found = plane[air[index]]
+        pools.setdefault(line, []).append(found[:LEAST_PIXELS])
+    return {line: np.concatenate(found) for line, found in pools.items()}
+
+
+def _drawn(
+    rng: np.random.Generator, line: Line, layout: PixelFormat, modality: str, plane: Stored
+) -> Stored:
+    """No air is in view: air as it would be in CT, the darkest values of the slice in MR."""
+    if modality == "CT":
+        values = rng.normal(FALLBACK_HU, FALLBACK_NOISE_HU, 4 * LEAST_PIXELS)
+        return line.stored(values, layout).astype(plane.dtype)
+    darkest = plane <= np.percentile(plane, 1.0)
+    return np.asarray(plane[darkest])

@@ -1,0 +1,116 @@
+"""A drawn head with a face goes in; what comes out is proven faceless by the starter networks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from dicomnode.app.drawn_series import DrawnSeries, write_series
+
+SERIES = DrawnSeries("intact", "CT-like head", "CT", False, 9001)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("head")
+    write_series(SERIES, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def defaced(head: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The copy of the head, de-identified, and its line of the report."""
+    out = tmp_path_factory.mktemp("out")
+    key = out / "key"
+    key.write_text("a long random text for this project of tests")
+    key.chmod(0o600)
+    environment = os.environ | {"DICOMNODE_DEIDENTIFICATION__KEY_FILE": str(key)}
+    command = [sys.executable, "-m", "dicomnode.cli", "deface", str(head), "--deidentify"]
+    done = subprocess.run(
+        [*command, "--out", str(out)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = map(json.loads, done.stdout.splitlines())
+    return Path(line["folder"]), line
+
+
+def objects(folder: Path) -> list[pydicom.FileDataset]:
+    found = [pydicom.dcmread(path) for path in sorted(folder.glob("*.dcm"))]
+    return sorted(found, key=lambda ds: float(ds.ImagePositionPatient[2]))
+
+
+def test_the_proof_is_given_by_those_who_had_no_part_in_it(
+    defaced: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, line = defaced
+    proof = line["proof"]
+    assert line["state"] == folder.parent.name == "defaced"
+    assert proof["verdict"]["kind"] == "DEFACED"
+    assert proof["objections"] == []
+    assert proof["dice"] > 0.8
+    assert line["exposed_face_before_ml"] > 35 > 8 > line["exposed_face_after_ml"]
+
+
+def test_brain_and_all_that_is_no_face_are_as_they_were(
+    head: Path, defaced: tuple[Path, dict[str, Any]]
+) -> None:
+    folder, line = defaced
+    assert line["proof"]["brain_voxels_changed"] == line["proof"]["other_voxels_changed"] == 0
+    before = np.stack([ds.pixel_array for ds in objects(head)])
+    after = np.stack([ds.pixel_array for ds in objects(folder)])
+    changed = before != after
+    # The upper half of the head, and all that lies behind its middle.
+    assert not changed[before.shape[0] * 3 // 4 :].any()
+    assert not changed[:, before.shape[1] * 2 // 3 :, :].any()
+    assert changed.any()
+
+
+def test_the_copy_says_what_was_done_and_names_nobody(
+    defaced: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, line = defaced
+    for ds in objects(folder):
+        assert ds.RecognizableVisualFeatures == "NO"
+        assert ds.PatientIdentityRemoved == "YES"
+        codes = {item.CodeValue for item in ds.DeidentificationMethodCodeSequence}
+        assert {"113100", "113102", "113107"} <= codes
+        assert "DRAWN" not in str(ds)
+        assert ds.StudyInstanceUID != line["study_instance_uid"]
+        assert ds.file_meta.MediaStorageSOPInstanceUID == ds.SOPInstanceUID
+
+
+def test_before_and_after_can_be_looked_at(defaced: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = defaced
+    for name in ("overview-before.png", "overview-after.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_head_whose_pixels_hold_text_is_not_defaced(head: Path, tmp_path: Path) -> None:
+    for path in head.glob("*.dcm"):
+        ds = pydicom.dcmread(path)
+        ds.BurnedInAnnotation = "YES"
+        ds.save_as(tmp_path / path.name)
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "dicomnode.cli", "deface", str(tmp_path), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "burned into" in json.loads(done.stdout)["error"]
+    assert not list(out.glob("defaced/*"))
