@@ -102,6 +102,9 @@ def _instance(
     ds.PixelRepresentation = 1
     if series.modality == "CT":
         ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, 0, "HU"
+    else:
+        ds.ScanningSequence, ds.SequenceVariant, ds.MRAcquisitionType = "GR", "NONE", "3D"
+        ds.ScanOptions = ds.EchoTime = ds.EchoTrainLength = None
     ds.PixelData = pixels.astype("<i2").tobytes()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dicomnode.app.demo import MARKER_NAME, Demo
+from dicomnode.app.drawn_series import STUDIES, DrawnSeries, write_series
+from dicomnode.config_policy import STRICT_SERIES
+from dicomnode.dicom.header import read_acquisition
+from dicomnode.dicom.series import sort_series
+from dicomnode.domain import VerdictKind
 from dicomnode.errors import DicomnodeError
+from dicomnode.gate.series_rules import deciding_rule
 from tests.factories import make_series
+from tests.unit.gate.findings import of, volume
+from tests.unit.tracking.rows import EVIDENCE
 
 
 @pytest.mark.parametrize(
@@ -59,3 +68,13 @@ def test_an_empty_folder_and_an_earlier_demo_may_be_used(tmp_path: Path) -> None
     (tmp_path / MARKER_NAME).touch()
     (tmp_path / "node.log").touch()
     Demo(tmp_path, None)
+
+
+@pytest.mark.parametrize("series", STUDIES[2:])
+def test_the_default_policy_asks_no_person_about_a_drawn_head(
+    tmp_path: Path, series: DrawnSeries
+) -> None:
+    (stack,) = sort_series(write_series(series, tmp_path)).stacks
+    acquired = read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm)
+    seen = replace(volume(VerdictKind.DEFACED), evidence=replace(EVIDENCE, acquisition=acquired))
+    assert deciding_rule(STRICT_SERIES, of(seen, modality=series.modality), seen) is None

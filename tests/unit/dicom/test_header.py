@@ -20,6 +20,7 @@ from dicomnode.dicom.header import (
     text,
     texts,
 )
+from dicomnode.dicom.series import sort_series
 from dicomnode.errors import UnreadableObjectError
 from tests.factories import make_series
 
@@ -77,6 +78,32 @@ def test_what_a_policy_may_ask_is_read_over_all_images() -> None:
     assert acquired.slice_spacing_mm == 5.0
     assert acquired.image_types == ("DERIVED", "MPR", "ORIGINAL", "PRIMARY")
     assert acquired.scanning_sequences == ("EP", "GR", "SE")
+
+
+def test_all_that_policies_ask_is_read_from_the_files(tmp_path: Path) -> None:
+    said = {
+        "ScanningSequence": "EP",
+        "BurnedInAnnotation": "YES",
+        "RecognizableVisualFeatures": "NO",
+        "PatientIdentityRemoved": "YES",
+        "DeidentificationMethod": "tool",
+        "DeidentificationMethodCodeSequence": [
+            _claim(CodeValue="113102", CodingSchemeDesignator="DCM")
+        ],
+    }
+    for path in make_series(tmp_path, slices=8):
+        ds = dcmread(path)
+        for keyword, value in said.items():
+            setattr(ds, keyword, value)
+        ds.save_as(path)
+    (stack,) = sort_series(sorted(tmp_path.rglob("*.dcm"))).stacks
+    acquired, claims = read_acquisition(stack.datasets, 4.0), read_claims(stack.datasets)
+    assert acquired.scanning_sequences == ("EP",)
+    assert acquired.image_types is not None
+    assert claims.burned_in_annotation == claims.patient_identity_removed == "YES"
+    assert claims.recognizable_visual_features == "NO"
+    assert claims.deidentification_method == ("tool",)
+    assert claims.deidentification_codes == ("113102/DCM",)
 
 
 def test_what_one_image_does_not_say_is_not_known() -> None:
