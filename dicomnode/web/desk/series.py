@@ -52,7 +52,7 @@ def decide(
     try:
         kind = _record(desk, principal, series_uid, fields)
     except DecisionError as error:
-        given = Given(fields.get("decision", ""), fields.get("note", ""), "then" in fields)
+        given = Given(fields.get("note", ""), "then" in fields)
         page = _page(desk, principal, study_uid, series_uid, given=given, error=str(error))
         return desk.page(request, principal, "series.html", page, HTTPStatus.CONFLICT)
     there = _then(desk, finding, kind, is_next_wanted=fields.get("then") == "next")

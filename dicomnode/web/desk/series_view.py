@@ -43,9 +43,8 @@ CHOICES = (
 
 @dataclass(frozen=True)
 class Given:
-    """What somebody had filled in, when the form comes back."""
+    """What somebody had filled in, when the form comes back: never the decision, so they look."""
 
-    decision: str = ""
     note: str = ""
     then: bool = True
 

@@ -86,6 +86,7 @@ def test_a_stale_page_is_refused_and_nothing_is_recorded_and_the_note_is_kept(si
     assert "Nothing was recorded" in answer.text
     assert "look again" in answer.text
     assert 'value="it looked fine"' in answer.text
+    assert " checked" not in answer.text.partition("<fieldset>")[2].partition("</fieldset>")[0]
     assert said_of(site, series) == []
     again = decide(bob, href, examination=examination(bob, href), decision="not_defaced")
     assert again.status_code == 303
