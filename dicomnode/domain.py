@@ -170,10 +170,10 @@ class HeaderClaims:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """How the images of a volume came to be, as far as a policy may ask; None: not known.
+    """How the images of a volume came to be, as far as a policy may ask; None: not recorded.
 
     `slice_spacing_mm` is that of the slices as they were sent; the texts are code strings that any
-    image names, in capitals.
+    image names, in capitals, and none where no image says anything.
     """
 
     slice_spacing_mm: float | None = None

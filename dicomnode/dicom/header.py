@@ -228,12 +228,9 @@ def _scanning_sequences(ds: Dataset) -> tuple[str, ...]:
 
 def _codes(
     datasets: Sequence[Dataset], of: Callable[[Dataset], tuple[str, ...]]
-) -> tuple[str, ...] | None:
-    """None where an image says nothing."""
-    said = [[item.upper() for item in of(ds) if item] for ds in datasets]
-    if not all(said):
-        return None
-    return tuple(sorted({item for each in said for item in each if _CODE_STRING.fullmatch(item)}))
+) -> tuple[str, ...]:
+    said = _union(datasets, of)
+    return tuple(sorted({item.upper() for item in said if _CODE_STRING.fullmatch(item)}))
 
 
 def _strictest(datasets: Sequence[Dataset], keyword: str, strict: str, lenient: str) -> str | None:

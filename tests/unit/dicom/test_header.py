@@ -106,16 +106,14 @@ def test_all_that_policies_ask_is_read_from_the_files(tmp_path: Path) -> None:
     assert claims.deidentification_codes == ("113102/DCM",)
 
 
-def test_what_one_image_does_not_say_is_not_known() -> None:
+def test_what_one_image_says_is_said_of_all_and_a_header_without_it_says_nothing() -> None:
     acquired = read_acquisition([_claim(ImageType=["ORIGINAL"]), _claim()], 1.0)
-    assert acquired.image_types is None
-    assert acquired.scanning_sequences is None
+    assert acquired.image_types == ("ORIGINAL",)
+    assert acquired.scanning_sequences == ()
 
 
-@pytest.mark.parametrize(("said", "known"), [("YES", ("EP",)), ("NO", ("NOT EP",)), ("", None)])
-def test_enhanced_mr_says_whether_it_is_echo_planar(
-    said: str, known: tuple[str, ...] | None
-) -> None:
+@pytest.mark.parametrize(("said", "known"), [("YES", ("EP",)), ("NO", ("NOT EP",)), ("", ())])
+def test_enhanced_mr_says_whether_it_is_echo_planar(said: str, known: tuple[str, ...]) -> None:
     acquired = read_acquisition([_claim(EchoPlanarPulseSequence=said)], 1.0)
     assert acquired.scanning_sequences == known
 
