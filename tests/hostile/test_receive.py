@@ -75,6 +75,7 @@ def test_a_uid_that_climbs_is_refused(node: Node, image: Path, evil: str) -> Non
     (kept,) = node.quarantined()
     assert node.spool.quarantine_path(kept.name).read_bytes().endswith(data_set)
     assert evil not in kept.name or not evil
+    wait_until(lambda: node.events("object refused"))
     assert len(node.events("object refused")) == 1
     assert {path for path in around.rglob("*") if "data" not in path.parts} == before
 
