@@ -18,6 +18,7 @@ from dicomnode.commands.common import (
     require_own_data_folder,
     show,
 )
+from dicomnode.config import Settings
 from dicomnode.domain import Role
 from dicomnode.errors import AccountError
 from dicomnode.tracking import accounts
@@ -43,10 +44,15 @@ def add(
     ] = False,
     config: Config = None,
 ) -> None:
-    """A new account. Its password has at least 12 characters."""
+    """A new account. Its password has at least 12 characters.
+
+    It may be the first thing that is done with a new node: the database is made then.
+    """
     from dicomnode.tracking.passwords import hashed
 
-    database = _writable_database(config)
+    settings = quiet_settings(config)
+    require_own_data_folder(settings)
+    database = _made_database(settings)
     password_hash = "" if no_password else hashed(_password(password_file))
     with database.begin() as connection:
         made = accounts.create(connection, name, role, password_hash=password_hash)
@@ -97,6 +103,14 @@ def _change(config: Path | None, change: Callable[..., accounts.Account]) -> Non
 def _writable_database(config: Path | None) -> Database:
     settings = quiet_settings(config)
     require_own_data_folder(settings)
+    return existing_database(settings)
+
+
+def _made_database(settings: Settings) -> Database:
+    """Made where there is none; one of another version is left to whoever starts the node."""
+    database = Database(settings.database_url)
+    if not database.is_made():
+        database.migrate()
     return existing_database(settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,13 @@ def decide(
 
 @app.command()
 def verify(
-    receipts: Annotated[list[Path], typer.Argument(help="Receipts; their chain is checked too.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECEIPT",
+            help="A receipt. Then more of them, whose chain is checked too, and files or folders.",
+        ),
+    ],
     public_key: Annotated[Path, typer.Option(help="The .pub file of the node that signed.")],
     files: Annotated[
         list[Path] | None,
@@ -87,10 +94,11 @@ def verify(
     from dicomnode.gate import keys, receipt, verification
 
     key = keys.public_key(public_key)
+    receipts, handed_over = _parted(paths)
     signed = [receipt.read(path.read_bytes(), str(path)) for path in receipts]
     # An export has its receipts beside its files; those that were given are judged themselves.
     given = {path.resolve() for path in receipts}
-    every = [file for path in files or () for file in _files_in(path)]
+    every = [file for path in (*handed_over, *(files or ())) for file in _files_in(path)]
     every = [file for file in every if file.resolve() not in given]
     found = verification.verify(signed, key, every)
     show(gate_tables.verification(found), found, json_)
@@ -145,6 +153,15 @@ def _hand_over(issued: SignedReceipt, file: Path | None) -> None:
             stream.write(f"{issued.document}\n")
     where = f"written to {file}" if file else "kept in the database: dicomnode gate receipts --json"
     err.print(f"receipt {number}, {where}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _parted(paths: Sequence[Path]) -> tuple[Sequence[Path], Sequence[Path]]:
+    """Receipts, and what was handed over. The first is a receipt, or none is one."""
+    from dicomnode.gate.verification import is_receipt
+
+    first, *others = paths
+    receipts = [first, *(path for path in others if is_receipt(path))]
+    return receipts, [path for path in others if path not in receipts]
 
 
 def _files_in(path: Path) -> list[Path]:

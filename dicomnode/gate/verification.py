@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,6 +78,19 @@ def verify(
         files=checked,
         missing=tuple(sorted(uids - given)),
     )
+
+
+def is_receipt(path: Path) -> bool:
+    """Whether a file is JSON with a signature; what it is worth is a matter of `verify`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        if not stream.read(64).lstrip().startswith(b"{"):  # images are not read whole
+            return False
+    try:
+        return "signature" in json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
 
 
 def _faults(signed: SignedReceipt, public_key: Ed25519PublicKey) -> Iterable[str]:

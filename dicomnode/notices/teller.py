@@ -11,12 +11,14 @@ from typing import Protocol
 
 from dicomnode.config import Settings
 from dicomnode.errors import NoticeError
+from dicomnode.gate.policy import persons_asked_for
 from dicomnode.notices.mail import Mail
 from dicomnode.notices.message import Message, message_of
 from dicomnode.notices.webhook import Webhook
 from dicomnode.tracking import notices
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.notices import Place, Topic, Untold
+from dicomnode.tracking.reviews import ReviewFilter
 
 log = logging.getLogger("dicomnode.notices")
 
@@ -84,14 +86,14 @@ class Teller:
 
     def _waiting(self, channel: Channel, progress: _Progress, now: datetime) -> Untold | None:
         """What has to be told now; None while it may wait to be told with more."""
-        wanted = self._settings.notifications
+        told = self._settings.notifications
+        persons = persons_asked_for(self._settings)
+        wanted = ReviewFilter(kinds=told.verdicts, codes=(), persons=persons)
         with self._database.begin() as connection:
-            progress.places = notices.note(
-                connection, channel.name, progress.places, wanted.verdicts, now
-            )
-        due = now - timedelta(hours=wanted.digest_hours)
+            progress.places = notices.note(connection, channel.name, progress.places, wanted, now)
+        due = now - timedelta(hours=told.digest_hours)
         with self._database.read() as connection:
-            return notices.untold(connection, channel.name, wanted.verdicts, due)
+            return notices.untold(connection, channel.name, wanted, due)
 
     def _tell(self, channel: Channel, progress: _Progress, found: Untold, now: datetime) -> None:
         try:

@@ -92,6 +92,12 @@ class Database:
             if self.is_sqlite:
                 _check_foreign_keys(connection)
 
+    def is_made(self) -> bool:
+        """Whether there are tables, of whatever version; raises `DatabaseError` as `check` does."""
+        if self.is_sqlite and not Path(self.url.database or "").is_file():
+            return False
+        return self.check().current is not None
+
     def check(self) -> SchemaState:
         """Reach the database and compare schema versions; raises `DatabaseError`."""
         from alembic.runtime.migration import MigrationContext

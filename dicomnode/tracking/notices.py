@@ -15,15 +15,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState, VerdictKind
+from dicomnode.domain import DeliveryState
 from dicomnode.tracking import audit
 from dicomnode.tracking.columns import UtcDateTime
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.gate_schema import notices
+from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.schema import (
     deliveries,
     examinations,
-    human_decisions,
     quarantine,
     segmentations,
     series,
@@ -69,16 +69,17 @@ def note(
     c: sa.Connection,
     channel: str,
     places: Mapping[Topic, Place],
-    kinds: Collection[VerdictKind],
+    wanted: ReviewFilter,
     now: datetime,
 ) -> Mapping[Topic, Place]:
-    """Add what is new; `places` is what it returned last, and is found out without that."""
-    return {topic: _note(c, channel, topic, places.get(topic), kinds, now) for topic in Topic}
+    """Add what is new; `places` is what it returned last, and is found out without that.
+
+    Of `wanted` the verdicts and persons count; nobody is told of codes.
+    """
+    return {topic: _note(c, channel, topic, places.get(topic), wanted, now) for topic in Topic}
 
 
-def untold(
-    c: sa.Connection, channel: str, kinds: Collection[VerdictKind], due: datetime
-) -> Untold | None:
+def untold(c: sa.Connection, channel: str, wanted: ReviewFilter, due: datetime) -> Untold | None:
     """What has to be told; None where nothing was noted at `due` or before."""
     rows = c.execute(
         sa.select(
@@ -91,16 +92,16 @@ def untold(
     counts: dict[Topic, int] = {}
     studies: set[str] = set()
     for topic in Topic:
-        found = _untold_of(_name(channel, topic), topic, kinds)
+        found = _untold_of(_name(channel, topic), topic, wanted)
         counts[topic] = c.scalar(sa.select(sa.func.count()).select_from(found.subquery())) or 0
         studies.update(c.scalars(found.distinct().limit(MOST_STUDIES)))
     named = tuple(sorted(studies - {""})[:MOST_STUDIES])
     return Untold({t: n for t, n in counts.items() if n}, named, rows.last_id)
 
 
-def _untold_of(name: str, topic: Topic, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+def _untold_of(name: str, topic: Topic, wanted: ReviewFilter) -> sa.Select[Any]:
     """The studies of what still waits, one for each thing."""
-    waiting = _waiting(topic, kinds).subquery()
+    waiting = _waiting(topic, wanted).subquery()
     of_it = sa.and_(
         notices.c.topic == name,
         sa.cast(notices.c.subject, sa.Integer) == waiting.c.key,
@@ -123,13 +124,13 @@ def _note(
     channel: str,
     topic: Topic,
     place: Place | None,
-    kinds: Collection[VerdictKind],
+    wanted: ReviewFilter,
     now: datetime,
 ) -> Place:
     name = _name(channel, topic)
     place = place or _place(c, name, topic, now)
     newest = c.scalar(sa.select(sa.func.max(_KEYS[topic]))) or 0
-    keys = [row.key for row in c.execute(_new(name, topic, place, kinds))]
+    keys = [row.key for row in c.execute(_new(name, topic, place, wanted))]
     _add(c, name, keys, now)
     return Place(place.began, keys[-1] if len(keys) == MOST_AT_A_TIME else newest)
 
@@ -147,13 +148,13 @@ def _place(c: sa.Connection, name: str, topic: Topic, now: datetime) -> Place:
     return Place(began, seen or began)
 
 
-def _new(name: str, topic: Topic, place: Place, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+def _new(name: str, topic: Topic, place: Place, wanted: ReviewFilter) -> sa.Select[Any]:
     """What waits and was not noted, by its key; a delivery may be refused long after it is made."""
     key = _KEYS[topic]
     noted = sa.exists().where(
         notices.c.topic == name, notices.c.subject == sa.cast(key, sa.String(160))
     )
-    new = _waiting(topic, kinds).where(~noted).order_by(key).limit(MOST_AT_A_TIME)
+    new = _waiting(topic, wanted).where(~noted).order_by(key).limit(MOST_AT_A_TIME)
     if topic is Topic.REFUSED:
         return new
     return new.where(key > max(place.began, place.seen - LOOK_BACK))
@@ -189,12 +190,12 @@ _KEYS: Mapping[Topic, sa.Column[int]] = {
 }
 
 
-def _waiting(topic: Topic, kinds: Collection[VerdictKind]) -> sa.Select[Any]:
+def _waiting(topic: Topic, wanted: ReviewFilter) -> sa.Select[Any]:
     """The `key` of whatever of a topic waits now, and its `study_instance_uid`."""
-    return _SELECTS[topic](kinds)
+    return _SELECTS[topic](wanted)
 
 
-def _failed(_: Collection[VerdictKind]) -> sa.Select[Any]:
+def _failed(_: ReviewFilter) -> sa.Select[Any]:
     return (
         sa.select(examinations.c.id.label("key"), series.c.study_instance_uid)
         .join(series, series.c.id == examinations.c.series_id)
@@ -202,7 +203,7 @@ def _failed(_: Collection[VerdictKind]) -> sa.Select[Any]:
     )
 
 
-def _refused(_: Collection[VerdictKind]) -> sa.Select[Any]:
+def _refused(_: ReviewFilter) -> sa.Select[Any]:
     return (
         sa.select(deliveries.c.id.label("key"), series.c.study_instance_uid)
         .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
@@ -213,27 +214,23 @@ def _refused(_: Collection[VerdictKind]) -> sa.Select[Any]:
     )
 
 
-def _quarantined(_: Collection[VerdictKind]) -> sa.Select[Any]:
+def _quarantined(_: ReviewFilter) -> sa.Select[Any]:
     return sa.select(quarantine.c.id.label("key"), quarantine.c.study_instance_uid)
 
 
-def _needs_person(kinds: Collection[VerdictKind]) -> sa.Select[Any]:
-    looked_at = sa.exists().where(
-        human_decisions.c.series_id == verdicts.c.series_id,
-        human_decisions.c.examination_id == verdicts.c.examination_id,
-    )
+def _needs_person(wanted: ReviewFilter) -> sa.Select[Any]:
     return (
         sa.select(verdicts.c.id.label("key"), series.c.study_instance_uid)
         .join(series, series.c.id == verdicts.c.series_id)
         .where(
             verdicts.c.is_current,
-            verdicts.c.kind.in_([kind.value for kind in kinds]),
-            ~looked_at,
+            verdicts.c.kind.in_([kind.value for kind in wanted.kinds]),
+            verdicts.c.decided_by < wanted.persons,
         )
     )
 
 
-_SELECTS: Mapping[Topic, Callable[[Collection[VerdictKind]], sa.Select[Any]]] = {
+_SELECTS: Mapping[Topic, Callable[[ReviewFilter], sa.Select[Any]]] = {
     Topic.FAILED: _failed,
     Topic.REFUSED: _refused,
     Topic.QUARANTINED: _quarantined,

@@ -127,13 +127,13 @@ class Node:
         return found if len(ended) == len(found) >= expected else []
 
 
-def dicomnode(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one command of the installed package, as a user would."""
+def dicomnode(*arguments: str, seconds: float = 250) -> subprocess.CompletedProcess[str]:
+    """Run one command of the installed package, as a user would; `seconds` is the longest."""
     return subprocess.run(
         [sys.executable, "-m", "dicomnode.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=seconds,
         env=os.environ | {"COLUMNS": "160"},
     )
 

@@ -30,6 +30,7 @@ class LoginPage:
 
 
 @ROUTER.get("/")
+@ROUTER.get("/desk")
 def root() -> Response:
     return RedirectResponse("/desk/queue", HTTPStatus.SEE_OTHER)
 

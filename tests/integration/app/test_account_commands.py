@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from dicomnode.config import load
 from dicomnode.domain import Role
@@ -86,6 +87,15 @@ def test_what_can_not_be_is_refused_in_plain_words(
     assert "Traceback" not in done.stderr
 
 
+def test_a_database_of_another_version_is_not_migrated_beside_roles_that_run(
+    config: tuple[str, str],
+) -> None:
+    with database_of(config).engine.begin() as c:
+        c.execute(sa.text("UPDATE alembic_version SET version_num = '0009'"))
+    done = dicomnode("accounts", "add", "anna", "--role", "viewer", "--no-password", *config)
+    assert (done.returncode, "dicomnode db migrate" in done.stderr) == (1, True)
+
+
 def test_a_token_is_shown_once_and_revoked(config: tuple[str, str]) -> None:
     dicomnode("accounts", "add", "robot", "--role", "reviewer", "--no-password", *config)
     more = dicomnode("tokens", "add", "robot", "--name", "nightly", "--role", "steward", *config)
@@ -108,15 +118,15 @@ def test_a_token_is_shown_once_and_revoked(config: tuple[str, str]) -> None:
 
 
 def test_a_program_asks_the_gate_of_a_new_node(tmp_path: Path, free_port: int) -> None:
-    """As docs/http.md says: configure, make the database, an account and a token, ask."""
+    """As docs/http.md says: configure, make an account, with it the database, a token, and ask."""
     file = tmp_path / "config.toml"
     file.write_text(
         f'[node]\ndata_folder = "{tmp_path / "data"}"\n[web]\ndesk = true\nport = {free_port}\n'
     )
     config, url = ("--config", str(file)), f"http://127.0.0.1:{free_port}"
-    assert dicomnode("db", "migrate", *config).returncode == 0
     robot = ("accounts", "add", "robot", "--role", "viewer", "--no-password")
-    assert dicomnode(*robot, *config).returncode == 0
+    added = dicomnode(*robot, *config)
+    assert added.returncode == 0, added.stderr
     token = dicomnode("tokens", "add", "robot", "--name", "script", *config).stdout.strip()
     command = (sys.executable, "-m", "dicomnode.cli", "web", *config)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as web:

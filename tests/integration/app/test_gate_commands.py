@@ -65,6 +65,10 @@ def test_a_release_is_proven_on_another_machine(site: Site, tmp_path: Path) -> N
     assert (proven.returncode, proven.stdout.split("\n")[0]) == (0, "PROVEN"), proven.stderr
     assert "8 released" in proven.stdout
 
+    copies = [str(elsewhere / file.relative_to(tmp_path)) for file in site.study.files]
+    beside = dicomnode("gate", "verify", receipt, *copies, *question[3:])
+    assert (beside.returncode, "8 released" in beside.stdout) == (0, True), beside.stderr
+
     target.write_bytes(target.read_bytes() + b"\0")
     (elsewhere / "note.txt").write_text("hello")
     doubted = dicomnode(*question, "--files", str(elsewhere))
@@ -95,8 +99,10 @@ def test_receipts_are_listed_and_witness_the_audit_log(site: Site, tmp_path: Pat
     genuine = dicomnode(*question)
     assert (genuine.returncode, genuine.stdout.split("\n")[0]) == (0, "GENUINE")
     (tmp_path / "empty").mkdir()
-    nothing = dicomnode(*question, "--files", str(tmp_path / "empty"))
-    assert (nothing.returncode, "there is no file in this folder" in nothing.stderr) == (1, True)
+    for folder in ((str(tmp_path / "empty"),), ("--files", str(tmp_path / "empty"))):
+        nothing = dicomnode(*question, *folder)
+        told = "there is no file in this folder" in nothing.stderr
+        assert (nothing.returncode, told) == (1, True)
 
     witnessed = ("audit", "verify", "--receipt", receipts[1], *site.config)
     assert dicomnode(*witnessed).returncode == 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydicom.dataset import Dataset
 
 from dicomnode.config import GateSettings
 from dicomnode.config_policy import STRICT_SERIES, Demand, SeriesRule
+from dicomnode.dicom.header import read_acquisition
 from dicomnode.domain import (
     Acquisition,
     ExaminedVolume,
@@ -52,7 +55,7 @@ def needs(rows: tuple[SeriesRule, ...], *volumes: ExaminedVolume, **changes: Any
         ([acquired(image_types=("DERIVED", "MPR"))], "CT"),
         ([acquired(image_types=None)], "CT"),
         ([acquired(slice_spacing_mm=None)], "CT"),
-        ([acquired(scanning_sequences=None)], "MR"),
+        ([acquired(scanning_sequences=None)], "MR"),  # an examination of an earlier version
     ],
 )
 def test_by_default_a_person_looks_at_kinds_whose_faces_are_coarse_or_not_known(
@@ -69,6 +72,19 @@ def test_by_default_a_person_looks_at_kinds_whose_faces_are_coarse_or_not_known(
 def test_by_default_a_plain_volume_needs_nobody(modality: str) -> None:
     said = None if modality == "CT" else ("GR",)
     assert needs(STRICT_SERIES, acquired(scanning_sequences=said), modality=modality) == "nothing"
+
+
+@pytest.mark.parametrize(("slice_mm", "held_by"), [(4.0, ["thick slices"]), (3.0, [])])
+def test_a_header_that_says_little_is_held_by_its_thick_slices_only(
+    slice_mm: float, held_by: list[str]
+) -> None:
+    """Files that defacing tools wrote often have neither Scanning Sequence nor Image Type."""
+    seen = acquired()
+    acquisition = read_acquisition([Dataset()], slice_mm)
+    seen = replace(seen, evidence=replace(seen.evidence, acquisition=acquisition))
+    decision = decide(STUDY, [of(seen)], Policy("p", GateSettings()), lambda _: "installed")
+    assert decision.outcome is (GateOutcome.HOLD if held_by else GateOutcome.RELEASE)
+    assert re.findall(r"series rule '(.*?)'", " ".join(decision.reasons)) == held_by
 
 
 def test_a_row_that_holds_holds_whatever_people_say() -> None:

@@ -14,7 +14,7 @@ from dicomnode.domain import GateOutcome
 from dicomnode.errors import ReceiptError
 from dicomnode.gate import receipt
 from dicomnode.gate.receipt import SignedReceipt
-from dicomnode.gate.verification import FileState, verify
+from dicomnode.gate.verification import FileState, is_receipt, verify
 from dicomnode.tracking.database import Database
 from tests.unit.gate.released import Study, examined_study, issue, new_key, read_all
 
@@ -164,3 +164,21 @@ def test_what_is_no_receipt_is_refused_by_its_name(text: str, why: str) -> None:
     with pytest.raises(ReceiptError, match="the file") as raised:
         receipt.read(text.encode("latin-1"), "the file")
     assert why in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (b' {"signature": "", "format": 9}', True),  # `read` says what is wrong with it
+        (b'{"format": 1}', False),
+        (b'{"signature": ', False),
+        (b"{" + bytes(127) + b"DICM", False),
+        (b"", False),
+    ],
+)
+def test_what_has_no_signature_is_a_file_that_was_handed_over(
+    tmp_path: Path, content: bytes, is_one: bool
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert is_receipt(tmp_path / "file") is is_one
+    assert not is_receipt(tmp_path)

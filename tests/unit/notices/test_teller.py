@@ -29,6 +29,7 @@ from dicomnode.tracking import (
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
 from tests.mail_server import mail_server
 from tests.unit.tracking.plans import query_plans
@@ -186,6 +187,32 @@ def test_what_was_settled_before_it_was_told_is_not_told(site: Site) -> None:
     assert len(channel.counts) == 1
 
 
+def test_a_decision_that_was_taken_back_silences_nothing(site: Site) -> None:
+    channel = Heard()
+    node = teller(site, channel)
+    uid = site.examine(VerdictKind.UNDETERMINED)
+    with site.database.begin() as c:
+        for kind in (DecisionKind.DEFACED, DecisionKind.REVOKED):
+            decisions.record(c, f"{uid}.1", kind, account="anna", note="hm", now=NOW)
+    node.round(NOW)
+    assert channel.counts == [{"needs_person": 1}]
+
+
+def test_one_of_two_persons_silences_nothing(site: Site) -> None:
+    review = {"pass_verdicts": tuple(VerdictKind)[:3], "review_verdicts": ("UNDETERMINED",)}
+    two = {"projects": {"two": review | {"persons_needed": 2}}}
+    channels = [Heard("waits"), Heard("decided")]
+    settings = Settings.model_validate({"notifications": {"digest_hours": 0}} | two)
+    tellers = [teller(site, channel, settings=settings) for channel in channels]
+    uid = site.examine(VerdictKind.UNDETERMINED)
+    for account, node in zip(("anna", "bob"), tellers, strict=True):
+        with site.database.begin() as c:
+            kind = DecisionKind.DEFACED
+            decisions.record(c, f"{uid}.1", kind, account=account, note="seen", now=NOW)
+        node.round(NOW)
+    assert [channel.counts for channel in channels] == [[{"needs_person": 1}], []]
+
+
 def test_a_failed_message_is_sent_again_later_and_later(site: Site) -> None:
     channel = Heard()
     node = teller(site, channel)
@@ -248,11 +275,11 @@ def test_new_things_are_found_without_looking_through_the_old_ones(site: Site) -
     def ask(connection: Any) -> None:
         for topic in notices.Topic:
             connection.execute(
-                notices._new(f"x/{topic}", topic, notices.Place(0, 1), list(VerdictKind))
+                notices._new(f"x/{topic}", topic, notices.Place(0, 1), ReviewFilter())
             )
 
     def look(connection: Any) -> None:
-        notices.untold(connection, "x", list(VerdictKind), NOW)
+        notices.untold(connection, "x", ReviewFilter(), NOW)
 
     plans = query_plans(site.database, ask)
     assert not any("SCAN" in plan for plan in plans)

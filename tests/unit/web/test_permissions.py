@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -34,7 +35,8 @@ LEAST: Mapping[tuple[str, str], Role] = {
     ("GET", "/desk/system"): Role.ADMINISTRATOR,
     ("GET", "/desk/accounts"): Role.ADMINISTRATOR,
 }
-OPEN = {("GET", "/"), ("GET", "/login"), ("POST", "/login"), ("POST", "/logout")}
+LEADS_ON = {("GET", "/"), ("GET", "/desk")}
+OPEN = LEADS_ON | {("GET", "/login"), ("POST", "/login"), ("POST", "/logout")}
 POSTS = [route for route in LEAST if route[0] == "POST"]
 
 
@@ -73,6 +75,20 @@ def test_no_route_is_forgotten(pages: FastAPI) -> None:
         for method in context.methods or ()
     }
     assert routes == set(LEAST) | OPEN
+
+
+@pytest.mark.parametrize("route", LEADS_ON, ids=" ".join)
+def test_the_beginning_leads_to_the_queue(
+    browsers: Mapping[Role, TestClient], route: tuple[str, str]
+) -> None:
+    answer = browsers[Role.VIEWER].get(route[1])
+    assert (answer.status_code, answer.headers["location"]) == (303, "/desk/queue")
+
+
+def test_the_link_of_the_documents_leads_to_a_page() -> None:
+    text = (Path(__file__).parents[3] / "docs/notifications.md").read_text()
+    (path,) = re.findall(r'^link = "https://[^/]+(/.*)"$', text, re.M)
+    assert ("GET", path) in LEAST
 
 
 @pytest.mark.parametrize("role", Role)
