@@ -33,6 +33,7 @@ class GateAESettings(BaseModel):
     allowed_calling_ae_titles: tuple[AETitle, ...] = ()
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     maximum_answers: PositiveInt = 1000
+    maximum_studies: PositiveInt = 10_000
     look_again_seconds: PositiveFloat = 60.0
     titles: tuple[GateTitleSettings, ...] = ()
 

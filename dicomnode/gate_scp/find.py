@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -30,6 +30,13 @@ LEVELS = {
 }
 # They say how a question is asked, not what for.
 _NO_KEYS = ("QueryRetrieveLevel", "SpecificCharacterSet", "TimezoneOffsetFromUTC")
+
+
+_UIDS_AT_A_TIME = 200
+
+
+class TooManyStudiesError(Exception):
+    """A question for which more studies would have to be looked at than the gate does."""
 
 
 class BadQuestionError(Exception):
@@ -73,28 +80,45 @@ def read_question(identifier: Dataset) -> Question:
 
 @dataclass(frozen=True)
 class Released:
-    """What may leave for one project, as answers to questions."""
+    """What may leave for one project, as answers to questions.
+
+    A question looks at `maximum_studies`, and at the rest of the page in which that many end.
+    """
 
     database: Database
     policy: Policy
     wanted: WantedDigest
+    maximum_studies: int
 
-    def answers(self, question: Question) -> Iterator[Dataset]:
-        """Studies are decided page by page as the answers are taken. Raises `DatabaseError`."""
+    def answers(self, question: Question) -> Iterator[Dataset | None]:
+        """Studies are decided page by page as the answers are taken.
+
+        None comes before each page, for who asks to see whether somebody still waits: pages
+        without an answer may follow each other for long. Raises `DatabaseError` and
+        `TooManyStudiesError`.
+        """
         if question.others:
             return
-        for findings in self._studies(question.wanted["StudyInstanceUID"]):
-            for answer in self._of_study(question, findings):
-                if _matches(answer, question):
-                    yield _as_asked(answer, question)
+        for page in self._pages(question.wanted["StudyInstanceUID"]):
+            yield None
+            for findings in self._released(page):
+                for answer in self._of_study(question, findings):
+                    if _matches(answer, question):
+                        yield _as_asked(answer, question)
 
-    def _studies(self, uids: frozenset[str]) -> Iterator[Sequence[SeriesFinding]]:
-        all_pages: Iterable[Sequence[str]] = [sorted(uids)] if uids else pages(self.database)
-        for page in all_pages:
-            decided = decide_by_findings(self.database, page, self.policy, self.wanted)
-            for decision, findings in decided:
-                if decision.outcome is GateOutcome.RELEASE:
-                    yield findings
+    def _pages(self, uids: frozenset[str]) -> Iterator[Sequence[str]]:
+        looked_at = 0
+        for page in _in_pages(sorted(uids)) if uids else pages(self.database):
+            if looked_at >= self.maximum_studies:
+                raise TooManyStudiesError
+            yield page
+            looked_at += len(page)
+
+    def _released(self, page: Sequence[str]) -> Iterator[Sequence[SeriesFinding]]:
+        decided = decide_by_findings(self.database, page, self.policy, self.wanted)
+        for decision, findings in decided:
+            if decision.outcome is GateOutcome.RELEASE:
+                yield findings
 
     def _of_study(self, question: Question, findings: Sequence[SeriesFinding]) -> Iterator[Dataset]:
         if question.level == "STUDY":
@@ -107,6 +131,12 @@ class Released:
             for page in instances.pages_of_series(self.database, study_uid, series_uid):
                 for sop_class_uid, sop_instance_uid in page:
                     yield _instance(study_uid, series_uid, sop_class_uid, sop_instance_uid)
+
+
+def _in_pages(uids: Iterable[str]) -> Iterator[Sequence[str]]:
+    rest = iter(uids)
+    while page := list(islice(rest, _UIDS_AT_A_TIME)):
+        yield page
 
 
 def _study(findings: Sequence[SeriesFinding]) -> Dataset:

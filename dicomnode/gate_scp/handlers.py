@@ -28,7 +28,13 @@ from dicomnode.errors import (
     SpoolError,
 )
 from dicomnode.gate_scp.door import HeldError, Passage, Ways
-from dicomnode.gate_scp.find import BadQuestionError, Question, Released, read_question
+from dicomnode.gate_scp.find import (
+    BadQuestionError,
+    Question,
+    Released,
+    TooManyStudiesError,
+    read_question,
+)
 from dicomnode.gate_scp.waiting import WaitingRoom
 from dicomnode.intake.intake import checked
 from dicomnode.intake.refusals import REFUSALS, RefusedObjectError, reason_of
@@ -48,7 +54,7 @@ ARCHIVE_AWAY = (0xA700, "The archive does not take it now, send again later")
 ARCHIVE_REFUSES = (0xC010, "The archive does not take this object")
 # Statuses of C-FIND (PS3.4 Table C.4-1).
 PENDING, CANCELLED = 0xFF00, 0xFE00
-TOO_MANY = (0xA700, "More answers than the gate gives: ask for fewer studies")
+TOO_MANY = (0xA700, "More than the gate answers at once: ask for fewer studies")
 BAD_QUESTION = 0xA900
 NOT_ANSWERED = (0xC001, "The gate can't answer now")
 
@@ -136,6 +142,10 @@ class GateHandlers:
                 if event.is_cancelled:
                     yield CANCELLED, None
                     return
+                if not _is_waiting(event.assoc):
+                    return
+                if answer is None:
+                    continue
                 if count == self._settings.gate_ae.maximum_answers:
                     yield status_response(*TOO_MANY), None
                     return
@@ -143,6 +153,8 @@ class GateHandlers:
                 yield PENDING, answer
         except BadQuestionError as bad:
             yield status_response(BAD_QUESTION, str(bad)), None
+        except TooManyStudiesError:
+            yield status_response(*TOO_MANY), None
         except DicomnodeError as error:
             LOGGER.error("a question can't be answered", extra={"error": str(error)})
             yield status_response(*NOT_ANSWERED), None
@@ -202,6 +214,11 @@ class GateHandlers:
             },
         )
         return caller
+
+
+def _is_waiting(association: Association) -> bool:
+    """Whether the peer is still there; an abort lies in a queue until this thread looks."""
+    return association.is_established and not association.acse.is_aborted()
 
 
 def _question(event: evt.Event) -> Question:

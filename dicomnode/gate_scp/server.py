@@ -56,7 +56,8 @@ def serve(
         room.sweep()
 
         def released(project: str) -> Released:
-            return Released(database, policy_of(settings, project), wanted)
+            policy, most = policy_of(settings, project), settings.gate_ae.maximum_studies
+            return Released(database, policy, wanted, most)
 
         handlers = GateHandlers(settings, ways, room, released)
         server = ReceivingServer(entity(settings), listener, settings.scp, handlers.handlers())

@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.domain import GateOutcome, InstanceHeader
 from dicomnode.errors import (
+    DatabaseError,
     DeliveryError,
     DeliveryRefusedError,
     DicomnodeError,
@@ -66,7 +67,8 @@ class WaitingRoom:
     def look(self, stop: threading.Event) -> None:
         """Once through all that waits: forward what may leave now.
 
-        What is for an archive that is away is left for the next look. Raises `DatabaseError`.
+        What is for an archive that is away is left for the next look, and so is a study that
+        can't be looked at for a reason of its own. Raises `DatabaseError`.
         """
         by_project = {title.project: title for title in self._ways.titles.values()}
         away: set[str] = set()
@@ -82,6 +84,12 @@ class WaitingRoom:
                 except DeliveryError as error:
                     LOGGER.warning("an archive is away: %s", error)
                     away.add(title.archive)
+                except DatabaseError:
+                    raise
+                except Exception:
+                    LOGGER.exception(
+                        "a study that waits can't be looked at", extra={"study": study}
+                    )
 
     def sweep(self) -> None:
         """Remove files that nothing waits for: settled, or never confirmed to their sender."""
@@ -146,13 +154,23 @@ class WaitingRoom:
             held.look_again(connection, one.id, state, reason)
 
     def _read(self, one: HeldObject) -> tuple[InstanceHeader, ReceivedObject]:
+        """Only a file that is gone, or is another one now, can't be read later either."""
         peer = Peer("", one.file.calling_ae_title, "", one.file.peer_address)
         try:
-            received = received_from_file(peer, self._spool.path(one.file.name).read_bytes())
+            data = self._spool.path(one.file.name).read_bytes()
+        except FileNotFoundError:
+            raise HeldError(HeldState.CHANGED, "its file is gone") from None
+        except OSError as error:
+            reason = f"its file can't be read now: {type(error).__name__}"
+            raise HeldError(HeldState.WAITING, reason) from None
+        if hashlib.sha256(data).hexdigest() != one.file.file_sha256:
+            raise HeldError(HeldState.CHANGED, "its file is damaged: it has another SHA-256")
+        try:
+            received = received_from_file(peer, data)
             return checked(received, "accept").header, received
-        except (OSError, UnreadableObjectError, RefusedObjectError) as error:
-            reason = f"its file is gone or damaged: {type(error).__name__}"
-            raise HeldError(HeldState.CHANGED, reason) from None
+        except (UnreadableObjectError, RefusedObjectError) as error:
+            reason = f"its file can't be read: {type(error).__name__}"
+            raise HeldError(HeldState.WAITING, reason) from None
 
     def _page(self, study: str, project: str, after: int) -> list[HeldObject]:
         with self._ways.database.read() as connection:

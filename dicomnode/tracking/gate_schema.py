@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from dicomnode.tracking.columns import key, text, time, uid
+from dicomnode.tracking.columns import key, partial, text, time, uid
 from dicomnode.tracking.schema import METADATA as METADATA
 
 # Who may use the review desk and the HTTP door (`tracking.accounts`).
@@ -60,6 +60,7 @@ exports = sa.Table(
     sa.Column("destination", sa.String(255), nullable=False),
     sa.Column("account", sa.String(64), nullable=False),
     sa.Index("ix_exports_project_destination", "project", "destination"),
+    sa.Index("ix_exports_destination", "destination"),
 )
 
 # A row is there before the first byte leaves.
@@ -75,6 +76,7 @@ exported_studies = sa.Table(
     time("started_at"),
     time("left_at", nullable=True),
     sa.UniqueConstraint("export_id", "study_instance_uid", "receipt_number"),
+    partial("ix_exported_studies_leaving", "state = 'leaving'", "id"),
 )
 
 exported_instances = sa.Table(

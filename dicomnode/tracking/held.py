@@ -66,7 +66,9 @@ def hold(
     at = now or datetime.now(UTC)
     changing = {"state": state.value, "reason": reason, "updated_at": at}
     known = held_objects.c.name == file.name
-    if c.execute(held_objects.update().where(known).values(changing)).rowcount == 0:
+    # Its bytes may have gone and come again since, under another file meta.
+    there = {"file_sha256": file.file_sha256, "size_bytes": file.size_bytes}
+    if c.execute(held_objects.update().where(known).values(changing | there)).rowcount == 0:
         c.execute(held_objects.insert().values(asdict(file) | changing | {"at": at}))
     _note(c, "object held at the gate", file, at, state=state.value)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from pydicom.dataset import Dataset
 
-from dicomnode.gate_scp.find import BadQuestionError, read_question
+from dicomnode.config_policy import GateSettings
+from dicomnode.gate.policy import Policy
+from dicomnode.gate_scp import find
+from dicomnode.gate_scp.find import BadQuestionError, Released, TooManyStudiesError, read_question
+from dicomnode.tracking import instances, studies
+from dicomnode.tracking.database import Database
+from tests.unit.tracking.rows import instance
 
 
 def identifier(**values: object) -> Dataset:
@@ -67,3 +73,26 @@ def test_a_value_for_what_is_not_known_is_noticed(
 ) -> None:
     question = read_question(identifier(QueryRetrieveLevel="STUDY", **values))
     assert question.others == others
+
+
+def released_of(database: Database, maximum_studies: int) -> Released:
+    policy = Policy("default", GateSettings())
+    return Released(database, policy, lambda subjects: "", maximum_studies)
+
+
+@pytest.mark.parametrize("asked_for", ["", "in a list"])
+def test_a_question_looks_at_so_many_studies_and_no_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch, asked_for: str
+) -> None:
+    monkeypatch.setattr(studies, "_PAGE", 2)
+    monkeypatch.setattr(find, "_UIDS_AT_A_TIME", 2)
+    uids = [f"1.2.{number}" for number in range(1, 7)]
+    with database.begin() as connection:
+        instances.add(connection, [instance(1, study=uid, series=f"{uid}.1") for uid in uids])
+    wanted = uids if asked_for else ""
+    question = read_question(identifier(QueryRetrieveLevel="STUDY", StudyInstanceUID=wanted))
+    assert list(released_of(database, 6).answers(question)) == [None] * 3
+    answers = released_of(database, 4).answers(question)
+    assert [next(answers), next(answers)] == [None, None]
+    with pytest.raises(TooManyStudiesError):
+        next(answers)

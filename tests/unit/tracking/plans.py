@@ -22,8 +22,10 @@ _PARTIAL = {
 }
 # As many rows as there are machines that send.
 _SMALL = {"senders"}
-# The newest few rows of a table, without any condition: the key's own order, and a bound.
-_NEWEST = re.compile(r"FROM (\w+)\s+ORDER BY \1\.\w+ DESC\s+LIMIT", re.DOTALL)
+# The newest few rows of a table, without any condition: the key's own order, and a bound. What is
+# joined to them by a key takes none away.
+_JOINED = r"(?:\s+JOIN \w+ ON [\w.]+ = [\w.]+)*"
+_NEWEST = re.compile(rf"FROM (\w+){_JOINED}\s+ORDER BY \1\.\w+ DESC\s+LIMIT", re.DOTALL)
 _ALIAS = re.compile(r"(?:FROM|JOIN|,)\s+(\w+) AS (\w+)")
 
 

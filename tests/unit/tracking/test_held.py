@@ -56,6 +56,15 @@ def test_one_that_was_discarded_waits_again_when_it_is_sent_again(database: Data
     assert len(every(database, HeldState.WAITING)) == 1
 
 
+def test_a_row_has_the_digest_of_the_file_that_lies_there_now(database: Database) -> None:
+    hold(database)
+    with database.begin() as connection:
+        held.forwarded(connection, every(database)[0])
+    hold(database, replace(FILE, file_sha256="cd" * 32, size_bytes=12))
+    (one,) = every(database, HeldState.WAITING)
+    assert (one.file.file_sha256, one.file.size_bytes) == ("cd" * 32, 12)
+
+
 def test_only_what_waits_can_be_discarded(database: Database) -> None:
     hold(database)
     with database.begin() as connection:

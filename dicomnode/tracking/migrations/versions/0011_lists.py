@@ -38,6 +38,8 @@ _INDEXES = (
     ("deliveries", "ix_deliveries_refused", ["id"], "state = 'refused'"),
     ("deliveries", "ix_deliveries_failing", ["id"], "state = 'pending' AND last_error <> ''"),
     ("pulls", "ix_pulls_unfinished", ["id"], "state <> 'done'"),
+    ("exports", "ix_exports_destination", ["destination"], None),
+    ("exported_studies", "ix_exported_studies_leaving", ["id"], "state = 'leaving'"),
     ("audit_events", "ix_audit_events_event", ["event", "id"], None),
     ("audit_events", "ix_audit_events_subject", ["subject", "id"], None),
 )
