@@ -55,12 +55,6 @@ class WebSettings(BaseModel):
     oidc: OidcSettings | None = None
 
     @model_validator(mode="after")
-    def _guarded(self) -> WebSettings:
-        if self.token_file is None and not is_loopback(self.host):
-            raise ValueError("a host that other machines reach needs token_file")
-        return self
-
-    @model_validator(mode="after")
     def _has_a_public_address(self) -> WebSettings:
         url = self.public_url
         if url and (not is_http_url(url) or url.rstrip("/").count("/") > 2):
@@ -69,6 +63,20 @@ class WebSettings(BaseModel):
             raise ValueError("public_url has to begin with https://: passwords pass there")
         if self.desk and not url and not is_loopback(self.host):
             raise ValueError("a desk that other machines reach needs public_url, and TLS before it")
+        return self
+
+    @model_validator(mode="after")
+    def _guarded(self) -> WebSettings:
+        if self.token_file is not None:
+            return self
+        if not is_loopback(self.host):
+            raise ValueError("a host that other machines reach needs token_file")
+        # What a proxy passes on comes from loopback, whoever sent it.
+        if self.public_url or self.trusted_proxies:
+            raise ValueError(
+                "public_url and trusted_proxies need token_file: behind a proxy other machines "
+                "reach /dicom-web and /metrics, which nothing else closes"
+            )
         return self
 
     @property

@@ -28,7 +28,9 @@ class Answer(StrEnum):
 def decide(
     series_uid: Annotated[str, typer.Argument(help="Series Instance UID.")],
     answer: Annotated[Answer | None, typer.Argument(help="What you saw.")] = None,
-    by: Annotated[str, typer.Option("--by", help="Your account.")] = "",
+    by: Annotated[
+        str, typer.Option("--by", help="Your account: a reviewer or more, once there are accounts.")
+    ] = "",
     note: Annotated[str, typer.Option(help="Why, in a line; no patient's name.")] = "",
     examination: Annotated[
         int | None,

@@ -121,6 +121,22 @@ def exist(c: sa.Connection) -> bool:
     return c.execute(query).first() is not None
 
 
+def why_not(c: sa.Connection, name: str, role: Role) -> str:
+    """What keeps this name from acting with the role, and what to do; empty: it may.
+
+    A node that never had an account knows nobody, so every name may.
+    """
+    account = by_name(c, name)
+    if account is None:
+        last = c.scalar(sa.select(accounts.c.id).order_by(accounts.c.id.desc()).limit(1))
+        return "" if last is None else f"there is no such account (dicomnode accounts add {name})"
+    if not account.is_enabled:
+        return f"the account is disabled (dicomnode accounts enable {name})"
+    if not account.role.includes(role):
+        return f"a {account.role} may not (dicomnode accounts role {name} {role})"
+    return ""
+
+
 def close_logins(c: sa.Connection, account_id: int) -> int:
     """How many there were."""
     return c.execute(logins.delete().where(logins.c.account_id == account_id)).rowcount

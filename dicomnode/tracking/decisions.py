@@ -15,8 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dicomnode.domain import Role
 from dicomnode.errors import DecisionError
-from dicomnode.tracking import audit, study_summaries
+from dicomnode.tracking import accounts, audit, study_summaries
 from dicomnode.tracking.account_names import account_name
 from dicomnode.tracking.schema import (
     examinations,
@@ -72,9 +73,12 @@ def record(
     """Add a decision on what counts for the series now, with its audit event.
 
     `seen_examination_id` is what the person looked at; None: whatever counts now. Raises
-    `DecisionError` where there is nothing to decide on, or it has changed meanwhile.
+    `DecisionError` where there is nothing to decide on, it has changed meanwhile, or `account` is
+    no reviewer's.
     """
     account, note = account_name(account, DecisionError), _checked_note(kind, note)
+    if reason := accounts.why_not(c, account, Role.REVIEWER):
+        raise DecisionError(f"{account} can't decide: {reason}")
     series_id = _locked_series(c, series_instance_uid)
     if kind is DecisionKind.REVOKED:
         digest, examination_id = _standing(c, series_id, series_instance_uid, account)

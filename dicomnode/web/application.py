@@ -31,7 +31,7 @@ def make_application(
     settings: Settings, intake: Intake, database: Database, token: bytes
 ) -> Starlette:
     """Without a `token` every program may store and ask for metrics; `config` sees to it that this
-    is on loopback only. People and the API have accounts.
+    is on loopback only, without a proxy before it. People and the API have accounts.
     """
     examiner = ExaminerInUse(settings)
     counted = Counted(database, examiner)

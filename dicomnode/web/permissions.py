@@ -1,4 +1,4 @@
-"""What each role may do at the review desk: one table, which the pages and a test ask.
+"""What each role may do at the desk and over the API: one table, which both and their tests ask.
 
 A viewer sees no pictures: they can show a face. Who reviews sees them, and can't release; who
 releases can review, so a second person is a matter of the project's policy.

@@ -12,9 +12,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from dicomnode.errors import DatabaseError, ModelError, ReceiptError
+
+_FAILURES: dict[type[Exception], str] = {
+    DatabaseError: "the database is away",
+    ModelError: "the networks are not as installed, so nothing can be decided",
+    ReceiptError: "no receipt can be issued; the log of the node says why",
+}
+
 
 class RequestRefusedError(HTTPException):
     """`detail` tells nothing that the one who asks may not know."""
+
+
+def failure_sentence(error: Exception) -> str:
+    """For whoever asked: the sentences of our own errors name files of the node, for its log."""
+    return _FAILURES.get(type(error), "it could not be done; the log of the node says why")
 
 
 def too_many(seconds: float) -> RequestRefusedError:

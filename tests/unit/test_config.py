@@ -71,6 +71,8 @@ def test_every_section_is_frozen() -> None:
         ("[verdict]\nface_absent_ml = 90.0\n", "face_absent_ml must not be larger"),
         ('[web]\nhost = "0.0.0.0"\n', "web: Value error, a host that other machines reach needs"),
         ('[web]\nhost = "pacs.example"\n', "needs token_file"),
+        ('[web]\npublic_url = "https://gate.example"\n', "trusted_proxies need token_file"),
+        ('[web]\ntrusted_proxies = ["127.0.0.1/32"]\n', "trusted_proxies need token_file"),
         (
             '[web]\nhost = "0.0.0.0"\ntoken_file = "t"\ndesk = true\n',
             "a desk that other machines reach needs public_url",

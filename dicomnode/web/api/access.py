@@ -14,7 +14,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
-from dicomnode.domain import Role
 from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.tracking import api_tokens
@@ -23,6 +22,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.web.api.problems import answer_to
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import client_address
+from dicomnode.web.permissions import LEAST_ROLE, Permission
 from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, too_many
 
@@ -90,8 +90,9 @@ class TokensOnly:
         await self._app(scope, receive, send)
 
 
-def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[TokenHolder]]:
-    """A dependency: the token acts with at least this role."""
+def needs(permission: Permission) -> Callable[[Request, Credentials], Awaitable[TokenHolder]]:
+    """A dependency: the token acts with at least the role that pages of the desk ask for."""
+    role = LEAST_ROLE[permission]
 
     async def holder(request: Request, _for_the_document: Credentials) -> TokenHolder:
         found: TokenHolder = request.state.holder
@@ -105,8 +106,9 @@ def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[TokenHolder]
     return holder
 
 
-Viewer = Annotated[TokenHolder, Depends(needs(Role.VIEWER))]
-Steward = Annotated[TokenHolder, Depends(needs(Role.STEWARD))]
+ListReader = Annotated[TokenHolder, Depends(needs(Permission.SEE_LISTS))]
+ExportReader = Annotated[TokenHolder, Depends(needs(Permission.SEE_EXPORTS))]
+Releaser = Annotated[TokenHolder, Depends(needs(Permission.RELEASE))]
 
 
 async def door_of(request: Request) -> Door:

@@ -32,7 +32,7 @@ _TAGS = [
     {"name": "studies", "description": "What the node knows."},
     {"name": "projects", "description": "Policies: which verdicts pass, what needs people."},
     {"name": "decisions", "description": "May it leave? Role viewer."},
-    {"name": "receipts", "description": "Signed releases. Issuing needs the role steward."},
+    {"name": "receipts", "description": "Signed releases: role steward, but for the public key."},
 ]
 _ALWAYS = (
     HTTPStatus.UNAUTHORIZED,

@@ -14,17 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dicomnode.errors import DatabaseError, DicomnodeError, ModelError, ReceiptError
+from dicomnode.errors import DicomnodeError
+from dicomnode.web.refused import failure_sentence
 
 LOGGER = logging.getLogger("dicomnode.web")
 
 MEDIA_TYPE = "application/problem+json"
 _NOT_AS_DOCUMENTED = "what was sent is not as the document /api/v1/openapi.json says"
-_FAILURES: dict[type[Exception], str] = {
-    DatabaseError: "the database is away",
-    ModelError: "the networks are not as installed, so nothing can be decided",
-    ReceiptError: "no receipt can be issued; the log of the node says why",
-}
 
 
 class WrongInput(BaseModel):
@@ -72,10 +68,9 @@ def answer_to(error: Exception) -> Response:
     """Of a refusal, or of what a person has to mend at the node."""
     if isinstance(error, HTTPException):
         return _answer(error.status_code, error.detail, dict(error.headers or {}))
-    # The sentence names files of the node, so it is logged only.
     LOGGER.error("the gate can't answer", extra={"error": str(error)})
-    detail = _FAILURES.get(type(error), "it could not be done; the log of the node says why")
-    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    return _answer(status, failure_sentence(error), {"Retry-After": "60"})
 
 
 async def _refused_or_failed(_request: Request, error: Exception) -> Response:

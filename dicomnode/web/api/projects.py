@@ -20,7 +20,7 @@ from dicomnode.gate.digests import FilesDecision, NamedFile, decide_files
 from dicomnode.gate.issuing import decide_study
 from dicomnode.gate.policy import Policy, policy_of
 from dicomnode.gate.studies import decide_studies
-from dicomnode.web.api.access import Door, TheDoor, Viewer
+from dicomnode.web.api.access import Door, ListReader, TheDoor
 from dicomnode.web.api.problems import responses
 from dicomnode.web.api.studies import StudyUid
 from dicomnode.web.api.values import FileList, ListEnd, ProjectPolicy, Projects, StudyList
@@ -52,12 +52,12 @@ _LINES = {
 
 
 @router.get("/projects", tags=["projects"])
-def projects(door: TheDoor, _viewer: Viewer) -> Projects:
+def projects(door: TheDoor, _reader: ListReader) -> Projects:
     return Projects(projects=[DEFAULT_PROJECT, *sorted(door.settings.projects)])
 
 
 @router.get("/projects/{project}", tags=["projects"], responses=responses(HTTPStatus.NOT_FOUND))
-def project_policy(project: Project, door: TheDoor, _viewer: Viewer) -> ProjectPolicy:
+def project_policy(project: Project, door: TheDoor, _reader: ListReader) -> ProjectPolicy:
     policy = policy_of(door.settings, project)
     if policy.unknown:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, policy.unknown)
@@ -65,7 +65,9 @@ def project_policy(project: Project, door: TheDoor, _viewer: Viewer) -> ProjectP
 
 
 @router.get("/projects/{project}/decisions/{study_uid}", tags=["decisions"])
-def decision(project: Project, study_uid: StudyUid, door: TheDoor, _viewer: Viewer) -> GateDecision:
+def decision(
+    project: Project, study_uid: StudyUid, door: TheDoor, _reader: ListReader
+) -> GateDecision:
     """May this study leave? `outcome` is release, hold or unknown_study; only release is a yes.
 
     A project that is not configured holds everything.
@@ -81,16 +83,16 @@ def decision(project: Project, study_uid: StudyUid, door: TheDoor, _viewer: View
     responses=_LINES,  # type: ignore[arg-type]
 )
 def decisions(
-    project: Project, sent: StudyList, door: TheDoor, viewer: Viewer
+    project: Project, sent: StudyList, door: TheDoor, reader: ListReader
 ) -> StreamingResponse:
     """May these studies leave? One list at a time for each token."""
     policy, wanted = _rules(door, project)
     lines = _lines(decide_studies(door.database, sent.studies, policy, wanted))
-    return _OneAtATime(lines, door.busy, viewer.token_id)
+    return _OneAtATime(lines, door.busy, reader.token_id)
 
 
 @router.post("/projects/{project}/files", tags=["decisions"])
-def files(project: Project, sent: FileList, door: TheDoor, _viewer: Viewer) -> FilesDecision:
+def files(project: Project, sent: FileList, door: TheDoor, _reader: ListReader) -> FilesDecision:
     """May these files leave? Each is compared, by the SHA-256 of all of it, with what was received.
 
     So a file that a PACS wrote anew, with a file meta of its own, is `changed` here:

@@ -16,7 +16,7 @@ from dicomnode.gate.issuing import decide_and_issue
 from dicomnode.gate.keys import private_key, public_pem
 from dicomnode.gate.policy import policy_of
 from dicomnode.tracking import receipts as kept
-from dicomnode.web.api.access import Door, Steward, TheDoor, Viewer
+from dicomnode.web.api.access import Door, ExportReader, ListReader, Releaser, TheDoor
 from dicomnode.web.api.problems import responses
 from dicomnode.web.api.projects import Project
 from dicomnode.web.api.values import (
@@ -36,7 +36,7 @@ Number = Annotated[int, Path(ge=1, le=_LARGEST_NUMBER)]
 
 
 @router.post("/projects/{project}/receipts", response_model=IssuedReceipt)
-def issue(project: Project, sent: ReceiptRequest, door: TheDoor, steward: Steward) -> Response:
+def issue(project: Project, sent: ReceiptRequest, door: TheDoor, steward: Releaser) -> Response:
     """Decide, and sign a receipt where the study may leave: one transaction for both."""
     wanted, policy = door.examiner.now().wanted_digest, policy_of(door.settings, project)
     key = private_key(_key_file(door))
@@ -52,7 +52,7 @@ def issue(project: Project, sent: ReceiptRequest, door: TheDoor, steward: Stewar
 @router.get("/receipts")
 def receipts(
     door: TheDoor,
-    _viewer: Viewer,
+    _reader: ExportReader,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     before: Annotated[int | None, Query(ge=1, le=_LARGEST_NUMBER)] = None,
     study: Annotated[Uid | None, Query(description="Study Instance UID")] = None,
@@ -68,7 +68,7 @@ class _Pem(PlainTextResponse):
 
 
 @router.get("/receipts/public-key", response_class=_Pem)
-def public_key(door: TheDoor, _viewer: Viewer) -> _Pem:
+def public_key(door: TheDoor, _reader: ListReader) -> _Pem:
     """PEM, for `dicomnode gate verify --public-key`. Compare it with one from another way."""
     return _Pem(public_pem(private_key(_key_file(door)).public_key()))
 
@@ -78,7 +78,7 @@ def public_key(door: TheDoor, _viewer: Viewer) -> _Pem:
     response_model=SignedDocument,
     responses=responses(HTTPStatus.NOT_FOUND),
 )
-def receipt(number: Number, door: TheDoor, _viewer: Viewer) -> Response:
+def receipt(number: Number, door: TheDoor, _reader: ExportReader) -> Response:
     """The document as it was signed, byte for byte."""
     with door.database.read() as connection:
         found = kept.by_number(connection, number)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from dicomnode.tracking.status import StudyStatus, study_status
-from dicomnode.web.api.access import TheDoor, Viewer
+from dicomnode.web.api.access import ListReader, TheDoor
 from dicomnode.web.api.problems import responses
 from dicomnode.web.api.values import Uid
 from dicomnode.web.refused import RequestRefusedError
@@ -18,7 +18,7 @@ StudyUid = Annotated[Uid, Path(description="Study Instance UID")]
 
 
 @router.get("/studies/{study_uid}", responses=responses(HTTPStatus.NOT_FOUND))
-def study(study_uid: StudyUid, door: TheDoor, _viewer: Viewer) -> StudyStatus:
+def study(study_uid: StudyUid, door: TheDoor, _reader: ListReader) -> StudyStatus:
     """As `dicomnode status --json`: series, verdicts, deliveries; no attribute of the patient."""
     wanted = door.examiner.now().wanted_digest
     with door.database.read() as connection:

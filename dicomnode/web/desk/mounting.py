@@ -30,7 +30,7 @@ from dicomnode.web.desk import (
 from dicomnode.web.desk.desk import Desk, desk_of
 from dicomnode.web.desk.templating import FOLDER
 from dicomnode.web.identity import identity_of
-from dicomnode.web.refused import RequestRefusedError, plain_answer
+from dicomnode.web.refused import RequestRefusedError, failure_sentence, plain_answer
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -90,8 +90,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     sentence = str(error.detail)
     if sentence == HTTPStatus(error.status_code).phrase:  # nobody wrote one
         sentence = "the address is wrong, or what it named is gone"
-    said = f"{sentence[:1].upper()}{sentence[1:]}."
-    return await _message(request, error.status_code, said, error.headers)
+    return await _message(request, error.status_code, _said(sentence), error.headers)
 
 
 async def _malformed(request: Request, _error: Exception) -> Response:
@@ -99,9 +98,14 @@ async def _malformed(request: Request, _error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """What went wrong is in the log; the sentence of our own errors names no patient."""
+    """What went wrong is in the log."""
     LOGGER.error("page not shown: %s", error, extra={"path": request.url.path[:200]})
-    return await _message(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    said = _said(failure_sentence(error))
+    return await _message(request, HTTPStatus.SERVICE_UNAVAILABLE, said)
+
+
+def _said(sentence: str) -> str:
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 async def _message(

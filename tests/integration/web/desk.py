@@ -36,6 +36,12 @@ def desk_settings(folder: Path, database_url: str = "", **sections: Any) -> Sett
     )
 
 
+def behind_a_proxy(folder: Path) -> dict[str, Any]:
+    """Keys of `[web]`: a proxy on this machine says who asks."""
+    (folder / "token").write_text("a-token")
+    return {"token_file": folder / "token", "trusted_proxies": ["127.0.0.1/32"]}
+
+
 @contextmanager
 def database_for(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     """For a fixture of a module with the params "sqlite" and "postgresql": an empty database."""

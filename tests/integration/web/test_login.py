@@ -21,6 +21,7 @@ from dicomnode.web.identity import csrf_token
 from dicomnode.web.server import serve
 from tests.databases import *  # noqa: F403
 from tests.integration.web.desk import (
+    behind_a_proxy,
     browser,
     database_for,
     desk_settings,
@@ -204,9 +205,8 @@ def test_a_long_form_is_refused_before_it_is_read(settings: Settings) -> None:
 
 
 def test_guessing_is_slowed_down_for_each_address_and_account(tmp_path: Path) -> None:
-    settings = desk_settings(
-        tmp_path, web={"logins_per_minute": 3, "trusted_proxies": ["127.0.0.1/32"]}
-    )
+    web = behind_a_proxy(tmp_path) | {"logins_per_minute": 3}
+    settings = desk_settings(tmp_path, web=web)
     make_account(settings, "anna", Role.VIEWER)
     with running_desk(settings, tmp_path), browser(settings) as client:
         client.headers["X-Forwarded-For"] = "192.0.2.1"
@@ -231,7 +231,7 @@ def test_a_flood_of_forged_forms_does_not_fill_the_audit_log(tmp_path: Path) -> 
 
 
 def test_the_address_is_what_the_trusted_proxy_wrote_last(tmp_path: Path) -> None:
-    settings = desk_settings(tmp_path, web={"trusted_proxies": ["127.0.0.1/32"]})
+    settings = desk_settings(tmp_path, web=behind_a_proxy(tmp_path))
     make_account(settings, "anna", Role.VIEWER)
     with running_desk(settings, tmp_path) as node, browser(settings) as client:
         for told in (
@@ -281,7 +281,8 @@ def test_other_machines_reach_it_only_when_there_is_an_account(tmp_path: Path) -
 
 
 def test_behind_tls_the_cookie_is_for_this_host_and_tls_only(tmp_path: Path) -> None:
-    settings = desk_settings(tmp_path, web={"public_url": "https://gate.example"})
+    web = behind_a_proxy(tmp_path) | {"public_url": "https://gate.example"}
+    settings = desk_settings(tmp_path, web=web)
     make_account(settings, "anna", Role.VIEWER)
     with running_desk(settings, tmp_path), browser(settings) as client:
         client.headers["Origin"] = "https://gate.example"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from dicomnode.domain import VerdictKind
+from dicomnode.domain import Role, VerdictKind
 from dicomnode.errors import DecisionError
-from dicomnode.tracking import audit, decisions, examinations, instances, series
+from dicomnode.tracking import accounts, audit, decisions, examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision, record
 from dicomnode.tracking.findings import verdicts_of_study
@@ -145,6 +145,46 @@ def test_what_is_no_account_is_refused(node: Database, account: str) -> None:
         return
     with pytest.raises(DecisionError, match="is no account"):
         decide(node, DecisionKind.DEFACED, account)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ana", "there is no such account (dicomnode accounts add ana)"),
+        ("vera", "a viewer may not (dicomnode accounts role vera reviewer)"),
+        ("gone", "the account is disabled (dicomnode accounts enable gone)"),
+    ],
+)
+def test_once_there_are_accounts_who_is_no_reviewer_decides_nothing(
+    node: Database, name: str, message: str
+) -> None:
+    decide(node, DecisionKind.DEFACED, name)  # there is no account yet
+    with node.begin() as connection:
+        accounts.create(connection, "vera", Role.VIEWER)
+        accounts.create(connection, "gone", Role.STEWARD)
+        accounts.set_enabled(connection, "gone", False)
+    before = standing(node)
+    for kind in (DecisionKind.NOT_DEFACED, DecisionKind.REVOKED):
+        with pytest.raises(DecisionError) as refused:
+            decide(node, kind, name)
+        assert str(refused.value) == f"{name} can't decide: {message}"
+    assert standing(node) == before
+
+
+@pytest.mark.parametrize("role", [Role.REVIEWER, Role.STEWARD, Role.ADMINISTRATOR])
+def test_an_account_that_may_review_decides(node: Database, role: Role) -> None:
+    with node.begin() as connection:
+        accounts.create(connection, "anna", role)
+    made = decide(node, DecisionKind.DEFACED, " Anna ")
+    assert standing(node) == (made,)
+
+
+def test_a_node_whose_accounts_are_all_disabled_takes_no_other_names(node: Database) -> None:
+    with node.begin() as connection:
+        accounts.create(connection, "anna", Role.REVIEWER)
+        accounts.set_enabled(connection, "anna", False)
+    with pytest.raises(DecisionError, match="no such account"):
+        decide(node, DecisionKind.DEFACED, "bob")
 
 
 @pytest.mark.parametrize("note", ["", "  ", "two\nlines", "x" * 501])

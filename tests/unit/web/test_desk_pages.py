@@ -366,17 +366,19 @@ def test_two_people_are_told_how_many_have_decided(site: Site) -> None:
     assert "held</span>" in bob.get(f"/desk/studies/{study}?project=two-people").text
 
 
-def test_networks_that_are_wrong_are_said_in_a_page(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_networks_that_are_wrong_are_said_in_a_page_and_where_they_lie_in_the_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_examiner: object) -> None:
-        raise ModelError("manifest.json: not a model manifest")
+        raise ModelError("/srv/models/manifest.json: not a model manifest")
 
     site.add("s1", "T1", VerdictKind.DEFACED)
     monkeypatch.setattr(ExaminerInUse, "now", broken)
     answer = browser(site, "vera").get("/desk/studies")
     assert answer.status_code == 503
-    assert "manifest.json: not a model manifest" in answer.text
+    assert "The networks are not as installed, so nothing can be decided." in answer.text
+    assert "manifest" not in answer.text
+    assert "/srv/models/manifest.json: not a model manifest" in caplog.text
 
 
 def test_the_login_page_tells_that_it_was_refused_and_leads_to_our_own_pages_only(

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from dicomnode.config import WebSettings
 from dicomnode.web.origin import client_address, is_of_our_pages, local_path
 
-PROXY = WebSettings(trusted_proxies=("10.0.0.0/8",))  # type: ignore[arg-type]
+PROXY = WebSettings(token_file="token", trusted_proxies=("10.0.0.0/8",))  # type: ignore[arg-type]
 
 
 def asked(peer: str = "127.0.0.1", **headers: str) -> HTTPConnection:
