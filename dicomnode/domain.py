@@ -291,7 +291,8 @@ class Verdict:
 class SegmentationFile:
     """A SEG on disk, decoded again and found right, waiting to be delivered.
 
-    Segment number n is of the kind `segments[n - 1]`.
+    Segment number n is of the kind `segments[n - 1]`. `pixel_sha256` is as of a received object:
+    by it the SEG is known when a PACS sends it back; empty: it isn't.
     """
 
     segments: tuple[SegmentKind, ...]
@@ -299,6 +300,7 @@ class SegmentationFile:
     series_instance_uid: str
     path: Path
     sha256: str
+    pixel_sha256: str = ""
 
 
 class View(StrEnum):

@@ -131,12 +131,12 @@ def _prepared(
     again: bool,
 ) -> tuple[Exporter, Iterable[str], int]:
     """What exports, which studies, and how many those are at most."""
-    from dicomnode.app.wanted import wanted_now
     from dicomnode.export.run import released
     from dicomnode.export.study import Exporter
     from dicomnode.gate.keys import private_key
     from dicomnode.gate.policy import policy_of
     from dicomnode.gate.release import Exit
+    from dicomnode.inference.examiner import ExaminerInUse
     from dicomnode.retrieval.find import listed_uids
     from dicomnode.tracking.account_names import account_name
     from dicomnode.tracking.spool import Spool
@@ -148,21 +148,19 @@ def _prepared(
             "dicomnode gate keygen FILE"
         )
     key, account = private_key(settings.gate.key_file), account_name(by or getpass.getuser())
-    database, policy, wanted = (
-        existing_database(settings),
-        policy_of(settings, project),
-        wanted_now(settings),
-    )
+    database, policy = existing_database(settings), policy_of(settings, project)
+    examiner = ExaminerInUse(settings)
+    examiner.now()  # networks that can't be used are told before anything begins
     if policy.unknown:
         raise ConfigurationError(policy.unknown)
-    exit_ = Exit(database, key, policy, wanted, destination.name, account)
+    exit_ = Exit(database, key, policy, examiner.wanted_digest, destination.name, account)
     exporter = Exporter(exit_, destination, database, Spool(settings.spool_folder), again)
     if listed is not None:
         uids = list(dict.fromkeys(listed_uids(listed)))
         return exporter, uids, len(uids)
     with database.read() as connection:
         count = count_studies(connection)
-    return exporter, released(database, policy, wanted), count
+    return exporter, released(database, policy, examiner.wanted_digest), count
 
 
 @contextmanager

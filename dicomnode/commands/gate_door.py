@@ -25,11 +25,11 @@ from dicomnode.errors import ConfigurationError
 
 def serve(config: Config = None) -> None:
     """Run only the gate's DICOM door (systemd: dicomnode-gate.service)."""
-    from dicomnode.app.wanted import wanted_now
     from dicomnode.gate.keys import private_key
     from dicomnode.gate.policy import policy_of
     from dicomnode.gate.release import Exit
     from dicomnode.gate_scp.server import serve as serve_gate
+    from dicomnode.inference.examiner import ExaminerInUse
     from dicomnode.tracking.database import Database
 
     settings = settings_of(config)
@@ -39,7 +39,9 @@ def serve(config: Config = None) -> None:
             "[[gate_ae.titles]], and enabled = true"
         )
     stop = stop_on_signals()
-    key, wanted = private_key(settings.gate.key_file), wanted_now(settings)
+    key, examiner = private_key(settings.gate.key_file), ExaminerInUse(settings)
+    examiner.now()  # networks that can't be used are told before anything begins
+    wanted = examiner.wanted_digest
 
     def exits(database: Database, project: str, archive: str, account: str) -> Exit:
         return Exit(database, key, policy_of(settings, project), wanted, archive, account)

@@ -20,6 +20,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomnode import __version__
 from dicomnode.config import SegmentationSettings
+from dicomnode.dicom.encoded import peek
+from dicomnode.dicom.file_format import split_file
 from dicomnode.dicom.header import number
 from dicomnode.dicom.references import refer_to_frames
 from dicomnode.dicom.segment_codes import PRIVATE_SCHEME, SEGMENTS
@@ -67,7 +69,16 @@ def write_segmentation(
         del seg.FrameOfReferenceUID
         del seg.PositionReferenceIndicator
     segments = tuple(model.kind for model in models)
-    return SegmentationFile(segments, sop_instance_uid, series_instance_uid, out, _save(seg, out))
+    sha256 = _save(seg, out)
+    return SegmentationFile(
+        segments, sop_instance_uid, series_instance_uid, out, sha256, _pixel_sha256(out)
+    )
+
+
+def _pixel_sha256(file: Path) -> str:
+    """As the intake takes it: of the encoded value, which may be padded when it is written."""
+    meta, data_set = split_file(file.read_bytes())
+    return peek(data_set, meta.transfer_syntax_uid).pixel_sha256
 
 
 def _check(masks: Mapping[ModelIdentity, NDArray[np.uint8]], source: SourceStack) -> None:

@@ -84,6 +84,10 @@ class ExaminerInUse:
                 self._read = (state, installed_examiner(self._settings))
             return self._read[1]
 
+    def wanted_digest(self, subjects: Sequence[Subject]) -> str:
+        """By what is installed when it is asked; raises `ModelError` as `now` does."""
+        return self.now().wanted_digest(subjects)
+
     def _state(self) -> tuple[int, ...]:
         try:
             found = self._manifest.stat()

@@ -218,6 +218,7 @@ def segmentation_file(row: sa.Row[Any]) -> SegmentationFile:
         series_instance_uid=row.series_instance_uid,
         path=Path(row.path),
         sha256=row.sha256,
+        pixel_sha256=row.pixel_sha256,
     )
 
 
@@ -246,6 +247,7 @@ def _select() -> sa.Select[Any]:
             segmentations.c.series_instance_uid,
             segmentations.c.path,
             segmentations.c.sha256,
+            segmentations.c.pixel_sha256,
             series.c.study_instance_uid,
             series.c.series_instance_uid.label("examined_series_instance_uid"),
         )

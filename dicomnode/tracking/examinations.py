@@ -204,6 +204,7 @@ def _insert_segmentation(c: sa.Connection, volume_id: int, segmentation: Segment
             series_instance_uid=segmentation.series_instance_uid,
             path=str(segmentation.path),
             sha256=segmentation.sha256,
+            pixel_sha256=segmentation.pixel_sha256,
         )
     )
 

@@ -200,7 +200,15 @@ def _volumes(
 ) -> Mapping[int | None, Sequence[ExaminedVolume]]:
     g = segmentations.c
     query = (
-        sa.select(volumes, g.segments, g.sop_instance_uid, g.series_instance_uid, g.path, g.sha256)
+        sa.select(
+            volumes,
+            g.segments,
+            g.sop_instance_uid,
+            g.series_instance_uid,
+            g.path,
+            g.sha256,
+            g.pixel_sha256,
+        )
         .outerjoin(segmentations, g.volume_id == volumes.c.id)
         .where(volumes.c.examination_id.in_(examination_ids))
         .order_by(volumes.c.examination_id, volumes.c.number)

@@ -108,12 +108,19 @@ def quarantined() -> sa.ColumnElement[int]:
 
 
 def is_own_segmentation() -> sa.ColumnElement[bool]:
-    """It has instances, and each is a SEG under a UID that this node gave."""
+    """It has instances, and each is a SEG that this node made, by UID and by pixel data.
+
+    Anybody who can read the UID can send something else under it.
+    """
     # Not IN: for that PostgreSQL would read all SEGs that the node ever made.
     made_here = (
         sa.select(sa.literal(1))
         .select_from(segmentations)
-        .where(segmentations.c.sop_instance_uid == instances.c.sop_instance_uid)
+        .where(
+            segmentations.c.sop_instance_uid == instances.c.sop_instance_uid,
+            segmentations.c.pixel_sha256 == instances.c.pixel_sha256,
+            segmentations.c.pixel_sha256 != "",
+        )
         .correlate(instances)
         .exists()
     )

@@ -91,23 +91,3 @@ def instances_of(
     for row in c.execute(query):
         found[row.series_instance_uid].append(InstanceDigests(*row[1:]))
     return found
-
-
-def page(
-    c: sa.Connection,
-    limit: int,
-    before: int | None = None,
-    study_instance_uid: str | None = None,
-) -> list[StoredReceipt]:
-    """The newest first, of those with a number below `before`."""
-    query = sa.select(receipts).order_by(receipts.c.number.desc()).limit(limit)
-    if before is not None:
-        query = query.where(receipts.c.number < before)
-    if study_instance_uid is not None:
-        query = query.where(receipts.c.study_instance_uid == study_instance_uid)
-    return [StoredReceipt(**row._mapping) for row in c.execute(query)]
-
-
-def by_number(c: sa.Connection, number: int) -> StoredReceipt | None:
-    row = c.execute(sa.select(receipts).where(receipts.c.number == number)).one_or_none()
-    return None if row is None else StoredReceipt(**row._mapping)

@@ -289,6 +289,8 @@ segmentations = sa.Table(
     uid("series_instance_uid", index=True),
     sa.Column("path", sa.Text, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
+    # Empty where it was written before this was kept: it is not known when it comes back.
+    sa.Column("pixel_sha256", sa.String(64), nullable=False, server_default=""),
 )
 
 deliveries = sa.Table(

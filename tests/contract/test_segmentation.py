@@ -14,9 +14,10 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicomnode.config import SegmentationSettings
+from dicomnode.dicom.file_format import read_received
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
 from dicomnode.dicom.series import SourceStack
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID
@@ -132,6 +133,19 @@ def test_the_masks_come_back_voxel_for_voxel(source: SourceStack, tmp_path: Path
     file = write(source, tmp_path)
     verify_segmentation(file, drawn_masks(source), source)
     assert file.sha256 == hashlib.sha256(file.path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_its_pixel_digest_is_the_one_that_the_intake_finds_when_it_comes_back(
+    plain: SourceStack, tmp_path: Path, syntax: UID
+) -> None:
+    file = write(plain, tmp_path)
+    seg = pydicom.dcmread(file.path)
+    seg.PatientID, seg.file_meta.TransferSyntaxUID = "corrected", syntax
+    returned = tmp_path / "returned.dcm"
+    seg.save_as(returned, implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    assert read_received("name", returned).pixel_sha256 == file.pixel_sha256
+    assert file.pixel_sha256 == hashlib.sha256(seg.PixelData).hexdigest()
 
 
 def test_highdicom_reads_the_same_masks(source: SourceStack, tmp_path: Path) -> None:

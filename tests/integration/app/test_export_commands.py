@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 
-from dicomnode.app.wanted import wanted_now
 from dicomnode.config import Settings, load
+from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking import decisions
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
@@ -41,7 +41,7 @@ class Site:
 
     @property
     def digest(self) -> str:
-        return wanted_now(self.settings)([EVIDENCE.subject])
+        return installed_examiner(self.settings).wanted_digest([EVIDENCE.subject])
 
     @property
     def spool(self) -> Spool:

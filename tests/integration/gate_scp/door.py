@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dicomnode.app.wanted import wanted_now
 from dicomnode.config import Settings, load
 from dicomnode.gate import keys
+from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking import decisions, exports, held
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
@@ -55,7 +55,7 @@ class Site:
 
     @property
     def digest(self) -> str:
-        return wanted_now(self.settings)([EVIDENCE.subject])
+        return installed_examiner(self.settings).wanted_digest([EVIDENCE.subject])
 
     def study(self, name: str, **options: Any) -> Study:
         made = self.folder / "made"

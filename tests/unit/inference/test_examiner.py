@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dicomnode.config import Settings
 from dicomnode.domain import ModelIdentity, SegmentKind
 from dicomnode.inference import examiner
-from dicomnode.inference.examiner import examiner_digest
+from dicomnode.inference.examiner import Examiner, ExaminerInUse, examiner_digest
+from dicomnode.inference.models import MANIFEST_NAME
 
 FACE = ModelIdentity(SegmentKind.FACE, "face", "1", "aa" * 32)
 
@@ -42,3 +45,25 @@ def test_an_upgrade_of_the_node_or_its_rules_changes_the_digest(
     before = digest()
     monkeypatch.setattr(examiner, name, value)
     assert digest() != before
+
+
+def test_networks_that_are_installed_later_count_from_the_next_question_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    manifest = tmp_path / MANIFEST_NAME
+    settings = Settings.model_validate({"inference": {"models_folder": tmp_path}})
+    reads: list[str] = []
+
+    def installed(_settings: Settings) -> Examiner:
+        reads.append(manifest.read_text())
+        tile_step = 0.5 + 0.1 * len(reads)
+        return Examiner((), Settings.model_validate({"inference": {"tile_step": tile_step}}))
+
+    monkeypatch.setattr(examiner, "installed_examiner", installed)
+    manifest.write_text("a")
+    in_use = ExaminerInUse(settings)
+    first = in_use.wanted_digest([])
+    assert (in_use.wanted_digest([]), reads) == (first, ["a"])
+    manifest.write_text("other")
+    assert in_use.wanted_digest([]) != first
+    assert reads == ["a", "other"]

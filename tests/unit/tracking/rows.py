@@ -93,7 +93,7 @@ LOCALIZER = SetAside(
 def segmentation(number: int = 1) -> SegmentationFile:
     kinds = (SegmentKind.FOREGROUND, SegmentKind.FACE)
     path = Path(f"results/mask{number}.dcm")
-    return SegmentationFile(kinds, f"2.25.1{number}", "2.25.2", path, "cd" * 32)
+    return SegmentationFile(kinds, f"2.25.1{number}", "2.25.2", path, "cd" * 32, "ce" * 32)
 
 
 def picture(number: int = 1) -> Picture:

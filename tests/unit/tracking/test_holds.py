@@ -14,7 +14,7 @@ from dicomnode.tracking.arrivals import Arrivals
 from dicomnode.tracking.associations import ClosedAssociation
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.schema import association_series
+from dicomnode.tracking.schema import association_series, segmentations
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import (
     SERIES,
@@ -161,24 +161,51 @@ def test_who_sends_is_noted_although_the_rebuild_was_first(database: Database) -
     assert found(database)[SERIES].is_being_sent
 
 
-def test_the_seg_that_comes_back_is_known_as_our_own(database: Database, spool: Spool) -> None:
+SEG = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def seg_that_came(**header: str) -> StoredInstance:
+    """What a PACS sends back of the SEG of `examine`; `header` is what is otherwise in it."""
+    ours, seg = segmentation(), instance(1, series="2.25.2", pixels=segmentation().pixel_sha256)
+    uids = {"sop_class_uid": SEG, "sop_instance_uid": ours.sop_instance_uid}
+    return replace(seg, header=replace(seg.header, **(uids | header)))
+
+
+def examine(database: Database, spool: Spool) -> None:
     with database.begin() as connection:
         instances.add(connection, [instance(1)])
         revision = series.add_revision(connection, 1, spool, at(30))
         assert revision is not None
         examinations.record(connection, revision.id, examined(revision))
-    seg = instance(1, series="2.25.2")
-    of_seg = replace(
-        seg.header,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.66.4",
-        sop_instance_uid=segmentation().sop_instance_uid,
-    )
-    add(database, replace(seg, header=of_seg))
-    assert {uid: f.is_own_segmentation for uid, f in found(database).items()} == {
-        SERIES: False,
-        "2.25.2": True,
-    }
-    foreign = replace(of_seg, sop_instance_uid="1.7")
-    add(database, replace(seg, header=foreign, name="another"))
-    assert not found(database)["2.25.2"].is_own_segmentation
-    assert not found(database)[SERIES].is_own_segmentation
+
+
+def own(database: Database) -> dict[str, bool]:
+    return {uid: finding.is_own_segmentation for uid, finding in found(database).items()}
+
+
+def test_the_seg_that_comes_back_is_known_as_our_own(database: Database, spool: Spool) -> None:
+    examine(database, spool)
+    add(database, seg_that_came())
+    assert own(database) == {SERIES: False, "2.25.2": True}
+    add(database, replace(seg_that_came(sop_instance_uid="1.7"), name="another"))
+    assert own(database) == {SERIES: False, "2.25.2": False}
+
+
+@pytest.mark.parametrize("pixels", ["f" * 64, ""])
+def test_other_pixels_under_the_uid_of_our_seg_are_not_our_own(
+    database: Database, spool: Spool, pixels: str
+) -> None:
+    examine(database, spool)
+    add(database, replace(seg_that_came(), pixel_sha256=pixels))
+    assert own(database) == {SERIES: False, "2.25.2": False}
+
+
+@pytest.mark.parametrize("pixels", [segmentation().pixel_sha256, ""])
+def test_a_seg_whose_pixels_were_not_kept_is_not_known_when_it_comes_back(
+    database: Database, spool: Spool, pixels: str
+) -> None:
+    examine(database, spool)
+    with database.begin() as connection:
+        connection.execute(sa.update(segmentations).values(pixel_sha256=""))
+    add(database, replace(seg_that_came(), pixel_sha256=pixels))
+    assert own(database) == {SERIES: False, "2.25.2": False}
