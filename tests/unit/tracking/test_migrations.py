@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy.exc import IntegrityError
 
 from dicomnode.config import CompletenessSettings
-from dicomnode.domain import DeliveryState, Subject, VerdictKind
+from dicomnode.domain import Acquisition, DeliveryState, Subject, VerdictKind
 from dicomnode.tracking import (
     decisions,
     deliveries,
@@ -145,7 +145,8 @@ def test_an_examination_becomes_one_volume_with_its_verdict_and_its_seg(
     with migrated.read() as connection:
         found, _, _ = findings.verdicts_of_study(connection, STUDY)
     (volume,) = found.volumes
-    assert (volume.label, volume.images, volume.evidence) == ("", 120, EVIDENCE)
+    without = replace(EVIDENCE, acquisition=Acquisition())
+    assert (volume.label, volume.images, volume.evidence) == ("", 120, without)
     assert volume.verdict == found.verdict
     assert volume.verdict.kind is VerdictKind.DEFACED
     assert (volume.verdict.reasons, volume.verdict.numbers) == (("because",), {"ml": 2.5})
