@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dicomnode.domain import GateDecision, GateOutcome, WantedDigest
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import Policy
-from dicomnode.gate.receipt import SignedReceipt
+from dicomnode.gate.receipt import POLICY, Person, SignedReceipt
 from dicomnode.gate.receipts import issue
 from dicomnode.tracking import audit
 from dicomnode.tracking.audit_chain import JsonValue
@@ -40,19 +40,20 @@ def decide_and_issue(
     study_instance_uid: str,
     policy: Policy,
     wanted: WantedDigest,
-    asked_by: str = "",
+    by: str | Person = POLICY,
 ) -> Decided:
     """What is signed was read in the transaction that keeps the receipt.
 
-    `asked_by` is an account, for the audit log. Raises `ReceiptError`.
+    The receipt names a person it is `by`, and the audit log each time one asks. Raises
+    `ReceiptError`.
     """
     with database.begin() as connection:
         findings = verdicts_of_study(connection, study_instance_uid)
         decision = decide(study_instance_uid, findings, policy, wanted)
         if decision.outcome is not GateOutcome.RELEASE:
             return Decided(decision)
-        signed = issue(connection, key, decision, findings, policy=policy)
-        if asked_by:
-            detail: dict[str, JsonValue] = {"account": asked_by, "number": signed.receipt.number}
+        signed = issue(connection, key, decision, findings, policy=policy, by=by)
+        if isinstance(by, Person):
+            detail: dict[str, JsonValue] = {"account": by.account, "number": signed.receipt.number}
             audit.append(connection, "receipt asked for", study_instance_uid, detail)
     return Decided(decision, signed)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -50,10 +49,10 @@ def issue(
 ) -> SignedReceipt:
     """The receipt of this decision, which was made by these findings, signed and stored.
 
-    Where the newest receipt of the study and project says the same, it is that one again. A new
-    one takes number, chain and audit head under the lock of the audit log, which is held until
-    the transaction ends. Raises `ReceiptError` where the instances that the database holds are
-    not those that were examined.
+    Where the newest receipt of the study and project says the same, it is that one again; the
+    policy also takes one by a person, who released the same. A new one takes number, chain and
+    audit head under the lock of the audit log, which is held until the transaction ends. Raises
+    `ReceiptError` where the instances that the database holds are not those that were examined.
     """
     members = receipts.instances_of(connection, decision.study_instance_uid)
     described = tuple(
@@ -74,8 +73,18 @@ def issue(
         audit_head=KeptHead(0, ""),
         key_id=key_id(key.public_key()),
     )
-    standing = _standing(connection, unplaced, key.public_key())
-    return standing or _sign_next(connection, unplaced, key)
+    standing = next(_agreeing(connection, unplaced, key.public_key()), None)
+    if standing is not None and by in (POLICY, standing.receipt.by):
+        return standing
+    return _sign_next(connection, unplaced, key)
+
+
+def numbers_that_agree(
+    connection: Connection, receipt: Receipt, public_key: Ed25519PublicKey
+) -> frozenset[int]:
+    """Of this receipt and those right before it that release the same, whoever did."""
+    agreeing = _agreeing(connection, receipt, public_key)
+    return frozenset(each.receipt.number for each in agreeing) | {receipt.number}
 
 
 def says_the_same(one: Receipt, other: Receipt) -> bool:
@@ -90,18 +99,26 @@ def says_the_same(one: Receipt, other: Receipt) -> bool:
     return bool(as_json(placed) == as_json(other))
 
 
-def _standing(
+def _agreeing(
     connection: Connection, wanted: Receipt, public_key: Ed25519PublicKey
-) -> SignedReceipt | None:
-    """The newest one, if it says the same; one that somebody changed is not handed out again."""
-    newest = receipts.newest(connection, 1, wanted.study_instance_uid, wanted.project)
-    for stored in newest:
-        with suppress(ReceiptError, InvalidSignature):
-            signed = read(stored.document.encode(), f"receipt {stored.number}")
+) -> Iterator[SignedReceipt]:
+    """From the newest back to the first that says something else, but for who released it.
+
+    One that somebody changed says something else.
+    """
+    before = None
+    while stored := receipts.newest(
+        connection, 1, wanted.study_instance_uid, wanted.project, before
+    ):
+        before = stored[0].number
+        try:
+            signed = read(stored[0].document.encode(), f"receipt {before}")
             public_key.verify(signed.signature, signed.signed)
-            if says_the_same(wanted, signed.receipt):
-                return signed
-    return None
+        except (ReceiptError, InvalidSignature):
+            return
+        if not says_the_same(replace(wanted, by=signed.receipt.by), signed.receipt):
+            return
+        yield signed
 
 
 def _sign_next(connection: Connection, unplaced: Receipt, key: Ed25519PrivateKey) -> SignedReceipt:

@@ -82,7 +82,7 @@ class Exit:
     def begin(self, study_instance_uid: str, *, again: bool = False) -> Release | GateDecision:
         """A release, on record; or the decision that holds the study, and nothing is.
 
-        `again`: what left under the same receipt before is to leave once more. Raises
+        `again`: what left under the same release before is to leave once more. Raises
         `ReceiptError` and `DatabaseError`.
         """
         with self._database.begin() as connection:
@@ -99,6 +99,9 @@ class Exit:
                 [instance.sop_instance_uid for instance in signed.receipt.instances],
                 export_id=self._export_id,
                 again=again,
+                alike=receipts.numbers_that_agree(
+                    connection, signed.receipt, self._key.public_key()
+                ),
             )
         if leaving is not None:
             self._export_id = leaving.export_id

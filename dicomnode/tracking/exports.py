@@ -79,16 +79,18 @@ def begin(
     *,
     export_id: int | None = None,
     again: bool = False,
+    alike: Collection[int] = (),
     now: datetime | None = None,
 ) -> Leaving | None:
     """Note that the instances named are about to leave; None where all of them have left before.
 
-    What left for this destination under the same receipt does not count again, unless `again`. A
+    What left for this destination under the same receipt, or one that is `alike` (their numbers),
+    is not to leave again, unless `again`. A
     row that the same account left unfinished goes on (`again`: only one of the same run); those of
     others end as STOPPED. `export_id` is the run, None for one that begins with this study.
     """
     at = now or datetime.now(UTC)
-    gone = set() if again else _gone(c, export, study_instance_uid, receipt_number)
+    gone = set() if again else _gone(c, export, study_instance_uid, {receipt_number, *alike})
     remaining = frozenset(named) - gone
     if not remaining:
         return None
@@ -198,12 +200,14 @@ def instances_of(
     return [LeftInstance(*row) for row in c.execute(query)]
 
 
-def _gone(c: sa.Connection, export: Export, study_uid: str, receipt_number: int) -> set[str]:
+def _gone(
+    c: sa.Connection, export: Export, study_uid: str, receipt_numbers: Collection[int]
+) -> set[str]:
     query = (
         sa.select(exported_instances.c.sop_instance_uid)
         .join(exported_studies, exported_studies.c.id == exported_instances.c.exported_study_id)
         .join(exports, exports.c.id == exported_studies.c.export_id)
-        .where(_to(export, study_uid), exported_studies.c.receipt_number == receipt_number)
+        .where(_to(export, study_uid), exported_studies.c.receipt_number.in_(receipt_numbers))
     )
     return set(c.scalars(query))
 

@@ -15,6 +15,7 @@ from dicomnode.errors import ReceiptError
 from dicomnode.gate.issuing import decide_and_issue
 from dicomnode.gate.keys import private_key, public_pem
 from dicomnode.gate.policy import policy_of
+from dicomnode.gate.receipt import Person
 from dicomnode.tracking import receipts as kept
 from dicomnode.web.api.access import Door, ExportReader, ListReader, Releaser, TheDoor
 from dicomnode.web.api.problems import responses
@@ -40,9 +41,8 @@ def issue(project: Project, sent: ReceiptRequest, door: TheDoor, steward: Releas
     """Decide, and sign a receipt where the study may leave: one transaction for both."""
     wanted, policy = door.examiner.now().wanted_digest, policy_of(door.settings, project)
     key = private_key(_key_file(door))
-    decided = decide_and_issue(
-        door.database, key, sent.study_instance_uid, policy, wanted, steward.account.name
-    )
+    by = Person(steward.account.name, sent.note)
+    decided = decide_and_issue(door.database, key, sent.study_instance_uid, policy, wanted, by)
     # The document as it was signed: a model would write some of its values in another way.
     document = "null" if decided.signed is None else decided.signed.document
     answer = f'{{"decision":{json.dumps(as_json(decided.decision))},"receipt":{document}}}'

@@ -23,6 +23,12 @@ def _uid(value: str) -> str:
     return value
 
 
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("a note is one line")
+    return value
+
+
 Uid = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_uid)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -36,7 +42,10 @@ class StudyList(_Sent):
 
 
 class ReceiptRequest(_Sent):
+    """The receipt names the account of the token, and the note: it leaves with the study."""
+
     study_instance_uid: Uid
+    note: Annotated[str, Field(max_length=500), AfterValidator(_one_line)] = ""
 
 
 class FileToLeave(_Sent):

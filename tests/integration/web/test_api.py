@@ -21,6 +21,7 @@ from pydicom import dcmread
 from dicomnode.config import Settings
 from dicomnode.domain import Role
 from dicomnode.gate import keys, receipt
+from dicomnode.gate.receipt import Person
 from dicomnode.gate.verification import verify
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import STARTER_FOLDER
@@ -159,7 +160,7 @@ def test_a_token_has_one_list_at_a_time(site: Site) -> None:
 
 def test_a_release_is_signed_for_a_steward_and_proven_with_the_public_key(site: Site) -> None:
     with site.client(Role.STEWARD) as client:
-        sent = {"study_instance_uid": site.released.uid}
+        sent = {"study_instance_uid": site.released.uid, "note": "asked for by the trial"}
         issued = client.post("/projects/cohort-7/receipts", json=sent)
         assert issued.status_code == 200, issued.text
         number = issued.json()["receipt"]["number"]
@@ -176,6 +177,7 @@ def test_a_release_is_signed_for_a_steward_and_proven_with_the_public_key(site: 
     found = verify([signed], keys.public_key(site.folder / "elsewhere.pub"), site.released.files)
     assert (found.is_proven, found.missing) == (True, ())
     assert listed["receipts"][0]["number"] == number
+    assert signed.receipt.by == Person("robot-steward", "asked for by the trial")
     with site.database.read() as c:
         (asked,) = audit.newest(c, 1, event="receipt asked for")
     assert (asked.subject, asked.detail["account"]) == (site.released.uid, "robot-steward")
@@ -369,6 +371,7 @@ def test_what_is_no_uid_number_or_project_is_refused(site: Site, path: str) -> N
         ("receipts", {}),
         ("receipts", {"study_instance_uid": "1.2", "by": "anna"}),
         ("receipts", {"study_instance_uid": None}),
+        ("receipts", {"study_instance_uid": "1.2", "note": "a\nb"}),
     ],
 )
 def test_a_body_that_is_not_as_documented_is_refused(site: Site, path: str, sent: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ from dicomnode.config_policy import GateSettings
 from dicomnode.errors import DeliveryError, DeliveryRefusedError
 from dicomnode.export.run import export_all, released
 from dicomnode.export.study import DestinationAwayError, Exporter, StudyOutcome, StudyResult
+from dicomnode.gate import keys
+from dicomnode.gate import receipts as gate_receipts
 from dicomnode.gate.policy import Policy
-from dicomnode.gate.receipt import SignedReceipt
+from dicomnode.gate.receipt import Person, SignedReceipt
 from dicomnode.gate.release import Exit
 from dicomnode.tracking import decisions, exports, receipts
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import ExportState
+from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.spool import Spool
 from tests.factories import make_series
 from tests.unit.gate.released import Study, new_key, receive, received_study
@@ -205,3 +209,74 @@ def test_all_released_are_found_and_no_other(
     assert uids == sorted([study.uid, others[0].uid, others[2].uid])
     with database.read() as connection:
         assert receipts.newest(connection) == []
+
+
+@pytest.fixture
+def release_by_hand(
+    exporter: Exporter, database: Database, study: Study, tmp_path: Path
+) -> Callable[[], SignedReceipt]:
+    """What the desk does."""
+
+    def release() -> SignedReceipt:
+        key, decision = keys.private_key(tmp_path / "key"), exporter.exit.decide(study.uid)
+        with database.begin() as connection:
+            found = verdicts_of_study(connection, study.uid)
+            by = Person("sue", "the trial asked for it")
+            return gate_receipts.issue(connection, key, decision, found, policy=POLICY, by=by)
+
+    return release
+
+
+def test_what_a_steward_releases_leaves_under_the_receipt_that_names_them(
+    exporter: Exporter, basket: Basket, study: Study, release_by_hand: Callable[[], SignedReceipt]
+) -> None:
+    assert release_by_hand().receipt.number == 1
+    result = exporter.export(study.uid)
+    assert (result.outcome, result.receipt_number, basket.sealed) == (StudyOutcome.LEFT, 1, [1])
+
+
+def test_a_release_by_hand_sends_nothing_a_second_time(
+    exporter: Exporter,
+    basket: Basket,
+    study: Study,
+    database: Database,
+    release_by_hand: Callable[[], SignedReceipt],
+) -> None:
+    assert exporter.export(study.uid).receipt_number == 1
+    assert release_by_hand().receipt.number == 2
+    result = exporter.export(study.uid)
+    assert (result.outcome, result.receipt_number, len(basket.files)) == (
+        StudyOutcome.LEFT_BEFORE,
+        2,
+        4,
+    )
+    assert replace(exporter, again=True).export(study.uid).instances == 4
+    object_(database, study)
+    with database.begin() as connection:
+        uid = str(dcmread(study.files[0]).SeriesInstanceUID)
+        decisions.record(connection, uid, DecisionKind.DEFACED, account="bob", note="no nose")
+    # Another decision: neither receipt before says the same.
+    result = exporter.export(study.uid)
+    assert (result.outcome, result.receipt_number, result.instances) == (StudyOutcome.LEFT, 3, 4)
+
+
+def test_an_export_that_was_cut_off_goes_on_under_the_release_by_hand(
+    exporter: Exporter,
+    basket: Basket,
+    study: Study,
+    database: Database,
+    release_by_hand: Callable[[], SignedReceipt],
+) -> None:
+    def away(number: int) -> None:
+        if number == 3:
+            raise DeliveryError("the archive is away")
+
+    basket.before = away
+    with pytest.raises(DestinationAwayError):
+        exporter.export(study.uid)
+    release_by_hand()
+    basket.before = lambda _number: None
+    result = exporter.export(study.uid)
+    assert (result.outcome, result.receipt_number, result.instances) == (StudyOutcome.LEFT, 2, 1)
+    assert len(set(basket.files)) == len(basket.files) == 4
+    assert states(database) == [(ExportState.LEFT, 1, 2), (ExportState.STOPPED, 3, 1)]
