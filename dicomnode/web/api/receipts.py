@@ -58,7 +58,7 @@ def receipts(
     study: Annotated[Uid | None, Query(description="Study Instance UID")] = None,
 ) -> ReceiptPage:
     with door.database.read() as connection:
-        found = kept.page(connection, limit + 1, before, study)
+        found = kept.listed(connection, limit + 1, study, before)
     shown = [ReceiptEntry.model_validate(each, from_attributes=True) for each in found[:limit]]
     return ReceiptPage(receipts=shown, next_before=shown[-1].number if len(found) > limit else None)
 
@@ -81,7 +81,7 @@ def public_key(door: TheDoor, _reader: ListReader) -> _Pem:
 def receipt(number: Number, door: TheDoor, _reader: ExportReader) -> Response:
     """The document as it was signed, byte for byte."""
     with door.database.read() as connection:
-        found = kept.by_number(connection, number)
+        found = kept.one(connection, number)
     if found is None:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no receipt of this number")
     return Response(found.document, media_type="application/json")
