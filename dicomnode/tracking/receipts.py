@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ from dicomnode.tracking.schema import instances, receipts, series
 
 
 @dataclass(frozen=True)
-class StoredReceipt:
+class ListedReceipt:
     number: int
     study_instance_uid: str
     at: datetime
@@ -22,6 +23,12 @@ class StoredReceipt:
     outcome: str
     key_id: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class StoredReceipt(ListedReceipt):
+    """With what was signed: some 250 bytes for each instance, so no list holds it."""
+
     document: str
 
 
@@ -52,14 +59,35 @@ def newest(
     before: int | None = None,
 ) -> list[StoredReceipt]:
     """Newest first; `before` is the number of the last one of the page before."""
-    query = sa.select(receipts).order_by(receipts.c.number.desc()).limit(limit)
+    query = _newest(sa.select(receipts), limit, study_instance_uid, project, before)
+    return [StoredReceipt(**row._mapping) for row in c.execute(query)]
+
+
+def listed(
+    c: sa.Connection,
+    limit: int = 100,
+    study_instance_uid: str | None = None,
+    before: int | None = None,
+) -> list[ListedReceipt]:
+    """As `newest`, without reading a document."""
+    columns = [receipts.c[each.name] for each in fields(ListedReceipt)]
+    query = _newest(sa.select(*columns), limit, study_instance_uid, None, before)
+    return [ListedReceipt(**row._mapping) for row in c.execute(query)]
+
+
+def _newest(
+    query: sa.Select[Any],
+    limit: int,
+    study_instance_uid: str | None,
+    project: str | None,
+    before: int | None,
+) -> sa.Select[Any]:
+    query = query.order_by(receipts.c.number.desc()).limit(limit)
     if study_instance_uid is not None:
         query = query.where(receipts.c.study_instance_uid == study_instance_uid)
     if project is not None:
         query = query.where(receipts.c.project == project)
-    if before is not None:
-        query = query.where(receipts.c.number < before)
-    return [StoredReceipt(**row._mapping) for row in c.execute(query)]
+    return query if before is None else query.where(receipts.c.number < before)
 
 
 def one(c: sa.Connection, number: int) -> StoredReceipt | None:

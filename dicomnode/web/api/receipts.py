@@ -58,7 +58,7 @@ def receipts(
     study: Annotated[Uid | None, Query(description="Study Instance UID")] = None,
 ) -> ReceiptPage:
     with door.database.read() as connection:
-        found = kept.newest(connection, limit + 1, study, before=before)
+        found = kept.listed(connection, limit + 1, study, before)
     shown = [ReceiptEntry.model_validate(each, from_attributes=True) for each in found[:limit]]
     return ReceiptPage(receipts=shown, next_before=shown[-1].number if len(found) > limit else None)
 

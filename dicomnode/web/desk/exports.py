@@ -14,7 +14,7 @@ from dicomnode.gate.receipt import Person, Receipt, read
 from dicomnode.tracking import exports, held, receipts
 from dicomnode.tracking.exports import ExportedStudy
 from dicomnode.tracking.held import HeldObject
-from dicomnode.tracking.receipts import StoredReceipt
+from dicomnode.tracking.receipts import ListedReceipt, StoredReceipt
 from dicomnode.web.desk import templating
 from dicomnode.web.desk.access import ExportReader
 from dicomnode.web.desk.desk import Desk, DeskOf
@@ -34,7 +34,7 @@ class ExportsPage:
 
     exported: Sequence[ExportedStudy]
     older_exports_href: str
-    receipts: Sequence[StoredReceipt]
+    receipts: Sequence[ListedReceipt]
     older_receipts_href: str
     held: Sequence[HeldObject]
 
@@ -58,7 +58,7 @@ def every_export(
 ) -> Response:
     with desk.database.read() as c:
         left = exports.newest(c, _AT_A_TIME + 1, before=exports_before)
-        issued = receipts.newest(c, _AT_A_TIME + 1, before=receipts_before)
+        issued = receipts.listed(c, _AT_A_TIME + 1, before=receipts_before)
         waiting = held.newest(c, _AT_A_TIME)
     page = ExportsPage(
         exported=left[:_AT_A_TIME],

@@ -15,7 +15,7 @@ from dicomnode.domain import GateDecision, GateOutcome
 from dicomnode.errors import GateError, ReceiptError
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.receipt import Person
-from dicomnode.tracking.receipts import StoredReceipt, newest
+from dicomnode.tracking.receipts import ListedReceipt, listed
 from dicomnode.tracking.status import SeriesStatus, study_status
 from dicomnode.tracking.timeline import timeline
 from dicomnode.web.desk.access import Fields, ListReader, NameReader, Releaser
@@ -51,7 +51,7 @@ class StudyPage:
     verdict: str
     series: Sequence[SeriesStatus]
     timeline: Sequence[Step]
-    receipts: Sequence[StoredReceipt] | None
+    receipts: Sequence[ListedReceipt] | None
     release: ReleaseOffer
     ohif_url: str
     may_see_names: bool
@@ -109,7 +109,7 @@ def _page(
     with desk.database.read() as connection:
         asked = ask(connection, desk, study_uid, policy_of(desk.settings, project))
         status = study_status(connection, study_uid, desk.wanted)
-        receipts = newest(connection, 100, study_uid)
+        receipts = listed(connection, 100, study_uid)
         happened = timeline(connection, study_uid)
     if status is None or status.study_instance_uid != study_uid:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no series of this study was received")

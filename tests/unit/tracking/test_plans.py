@@ -103,6 +103,8 @@ READS: dict[str, Ask] = {
     "what can be decided": lambda c: decisions.examination_now(c, SERIES),
     "receipts": lambda c: receipts.newest(c),
     "receipts of a study": lambda c: receipts.newest(c, study_instance_uid=STUDY),
+    "list of receipts": lambda c: receipts.listed(c, before=9),
+    "list of receipts of a study": lambda c: receipts.listed(c, study_instance_uid=STUDY),
     "last receipt": lambda c: receipts.last(c),
     "instances of a receipt": lambda c: receipts.instances_of(c, STUDY),
     "audit log": lambda c: audit.newest(c),
