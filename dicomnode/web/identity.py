@@ -25,13 +25,13 @@ from starlette.responses import Response
 
 from dicomnode.config import WebSettings
 from dicomnode.domain import Role
+from dicomnode.rates import Rates, address_key
 from dicomnode.tracking import audit, logins
 from dicomnode.tracking.accounts import Account
 from dicomnode.tracking.authentication import authenticate
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.logins import LoginLimits
 from dicomnode.web.origin import client_address, is_of_our_pages
-from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, see_other, too_many
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
+from dicomnode.rates import Rates, address_key
 from dicomnode.tracking import api_tokens
 from dicomnode.tracking.api_tokens import TokenHolder
 from dicomnode.tracking.database import Database
@@ -23,7 +24,6 @@ from dicomnode.web.api.problems import answer_to
 from dicomnode.web.identity import Identity
 from dicomnode.web.origin import client_address
 from dicomnode.web.permissions import LEAST_ROLE, Permission
-from dicomnode.web.rates import Rates, address_key
 from dicomnode.web.refused import RequestRefusedError, too_many
 
 _BEARER = HTTPBearer(auto_error=False, description="A token: dicomnode tokens add ACCOUNT")

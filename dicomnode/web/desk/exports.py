@@ -37,6 +37,7 @@ class ExportsPage:
     receipts: Sequence[ListedReceipt]
     older_receipts_href: str
     held: Sequence[HeldObject]
+    older_held_href: str
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,19 @@ def every_export(
     principal: ExportReader,
     exports_before: Before = None,
     receipts_before: Before = None,
+    held_before: Before = None,
 ) -> Response:
     with desk.database.read() as c:
         left = exports.newest(c, _AT_A_TIME + 1, before=exports_before)
         issued = receipts.listed(c, _AT_A_TIME + 1, before=receipts_before)
-        waiting = held.newest(c, _AT_A_TIME)
+        waiting = held.newest(c, _AT_A_TIME + 1, before=held_before)
     page = ExportsPage(
         exported=left[:_AT_A_TIME],
         older_exports_href=_older("exports_before", [each.id for each in left]),
         receipts=issued[:_AT_A_TIME],
         older_receipts_href=_older("receipts_before", [each.number for each in issued]),
-        held=waiting,
+        held=waiting[:_AT_A_TIME],
+        older_held_href=_older("held_before", [each.id for each in waiting]),
     )
     return desk.page(request, principal, "exports.html", page)
 

@@ -15,9 +15,10 @@ from starlette.testclient import TestClient
 from dicomnode.domain import Role, VerdictKind
 from dicomnode.errors import ModelError
 from dicomnode.inference.examiner import ExaminerInUse
-from dicomnode.tracking import audit, decisions
+from dicomnode.tracking import audit, decisions, held
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.gate_schema import logins
+from dicomnode.tracking.held import HeldFile, HeldState
 from dicomnode.tracking.receipts import newest
 from dicomnode.web.desk import words
 from dicomnode.web.desk.neighbours import series_href
@@ -417,3 +418,18 @@ def test_the_pages_are_the_same_on_both_databases(database_url: str, tmp_path: P
     for path in (*(f"/desk/{page}" for page in pages), f"/desk/studies/{study}", href):
         assert root.get(path).status_code == 200, path
     site.database.close()
+
+
+def test_every_object_that_waits_at_the_gate_is_on_a_page(site: Site) -> None:
+    uids = [f"1.2.{number}" for number in range(100, 130)]
+    with site.database.begin() as c:
+        for uid in uids:
+            file = HeldFile("p", uid, "1.2", "1.2", "1.2", "1.2", f"ab/{uid}", "ab", 9, "DESK", "")
+            held.hold(c, file, HeldState.WAITING, "its study is held")
+    anna, href, seen = browser(site, "anna"), "/desk/exports", ""
+    while href:
+        text = anna.get(href).text
+        seen += text
+        older = re.search(r'href="(/desk/exports\?held_before=\d+)"', text)
+        href = older[1] if older else ""
+    assert [uid for uid in uids if f"/desk/studies/{uid}?" not in seen] == []

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dicomnode.web.rates import Rates, address_key
+from dicomnode.rates import Rates, address_key
 
 
 class Clock:
