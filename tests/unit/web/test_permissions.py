@@ -77,7 +77,7 @@ def test_no_route_is_forgotten(pages: FastAPI) -> None:
     assert routes == set(LEAST) | OPEN
 
 
-@pytest.mark.parametrize("route", LEADS_ON, ids=" ".join)
+@pytest.mark.parametrize("route", sorted(LEADS_ON), ids=" ".join)
 def test_the_beginning_leads_to_the_queue(
     browsers: Mapping[Role, TestClient], route: tuple[str, str]
 ) -> None:
