@@ -31,7 +31,7 @@ def sqlite(tmp_path: Path) -> Database:
         lambda c: exports.newest(c, study_instance_uid="1.2"),
         lambda c: exports.one(c, 1),
         lambda c: exports.instances_of(c, 1),
-        lambda c: exports._gone(c, ANNA, "1.2", 1),
+        lambda c: exports._gone(c, ANNA, "1.2", {1}),
         lambda c: exports._newest_row(c, ANNA, "1.2", 1, exports._unfinished(ANNA)),
         lambda c: exports._stop_others(c, ANNA, "1.2", 0),
         lambda c: held.studies_waiting(c, 200, ("1.2", "heads")),

@@ -133,7 +133,7 @@ READS: dict[str, Ask] = {
     "studies that wait at the gate": lambda c: held.studies_waiting(c, 200, (STUDY, "heads")),
     "what waits of a study": lambda c: held.waiting_of(c, STUDY, "heads", 0, 200),
     "files that wait": lambda c: held.names_open(c, ["ab/1", "ab/2"]),
-    "what nobody was told": lambda c: notices.untold(c, "mail", [VerdictKind.UNDETERMINED], at(0)),
+    "what nobody was told": lambda c: notices.untold(c, "mail", ReviewFilter(), at(0)),
     "what the collector was not sent": lambda c: audit_cursor.unsent(c, 100),
 }
 
@@ -148,7 +148,7 @@ WRITES: dict[str, Ask] = {
     "a decision": lambda c: decisions.record(
         c, SERIES, DecisionKind.DEFACED, account="anna", note="why"
     ),
-    "what is new": lambda c: notices.note(c, "mail", {}, [VerdictKind.UNDETERMINED], at(0)),
+    "what is new": lambda c: notices.note(c, "mail", {}, ReviewFilter(), at(0)),
     "an account": lambda c: accounts.set_enabled(c, "anna", False),
     "an identity provider's account": lambda c: oidc_accounts.account_for(
         c, "x", ["bert"], Role.VIEWER, at(0)
