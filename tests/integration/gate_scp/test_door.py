@@ -112,6 +112,7 @@ def test_what_is_held_is_answered_with_a_warning_and_leaves_by_itself_later(at: 
         at.log,
     )
     assert len(archived_of(at, study)) == 4
+    wait_until("the ledger is closed", lambda: at.ledger(study)[0].state is ExportState.LEFT, 10)
     (row,) = at.ledger(study)
     assert (row.state, row.left_count, row.account) == (ExportState.LEFT, 4, "ae:DESK")
     folder = at.settings.waiting_folder / "objects"
