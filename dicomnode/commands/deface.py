@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomnode.commands.common import Config, err, progress_bar, quiet_settings
+from dicomnode.commands.batches import batch_run
+from dicomnode.commands.common import Config, err, quiet_settings
 from dicomnode.config import Settings
-from dicomnode.errors import ConfigurationError, DicomnodeError
+from dicomnode.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,38 +30,14 @@ def deface(
     Without --deidentify headers go on naming the patient. Exit code 0 where every series is
     proven, else 1.
     """
-    from dicomnode.app import batch
     from dicomnode.app.deface import deface_all
-    from dicomnode.inference.examiner import installed_examiner
-    from dicomnode.inference.nnunet import load_networks
 
     settings = quiet_settings(config)
     finish = _deidentifier(settings) if deidentify else _leave
-    models = installed_examiner(settings).models
-    out_folder.mkdir(parents=True, exist_ok=True)
-    with (
-        progress_bar() as bar,
-        (out_folder / "deface.jsonl").open("w", encoding="utf-8") as results,
-    ):
-        task = bar.add_task("looking for series", total=None)
-        found = batch.find(paths, lambda files: bar.advance(task, files))
-        if not found.count:
-            raise DicomnodeError(f"{', '.join(map(str, paths))}: no DICOM file in it")
-        bar.update(task, description="loading the networks")
-        networks = load_networks(models, settings.inference)
-        bar.reset(task, total=found.count)
-
-        def report(lines: list[batch.Line]) -> None:
-            text = "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
-            results.write(text)
-            results.flush()
-            print(text, end="", flush=True)
-            bar.advance(task)
-
-        def stage(text: str) -> None:
-            bar.update(task, description=text)
-
-        tally = deface_all(found, networks, settings, out_folder, finish, report, stage)
+    with batch_run(paths, settings, out_folder, "deface.jsonl") as run:
+        tally = deface_all(
+            run.found, run.networks, settings, out_folder, finish, run.report, run.stage
+        )
     err.print(
         f"{tally.defaced} defaced and proven, {tally.held} held, {tally.failed} failed; "
         f"deface.jsonl is in {out_folder}",

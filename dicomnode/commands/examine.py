@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dicomnode.commands.common import Config, NiftiModality, err, progress_bar, quiet_settings
-from dicomnode.errors import DicomnodeError
+from dicomnode.commands.batches import batch_run
+from dicomnode.commands.common import Config, NiftiModality, err, quiet_settings
 
 
 def examine(
@@ -19,37 +18,13 @@ def examine(
     config: Config = None,
 ) -> None:
     """Examine DICOM folders or NIfTI files: masks, and one JSON line of evidence per volume."""
-    from dicomnode.app import batch
-    from dicomnode.inference.examiner import installed_examiner
-    from dicomnode.inference.nnunet import load_networks
+    from dicomnode.app.batch import examine_all
 
-    settings = quiet_settings(config)
-    models = installed_examiner(settings).models
-    out_folder.mkdir(parents=True, exist_ok=True)
-    with (
-        progress_bar() as bar,
-        (out_folder / "results.jsonl").open("w", encoding="utf-8") as results,
-    ):
-        task = bar.add_task("looking for series", total=None)
-        found = batch.find(paths, lambda files: bar.advance(task, files))
-        if not found.count:
-            raise DicomnodeError(f"{', '.join(map(str, paths))}: no DICOM or NIfTI file in it")
-        bar.update(task, description="loading the networks")
-        networks = load_networks(models, settings.inference)
-        bar.reset(task, total=found.count)
-
-        def report(lines: list[batch.Line]) -> None:
-            text = "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
-            results.write(text)
-            results.flush()
-            print(text, end="", flush=True)
-            bar.advance(task)
-
-        def stage(text: str) -> None:
-            bar.update(task, description=text)
-
-        modality = nifti_modality or ""
-        tally = batch.examine_all(found, networks, settings, out_folder, report, stage, modality)
+    settings, modality = quiet_settings(config), nifti_modality or ""
+    with batch_run(paths, settings, out_folder, "results.jsonl") as run:
+        tally = examine_all(
+            run.found, run.networks, settings, out_folder, run.report, run.stage, modality
+        )
     err.print(
         f"{tally.examined} examined, {tally.refused} refused or set aside, {tally.failed} failed; "
         f"masks and results.jsonl are in {out_folder}",

@@ -13,11 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dicomnode.defacing.grid import (
+    Flags,
+    Triple,
+    as_blocks,
+    coarse_mm,
+    depth_mm,
+    distance_mm,
+    every,
+    sizes_of,
+    step_of,
+)
 from dicomnode.defacing.region import hull
 from dicomnode.errors import DefacingError
-
-Flags = npt.NDArray[np.bool_]
-Triple = tuple[float, float, float]
 
 GRID_MM = 2.0
 # Scalp and skull together are thicker than this nearly everywhere.
@@ -45,55 +53,34 @@ def protected_brain(
     `tissue` is the anatomical foreground. Raises `DefacingError` where none is found: nothing may
     be changed in a head whose brain is unknown.
     """
-    step = tuple(max(1, round(GRID_MM / mm)) for mm in spacing_mm)
-    thin = tuple(slice(None, None, n) for n in step)
-    grid_mm = [mm * n for mm, n in zip(spacing_mm, step, strict=True)]
-    depth_mm = _depth_mm(tissue[thin], grid_mm)
-    inside = (depth_mm >= LEAST_DEPTH_MM) & ~face[thin]
+    step = step_of(spacing_mm, GRID_MM)
+    thin, grid_mm = every(step), coarse_mm(spacing_mm, step)
+    depth = depth_mm(tissue[thin], grid_mm)
+    inside = (depth >= LEAST_DEPTH_MM) & ~face[thin]
     values = ndimage.uniform_filter(array, step)[thin]
     # Between the parts of a face lies no brain, but much that hangs on to it.
     beyond = inside & ~hull(face, spacing_mm)[thin]
-    soft = ndimage.binary_opening(beyond & _is_soft(values, depth_mm, modality))
-    piece = _largest(_distance_mm(soft, grid_mm) > BRIDGE_MM)
+    soft = ndimage.binary_opening(beyond & _is_soft(values, depth, modality))
+    piece = _largest(distance_mm(soft, grid_mm) > BRIDGE_MM)
     if np.count_nonzero(piece) * np.prod(grid_mm) / 1000.0 < LEAST_ML:
         raise DefacingError(
             "no brain was found in this head, so it isn't clear what must not be changed"
         )
-    brain = (_distance_mm(~piece, grid_mm) <= RETURN_MM) & inside
-    return _onto(ndimage.binary_fill_holes(brain), array.shape, step)
+    brain = (distance_mm(~piece, grid_mm) <= RETURN_MM) & inside
+    return as_blocks(ndimage.binary_fill_holes(brain), array.shape, step)
 
 
 def _is_soft(
-    values: npt.NDArray[np.float32], depth_mm: npt.NDArray[np.float64], modality: str
+    values: npt.NDArray[np.float32], depth: npt.NDArray[np.float64], modality: str
 ) -> Flags:
     if modality == "CT":
         return np.asarray((values > BRAIN_HU[0]) & (values < BRAIN_HU[1]))
-    deep = values[depth_mm >= min(DEEP_MM, float(depth_mm.max()))]
+    deep = values[depth >= min(DEEP_MM, float(depth.max()))]
     return np.asarray(values > DARKEST_SHARE * np.median(deep))
-
-
-def _depth_mm(tissue: Flags, grid_mm: list[float]) -> npt.NDArray[np.float64]:
-    """Under the skin; what the edge of the volume cuts is not skin."""
-    padded = np.pad(tissue, 1, mode="edge")
-    return _distance_mm(padded, grid_mm)[1:-1, 1:-1, 1:-1]
-
-
-def _distance_mm(mask: Flags, grid_mm: list[float]) -> npt.NDArray[np.float64]:
-    return np.asarray(ndimage.distance_transform_edt(mask, sampling=grid_mm))
 
 
 def _largest(mask: Flags) -> Flags:
     labels, count = ndimage.label(mask)
     if not count:
         return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
-
-
-def _onto(mask: Flags, shape: tuple[int, ...], step: tuple[int, ...]) -> Flags:
-    """Every coarse voxel as the block of fine ones that it stood for."""
-    fine = mask
-    for axis, n in enumerate(step):
-        fine = np.repeat(fine, n, axis=axis)
-    return fine[tuple(slice(0, side) for side in shape)]
+    return np.asarray(labels == sizes_of(labels).argmax())

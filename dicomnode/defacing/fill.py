@@ -10,19 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from dicomnode.defacing.grid import (
+    Flags,
+    Triple,
+    as_blocks,
+    coarse_mm,
+    distance_mm,
+    every,
+    step_of,
+)
 from dicomnode.dicom.pixels import PixelFormat
 from dicomnode.inference.skin import skin_level
 
-Flags = npt.NDArray[np.bool_]
 Stored = npt.NDArray[np.integer[Any]]
-Triple = tuple[float, float, float]
 
 AIR_HU = (-1060.0, -900.0)
 FALLBACK_HU = -1000.0
@@ -33,14 +39,6 @@ AIR_GRID_MM = 3.0
 # Fewer air pixels than this tell nothing of a slice's noise.
 LEAST_PIXELS = 400
 BLUR_MM = 12.0
-
-
-class Fill(StrEnum):
-    """`NOISE` is the scanner's background; `CONSTANT` its median; `BLUR` what is there, blurred."""
-
-    NOISE = "noise"
-    CONSTANT = "constant"
-    BLUR = "blur"
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,11 @@ def plain_air(
     array: npt.NDArray[np.float32], tissue: Flags, spacing_mm: Triple, modality: str
 ) -> Flags:
     """Voxels that are certainly air inside the field that the scanner saw."""
-    step = tuple(max(1, round(AIR_GRID_MM / mm)) for mm in spacing_mm)
-    grid_mm = [mm * n for mm, n in zip(spacing_mm, step, strict=True)]
-    body = ndimage.maximum_filter(tissue, step)[tuple(slice(None, None, n) for n in step)]
-    away_mm = ndimage.distance_transform_edt(~body, sampling=grid_mm)
+    step = step_of(spacing_mm, AIR_GRID_MM)
+    body = ndimage.maximum_filter(tissue, step)[every(step)]
+    away_mm = distance_mm(~body, coarse_mm(spacing_mm, step))
     near = (away_mm >= AIR_REACH_MM[0]) & (away_mm <= AIR_REACH_MM[1])
-    for axis, n in enumerate(step):
-        near = np.repeat(near, n, axis=axis)
-    near = near[tuple(slice(0, side) for side in tissue.shape)] & ~tissue
+    near = as_blocks(near, tissue.shape, step) & ~tissue
     if modality == "CT":
         return np.asarray(near & (array >= AIR_HU[0]) & (array <= AIR_HU[1]))
     return np.asarray(near & (array < skin_level(array, modality)))

@@ -5,19 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.brain import protected_brain
 from dicomnode.defacing.fill import plain_air
+from dicomnode.defacing.grid import Flags
 from dicomnode.defacing.region import Growth, face_pieces, removed_region
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.resample import CanonicalVolume, mask_to_source
 from dicomnode.domain import SegmentKind
 from dicomnode.errors import DefacingError
 from dicomnode.inference.assessment import Assessment
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dicomnode.defacing.grid import Flags
 from dicomnode.domain import Evidence, Verdict, VerdictKind
 
-Flags = npt.NDArray[np.bool_]
 Stored = npt.NDArray[np.integer[Any]]
 
 # The networks end a voxel apart, and the anonymised area in front of the head has no true edge.

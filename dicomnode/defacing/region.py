@@ -10,18 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
-Flags = npt.NDArray[np.bool_]
-Triple = tuple[float, float, float]
+from dicomnode.defacing.grid import Flags, Triple, as_blocks, depth_mm, every, sizes_of, step_of
 
 # How far around the face a piece that it cut off is looked for.
 SHELL_REACH_MM = 30.0
 # Of a face that the field of view cuts every piece counts that is larger; millilitres.
 LEAST_PIECE_ML = 1.0
 _HULL_GRID_MM = 4.0
+# How far around the face the skin is looked for that tells how deep its voxels lie.
+_DEPTH_REACH_MM = 40.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ def face_pieces(face: Flags, spacing_mm: Triple) -> Flags:
     labels, count = ndimage.label(face)
     if count < 2:
         return face
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+    sizes = sizes_of(labels)
     kept = sizes == sizes.max()
     if _touches_the_edge(face):
         kept |= sizes * np.prod(spacing_mm) / 1000.0 >= LEAST_PIECE_ML
@@ -56,8 +55,8 @@ def removed_region(
 
 def hull(face: Flags, spacing_mm: Triple) -> Flags:
     """The convex hull of the face: what lies between its parts is no brain either."""
-    step = tuple(max(1, round(_HULL_GRID_MM / mm)) for mm in spacing_mm)
-    places = np.argwhere(ndimage.maximum_filter(face, step)[_every(step)]) * step
+    step = step_of(spacing_mm, _HULL_GRID_MM)
+    places = np.argwhere(ndimage.maximum_filter(face, step)[every(step)]) * step
     try:
         inside = Delaunay(places[ConvexHull(places).vertices])
     except (QhullError, ValueError):  # too few voxels, or all in a plane
@@ -68,11 +67,7 @@ def hull(face: Flags, spacing_mm: Triple) -> Flags:
     axes = [np.arange(a, b, n) for a, b, n in zip(low, high, step, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     coarse = inside.find_simplex(grid.reshape(-1, 3)).reshape(grid.shape[:3]) >= 0
-    whole = found[box]
-    fine = coarse
-    for axis, n in enumerate(step):
-        fine = np.repeat(fine, n, axis=axis)
-    whole[...] = fine[tuple(slice(0, side) for side in whole.shape)]
+    found[box] = as_blocks(coarse, found[box].shape, step)
     return found | face
 
 
@@ -80,17 +75,13 @@ def _grown(face: Flags, tissue: Flags, spacing_mm: Triple, growth: Growth) -> Fl
     """Voxels near the face that lie no deeper under the skin than the nearest voxel of it."""
     if not face.any():
         return face
-    margin = growth.outward_mm + max(spacing_mm)
-    box = _box_around(face, [margin + 40.0] * 3, spacing_mm)
+    box = _box_around(face, growth.outward_mm + _DEPTH_REACH_MM, spacing_mm)
     near, body = face[box], tissue[box] | face[box]
-    # Beyond the edge of the volume is not air: what the field of view cuts is not skin.
-    depth_mm = ndimage.distance_transform_edt(np.pad(body, 1, mode="edge"), sampling=spacing_mm)[
-        1:-1, 1:-1, 1:-1
-    ]
+    depth = depth_mm(body, spacing_mm)
     away_mm, nearest = ndimage.distance_transform_edt(
         ~near, sampling=spacing_mm, return_indices=True
     )
-    is_no_deeper = depth_mm <= depth_mm[tuple(nearest)] + growth.inward_mm
+    is_no_deeper = depth <= depth[tuple(nearest)] + growth.inward_mm
     grown = np.zeros_like(face)
     grown[box] = (away_mm <= growth.outward_mm) & is_no_deeper
     return grown | face
@@ -98,13 +89,12 @@ def _grown(face: Flags, tissue: Flags, spacing_mm: Triple, growth: Growth) -> Fl
 
 def _cut_off(removed: Flags, tissue: Flags, spacing_mm: Triple) -> Flags:
     """Tissue near what is removed that no longer hangs on to the body."""
-    box = _box_around(removed, [SHELL_REACH_MM] * 3, spacing_mm)
+    box = _box_around(removed, SHELL_REACH_MM, spacing_mm)
     rest = tissue & ~removed
     labels, count = ndimage.label(rest)
     if count < 2:
         return np.zeros_like(removed)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+    sizes = sizes_of(labels)
     loose = sizes < sizes.max()
     loose[0] = False
     found = np.zeros_like(removed)
@@ -117,16 +107,10 @@ def _touches_the_edge(mask: Flags) -> bool:
     return any(bool(end.any()) for end in ends)
 
 
-def _box_around(
-    mask: Flags, margin_mm: list[float], spacing_mm: Triple
-) -> tuple[slice, slice, slice]:
+def _box_around(mask: Flags, margin_mm: float, spacing_mm: Triple) -> tuple[slice, slice, slice]:
     found = ndimage.find_objects(mask.view(np.uint8))[0]
-    more = [int(np.ceil(far / mm)) for far, mm in zip(margin_mm, spacing_mm, strict=True)]
+    more = [int(np.ceil(margin_mm / mm)) for mm in spacing_mm]
     z, y, x = (
         slice(max(0, side.start - n), side.stop + n) for side, n in zip(found, more, strict=True)
     )
     return z, y, x
-
-
-def _every(step: tuple[int, ...]) -> tuple[slice, ...]:
-    return tuple(slice(None, None, n) for n in step)
