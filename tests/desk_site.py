@@ -24,6 +24,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from dicomnode import config
+from dicomnode.config import Settings
 from dicomnode.dicom.file_format import read_received, split_file
 from dicomnode.domain import (
     Evidence,
@@ -38,6 +39,7 @@ from dicomnode.domain import (
     Role,
     SegmentKind,
     SetAside,
+    StoredInstance,
     Verdict,
     VerdictKind,
     View,
@@ -125,7 +127,7 @@ class Site:
     folder: Path
     config: Path
     address: str
-    settings: config.Settings = field(repr=False)
+    settings: Settings = field(repr=False)
     database: Database = field(repr=False)
 
     def add_account(self, name: str, role: Role) -> None:
@@ -149,7 +151,7 @@ class Site:
             instances.add(c, stored)
         return stored[0].header.series_instance_uid
 
-    def _stored(self, spool: Spool, file: Path):  # type: ignore[no-untyped-def]
+    def _stored(self, spool: Spool, file: Path) -> StoredInstance:
         data = file.read_bytes()
         found = read_received("", file)
         offset = len(data) - len(split_file(data)[1])
@@ -216,7 +218,7 @@ class Site:
         return ExaminedVolume(label, 4, evidence, verdict, pictures=shown)
 
 
-def _evidence(settings: config.Settings, kind: VerdictKind) -> Evidence:
+def _evidence(settings: Settings, kind: VerdictKind) -> Evidence:
     face = {VerdictKind.FACE_VISIBLE: 112.0, VerdictKind.UNDETERMINED: 12.0}.get(kind, 0.0)
     removed = 320.0 if kind in (VerdictKind.DEFACED, VerdictKind.UNDETERMINED) else 0.0
     ml = {

@@ -26,7 +26,11 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
-_SOP_CLASS = {"CT": CTImageStorage, "MR": MRImageStorage, "OT": SecondaryCaptureImageStorage}
+_SOP_CLASS: dict[str, UID] = {
+    "CT": CTImageStorage,
+    "MR": MRImageStorage,
+    "OT": SecondaryCaptureImageStorage,
+}
 _AIR = {"CT": -1000.0, "MR": 0.0}
 _NAMESPACE = uuid.UUID("5c0ffee0-0000-4000-8000-00000000da7a")
 
@@ -179,7 +183,7 @@ def _data_set(
     sop_class = _SOP_CLASS.get(modality, MRImageStorage)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = make_uid(study, series, "instance", index)
+    meta.MediaStorageSOPInstanceUID = UID(make_uid(study, series, "instance", index))
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL" if modality == "CT" else "M"]

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    ViewportSize,
+    sync_playwright,
+)
 
 from tests.desk_site import PASSWORD, Site
 
@@ -123,7 +130,7 @@ class Person:
 @contextmanager
 def person(browser: Browser, site: Site, **options: Any) -> Iterator[Person]:
     width, height = options.pop("size", WIDE)
-    viewport = {"width": width, "height": height}
+    viewport = ViewportSize(width=width, height=height)
     context = browser.new_context(viewport=viewport, **options)
     context.set_default_timeout(20_000)
     found = Person(site, context, context.new_page())

@@ -21,7 +21,7 @@ FAILED, STORED, OTHER = "00081198", "00081199", "0008119A"
 def web_settings(folder: Path, *, scp: Any = None, **web: Any) -> Settings:
     return Settings(
         node={"data_folder": folder / "data"},  # type: ignore[arg-type]
-        scp={"minimum_free_bytes": 0, "port": open_port()} | (scp or {}),
+        scp={"minimum_free_bytes": 0, "port": open_port()} | (scp or {}),  # type: ignore[arg-type]
         web={"port": open_port()} | web,  # type: ignore[arg-type]
     )
 

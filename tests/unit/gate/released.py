@@ -63,7 +63,8 @@ def received_study(
 
     `files` are the spool's own; `options` are those of `make_series`.
     """
-    sent = make_series(folder / name, **({"study": name, "series": name, "slices": 4} | options))
+    defaults: dict[str, Any] = {"study": name, "series": name, "slices": 4}
+    sent = make_series(folder / name, **(defaults | options))
     return Study(*receive(database, spool, sent, examiner_digest))
 
 
