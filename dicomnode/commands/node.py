@@ -17,11 +17,13 @@ from dicomnode.commands.common import (
     err,
     out,
     progress_bar,
+    reload_on_signal,
     say,
     settings_of,
     stop_on_signals,
     this_program,
 )
+from dicomnode.meters import Meters
 from dicomnode.tracking.database import Database
 
 
@@ -57,6 +59,8 @@ def scp(config: Config = None) -> None:
         stop=stop,
         prepare_child=partial(logs.configure, settings.node.log_level),
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
@@ -71,11 +75,14 @@ def web(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
 def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
+    from dicomnode.app.measured import read_gpus
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.audit_trail.forwarder import forwarding
@@ -85,17 +92,26 @@ def work(config: Config = None) -> None:
     settings = settings_of(config)
     stop = stop_on_signals()
     database = Database(settings.database_url)
+    meters = Meters()
+    reload = reload_on_signal(config, settings, meters)
+
+    def alive() -> None:
+        notify("WATCHDOG=1")
+        read_gpus(meters)
+
     database.migrate()
     start_telling(settings, database, stop)
     with forwarding(settings, database):
         run_worker(
             settings,
             database,
-            make_stages(settings),
+            make_stages(settings, meters),
             ready=lambda: notify("READY=1"),
             stop=stop,
-            alive=lambda: notify("WATCHDOG=1"),
-            count_at_sender=count_at_sender(settings),
+            alive=alive,
+            count_at_sender=count_at_sender,
+            reload=reload,
+            meters=meters,
         )
     os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.ae import ApplicationEntity
@@ -38,13 +39,14 @@ def accepting_entity(settings: SCPSettings) -> ApplicationEntity:
     return entity
 
 
-def finish_associations(server: ReceivingServer) -> None:
+def finish_associations(servers: Sequence[ReceivingServer]) -> None:
     """Let senders finish what they are at, for a moment; then abort."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while server.active_associations and time.monotonic() < deadline:
+    while any(server.active_associations for server in servers) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for association in server.active_associations:
-        association.abort()
+    for server in servers:
+        for association in server.active_associations:
+            association.abort()
 
 
 def _silence_libraries() -> None:

@@ -55,6 +55,11 @@ class ReceivingServer(AssociationServer):
         super(AssociationServer, self).shutdown()
         self.server_close()
 
+    def stop_accepting(self) -> None:
+        """As `shutdown`, any number of times."""
+        if self.socket is not None and self.socket.fileno() != -1:
+            self.shutdown()
+
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
         # Without it a sender that waits for each answer waits for delayed acknowledgements.

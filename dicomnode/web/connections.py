@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dicomnode.config import SCPSettings
-from dicomnode.web.access import HEALTH_PATH
+from dicomnode.web.access import OPEN_PATHS
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -89,7 +89,7 @@ class BoundedRequests:
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == HEALTH_PATH:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         peer = scope["client"][0] if scope.get("client") else ""

@@ -66,7 +66,7 @@ class Node:
                 given,
                 ready=ready.set,
                 stop=stop,
-                count_at_sender=count_at_sender,
+                count_at_sender=lambda _settings: count_at_sender,
             )
 
         thread = threading.Thread(target=run)
