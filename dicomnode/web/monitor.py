@@ -118,10 +118,10 @@ class Monitor:
             found = await run_in_threadpool(self._counted.families)
         except DatabaseError:
             return PlainTextResponse("the database is away\n", 503)
-        here = await run_in_threadpool(self._here)
+        here = await run_in_threadpool(self.here)
         return PlainTextResponse(exposition((*found, *here)), media_type=MEDIA_TYPE)
 
-    def _here(self) -> tuple[Family, ...]:
+    def here(self) -> tuple[Family, ...]:
         """What is seen without the database."""
         build = Meter("gauge", "1, with the version of the software.", ("version",))
         return (
