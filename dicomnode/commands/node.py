@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,9 @@ from dicomnode.tracking.database import Database
 
 
 def serve(config: Config = None) -> None:
-    """Run the node: receive, examine, deliver. Stops with Ctrl+C or SIGTERM."""
+    """Run the node: receive, examine, deliver. Ctrl+C or SIGTERM stop it, SIGHUP reads the
+    configuration again.
+    """
     from dicomnode.app.supervisor import Supervisor, roles_of
 
     settings = settings_of(config)
@@ -44,7 +47,9 @@ def serve(config: Config = None) -> None:
         notify("READY=1")
         err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
 
-    Supervisor(config, roles_of(settings), stop).run(ready)
+    supervisor = Supervisor(config, roles_of(settings), stop)
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload.set())
+    supervisor.run(ready)
 
 
 def scp(config: Config = None) -> None:
