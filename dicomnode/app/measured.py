@@ -9,6 +9,7 @@ from pathlib import Path
 from dicomnode.config import DestinationSettings
 from dicomnode.errors import DeliveryRefusedError
 from dicomnode.inference.gpu import readings
+from dicomnode.log_context import about
 from dicomnode.meters import OTHER, Meters
 
 Deliver = Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
@@ -55,7 +56,8 @@ def measured(deliver: Deliver, meters: Meters) -> Deliver:
         name = OTHER if ":" in destination.name else destination.name
         outcome = "failed"
         try:
-            with meters.timing("delivery_attempt_seconds", destination=name):
+            timing = meters.timing("delivery_attempt_seconds", destination=name)
+            with about(destination=destination.name), timing:
                 warnings = deliver(destination, files, title)
             outcome = "delivered"
         except DeliveryRefusedError:

@@ -13,6 +13,7 @@ from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.log_context import about
 from dicomnode.meters import Meters
 
 
@@ -25,8 +26,10 @@ def make_stages(settings: Settings, meters: Meters) -> Stages:
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
         clock = StageClock(meters)
+        series, study = revision.series_instance_uid, revision.study_instance_uid
         try:
-            return examine(revision, networks, settings, folder, clock)
+            with about(series=series, study=study):
+                return examine(revision, networks, settings, folder, clock)
         finally:
             clock.end()
 

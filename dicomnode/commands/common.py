@@ -80,14 +80,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 def settings_of(config: Path | None) -> Settings:
     """Read the configuration and begin to log; raises `ConfigurationError`."""
     settings = _read(config)
-    logs.configure(settings.node.log_level)
+    logs.configure(settings.node.log_level, settings.node.log_format)
     return settings
 
 
 def quiet_settings(config: Path | None) -> Settings:
     """For commands that a person reads: only warnings are logged, unless DEBUG is asked for."""
     settings = _read(config)
-    logs.configure("DEBUG" if settings.node.log_level == "DEBUG" else "WARNING")
+    level = "DEBUG" if settings.node.log_level == "DEBUG" else "WARNING"
+    logs.configure(level, settings.node.log_format)
     return settings
 
 

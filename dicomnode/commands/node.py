@@ -62,7 +62,7 @@ def scp(config: Config = None) -> None:
         settings,
         ready=lambda: notify("READY=1"),
         stop=stop,
-        prepare_child=partial(logs.configure, settings.node.log_level),
+        prepare_child=partial(logs.configure, settings.node.log_level, settings.node.log_format),
         alive=lambda: notify("WATCHDOG=1"),
         reload=reload_on_signal(config, settings, meters := Meters()),
         meters=meters,
@@ -91,6 +91,7 @@ def work(config: Config = None) -> None:
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.audit_trail.forwarder import forwarding
+    from dicomnode.delivery.ending import abort_open_associations
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
 
@@ -118,6 +119,7 @@ def work(config: Config = None) -> None:
             reload=reload,
             meters=meters,
         )
+    abort_open_associations()
     os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
 
 

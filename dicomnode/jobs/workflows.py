@@ -32,6 +32,7 @@ from dicomnode.errors import (
     ExaminationFailedError,
 )
 from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
+from dicomnode.log_context import about
 from dicomnode.tracking import audit, deliveries, examinations, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -191,7 +192,8 @@ class Workflows:
     def _working(self) -> Iterator[None]:
         self._active.append(1)
         try:
-            yield
+            with about(job=DBOS.workflow_id or ""):
+                yield
         finally:
             self._active.pop()
 
