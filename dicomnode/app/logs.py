@@ -21,7 +21,7 @@ class JsonFormatter(logging.Formatter):
     """One line per event; what it is about, and what was given as `extra`, become keys of it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        event = {
+        event: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
