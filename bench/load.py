@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -92,6 +93,8 @@ def sender(
                     if time.time() >= until:
                         return
                     out.write(one_line(association, like, number, instance))
+                    if not association.is_established:
+                        break  # the node hung up; it is asked again with the next series
 
 
 def one_line(association: Association, like: bytes, number: int, instance: int) -> str:
@@ -116,8 +119,8 @@ def watch_memory(node: Node, stop: threading.Event, found: list[tuple[float, int
 
 def load(
     node: Node, like: bytes, given: argparse.Namespace, folder: Path
-) -> tuple[list[Sent], int, list[tuple[float, int]]]:
-    """What was acknowledged, how many were answered otherwise, and the memory over time."""
+) -> tuple[list[Sent], Counter[str], list[tuple[float, int]]]:
+    """What was acknowledged, how often each other status came, and the memory over time."""
     spawn = multiprocessing.get_context("spawn")
     begin = spawn.Barrier(given.senders)
     files = [folder / f"sender{number}" for number in range(given.senders)]
@@ -140,7 +143,8 @@ def load(
     sent = [
         Sent(n, int(i), float(at), float(s)) for n, (status, i, at, s) in lines if status == "0"
     ]
-    return sent, len(lines) - len(sent), memory
+    others = Counter(status for _, (status, *_) in lines if status != "0")
+    return sent, others, memory
 
 
 def lost(node: Node, like: bytes, sent: Sequence[Sent]) -> int:
@@ -191,7 +195,8 @@ def main() -> None:
             show(sent, memory)
             missing = lost(node, like, sent)
     size = sum(len(like) for _ in sent) / 1e9
-    print(f"{len(sent)} instances ({size:.1f} GB) acknowledged, {refused} not, {missing} lost; "
+    print(f"{len(sent)} instances ({size:.1f} GB) acknowledged, {refused.total()} not "
+          f"{dict(refused) or ''}, {missing} lost; "
           f"load average {os.getloadavg()[0]:.1f}")  # fmt: skip
     sys.exit(1 if missing or refused else 0)
 
