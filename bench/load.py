@@ -27,6 +27,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import UID
 from pynetdicom.association import Association
 
 from dicomnode.tracking.spool import Spool, object_name
@@ -63,7 +64,7 @@ def template(folder: Path, kib: int) -> bytes:
     rows = max(kib * 1024 // 2 // 256, 8)
     (path,) = make_series(folder, slices=1, rows=rows, columns=256)
     image = dcmread(path)
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = instance_uid(0, 0)
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(instance_uid(0, 0))
     image.SeriesInstanceUID = series_uid(0, 0)
     image.save_as(path)
     return data_set_bytes(path)
