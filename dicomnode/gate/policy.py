@@ -104,12 +104,5 @@ def policy_of(settings: Settings, project: str = DEFAULT_PROJECT) -> Policy:
     return Policy(project, GateSettings(pass_verdicts=()), sentence)
 
 
-def persons_asked_for(settings: Settings) -> int:
-    """The most that any project wants, of those that want people by verdict or code; else one."""
-    every = (settings.gate, *settings.projects.values())
-    asking = (each for each in every if each.review_verdicts or each.review_refusals)
-    return max((each.persons_needed for each in asking), default=1)
-
-
 def _is_within(mine: tuple[str, ...] | None, others: tuple[str, ...] | None) -> bool:
     return others is None or (mine is not None and set(mine) <= set(others))

@@ -240,8 +240,20 @@ verdicts = sa.Table(
     current(),
     # By how many people, of this very examination.
     counter("decided_by"),
+    # Whether a project wants a person for its kind, by the tables of this digest (`kinds`).
+    sa.Column(
+        "is_asked_by_kind", sa.Boolean, nullable=False, default=False, server_default=sa.false()
+    ),
+    title("kinds_digest"),
     only_one_current("verdicts"),
     partial("ix_verdicts_review", "is_current", "kind", "decided_by", "examination_id"),
+    partial(
+        "ix_verdicts_asked",
+        "is_current AND is_asked_by_kind",
+        "decided_by",
+        "examination_id",
+    ),
+    partial("ix_verdicts_unmarked", "is_current", "kinds_digest"),
 )
 
 volumes = sa.Table(
