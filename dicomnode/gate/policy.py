@@ -84,6 +84,7 @@ class Policy:
             and all(getattr(mine, name) >= getattr(others, name) for name in _REQUIREMENTS)
             and mine.persons_needed >= others.persons_needed
             and mine.pass_burned_in_annotation <= others.pass_burned_in_annotation
+            and mine.requires_face_detector >= others.requires_face_detector
             and asks_as_much_as(mine.series, others.series)
             and _is_within(mine.modalities, others.modalities)
         )

@@ -124,6 +124,8 @@ instances = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_sha256", sa.String(64), nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False),
+    # Of the data set around its pixel data (`dicom.encoded.Peek`); empty before version 0014.
+    title("data_set_sha256"),
     time("received_at"),
     title("calling_ae_title"),
     title("called_ae_title"),
