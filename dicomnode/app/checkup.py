@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from dicomnode.config import DestinationSettings, Settings, token_in
+from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.examiner import installed_examiner
@@ -18,6 +19,7 @@ from dicomnode.inference.models import verify
 from dicomnode.intake.listening import listen
 from dicomnode.notices.teller import channels_of
 from dicomnode.retrieval.probe import probe
+from dicomnode.tls import shows
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, read_token
@@ -67,6 +69,11 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 def port(settings: Settings) -> Iterator[Finding]:
     """Opened as the receiver does; a host that is no address of this machine raises."""
+    tls = settings.scp.tls
+    if tls is not None:
+        yield _tls_port(settings.scp.host, tls, "scp.tls")
+    if tls is not None and tls.only:
+        return
     where = f"{settings.scp.host}:{settings.scp.port}"
     try:
         listen(settings.scp.host, settings.scp.port).close()
@@ -74,6 +81,16 @@ def port(settings: Settings) -> Iterator[Finding]:
         yield _who_has_the_port(settings, error)
     else:
         yield Finding("port", True, f"{where} is free")
+
+
+def _tls_port(host: str, tls: DicomTLSSettings, section: str) -> Finding:
+    try:
+        listen(host, tls.port, section).close()
+    except PortInUseError as error:
+        ours = shows(host, tls.port, tls.certificate_file)
+        sentence = f"{host}:{tls.port}: the node is running and shows its certificate"
+        return Finding("TLS port", ours, sentence if ours else str(error))
+    return Finding("TLS port", True, f"{host}:{tls.port} is free")
 
 
 def _who_has_the_port(settings: Settings, in_use: PortInUseError) -> Finding:
