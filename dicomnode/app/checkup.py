@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from dicomnode.config import DestinationSettings, Settings, token_in
+from dicomnode.config import DestinationSettings, Settings, WebSettings, token_in
 from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.delivery.store import echo
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
@@ -119,7 +119,7 @@ def web(settings: Settings) -> Iterator[Finding]:
     try:
         listen(settings.web.host, settings.web.port, "web").close()
     except PortInUseError as error:
-        ours = _answers_http(f"http://{settings.web.host}:{settings.web.port}{HEALTH_PATH}")
+        ours = _answers_http(settings.web)
         sentence = f"{where}: the HTTP role is running and well"
         yield Finding("web", ours, sentence if ours else f"{error}, or the HTTP role is not well")
     else:
@@ -143,7 +143,10 @@ def desk(settings: Settings) -> Iterator[Finding]:
     yield Finding("desk", there, "there are accounts" if there else missing)
 
 
-def _answers_http(url: str) -> bool:
+def _answers_http(web: WebSettings) -> bool:
+    if web.tls is not None:
+        return shows(web.host, web.port, web.tls.certificate_file)
+    url = f"http://{web.host}:{web.port}{HEALTH_PATH}"
     try:
         with urlopen(url, timeout=5.0) as page:
             return b'"version"' in page.read(1000)

@@ -36,7 +36,7 @@ def serve(config: Config = None) -> None:
     Database(settings.database_url).migrate()
     where = f"{settings.scp.ae_title} at {_ports(settings.scp)}"
     if settings.web.enabled:
-        where += f" and http://{settings.web.host}:{settings.web.port}"
+        where += f" and {settings.web.scheme}://{settings.web.host}:{settings.web.port}"
     if settings.gate_ae.enabled:
         where += f", the gate at {_ports(settings.gate_ae)}"
 
