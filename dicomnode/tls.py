@@ -107,6 +107,19 @@ def peer_certificate(connection: object) -> PeerCertificate | None:
     return PeerCertificate(frozenset(map(_normal, names)))
 
 
+def certificate_ends(file: Path) -> datetime:
+    """When the first certificate in a PEM file expires. Raises `ConfigurationError`."""
+    from cryptography import x509  # a receiver has no need of it
+
+    try:
+        found = x509.load_pem_x509_certificate(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigurationError(f"{file}: no certificate in PEM form") from None
+    return found.not_valid_after_utc
+
+
 def shown_until(
     host: str, port: int, settings: TLSClientSettings, section: str, seconds: float = 10.0
 ) -> datetime:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
+from dicomnode.app.checkup_security import certificates, permissions
+from dicomnode.app.findings import Finding as Finding
 from dicomnode.config import DestinationSettings, Settings, WebSettings, token_in
 from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.delivery.store import echo
@@ -26,15 +27,6 @@ from dicomnode.web.access import HEALTH_PATH, read_token
 
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
 _CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `sentence` says what was found or what to do."""
-
-    subject: str
-    ok: bool
-    sentence: str
 
 
 Check = Callable[[Settings], Iterator[Finding]]
@@ -249,5 +241,7 @@ CHECKS: tuple[Check, ...] = (
     models,
     device,
     disk,
+    permissions,
+    certificates,
     database,
 )
