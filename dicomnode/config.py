@@ -36,6 +36,7 @@ from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
+from dicomnode.config_tls import DicomTLSSettings, TLSClientSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
     AETitle,
@@ -85,6 +86,13 @@ class SCPSettings(_Section):
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     maximum_object_bytes: PositiveInt = 2_147_483_648
     malformed_uids: Literal["accept", "refuse"] = "accept"
+    tls: DicomTLSSettings | None = None
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> SCPSettings:
+        if self.tls is not None and not self.tls.only and self.tls.port == self.port:
+            raise ValueError("tls.port has to be another one than port, where tls.only is false")
+        return self
 
 
 class SourceSettings(_Section):
@@ -99,6 +107,7 @@ class SourceSettings(_Section):
     url: str = ""
     token_file: Path | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> SourceSettings:
@@ -106,6 +115,8 @@ class SourceSettings(_Section):
             raise ValueError("url has to be the http(s) address of the DICOMweb service")
         if self.retrieve != "wado" and self.ae_title is None:
             raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
+        if self.retrieve == "wado" and self.tls is not None and self.tls.server_name:
+            raise ValueError("tls.server_name: for wado the name stands in url")
         return self
 
 
@@ -218,6 +229,7 @@ class DestinationSettings(_Section):
     port: Port
     calling_ae_title: AETitle | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
 
 
 class DeliverySettings(_Section):

@@ -23,8 +23,8 @@ from dicomnode.tracking.status import (
 )
 
 if TYPE_CHECKING:  # these import the engine and more, which most commands never need
-    from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.app.findings import Finding
     from dicomnode.jobs.engine import Job
 
 __all__ = [
@@ -224,6 +224,8 @@ def findings(found: Iterable[Finding]) -> Table:
     table = Table(show_header=False, box=None)
     for finding in found:
         mark = Text("ok", style="green") if finding.ok else Text("PROBLEM", style="bold red")
+        if finding.ok and finding.is_warning:
+            mark = Text("soon", style="yellow")
         table.add_row(mark, finding.subject, Text(finding.sentence, overflow="fold"))
     return table
 

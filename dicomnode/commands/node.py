@@ -22,6 +22,8 @@ from dicomnode.commands.common import (
     stop_on_signals,
     this_program,
 )
+from dicomnode.config import SCPSettings
+from dicomnode.config_gate_ae import GateAESettings
 from dicomnode.tracking.database import Database
 
 
@@ -32,17 +34,26 @@ def serve(config: Config = None) -> None:
     settings = settings_of(config)
     stop = stop_on_signals()
     Database(settings.database_url).migrate()
-    where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
+    where = f"{settings.scp.ae_title} at {_ports(settings.scp)}"
     if settings.web.enabled:
-        where += f" and http://{settings.web.host}:{settings.web.port}"
+        where += f" and {settings.web.scheme}://{settings.web.host}:{settings.web.port}"
     if settings.gate_ae.enabled:
-        where += f", the gate at {settings.gate_ae.host}:{settings.gate_ae.port}"
+        where += f", the gate at {_ports(settings.gate_ae)}"
 
     def ready() -> None:
         notify("READY=1")
         err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
 
     Supervisor(config, roles_of(settings), stop).run(ready)
+
+
+def _ports(entity: SCPSettings | GateAESettings) -> str:
+    """Where associations are accepted."""
+    plain, tls = f"{entity.host}:{entity.port}", entity.tls
+    if tls is None:
+        return plain
+    encrypted = f"{entity.host}:{tls.port} (TLS)"
+    return encrypted if tls.only else f"{plain} and {encrypted}"
 
 
 def scp(config: Config = None) -> None:

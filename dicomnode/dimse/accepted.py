@@ -39,7 +39,11 @@ class AcceptedAssociations(Generic[State]):
         opened: Callable[[AssociationRequest], State],
         closed: Callable[[State, str], None],
     ) -> None:
-        self._limits = Limits(settings.network_timeout_seconds, settings.maximum_object_bytes)
+        self._limits = Limits(
+            settings.network_timeout_seconds,
+            settings.maximum_object_bytes,
+            opening_seconds=settings.acse_timeout_seconds,
+        )
         self._admit = admit
         self._rejected = rejected
         self._opened = opened

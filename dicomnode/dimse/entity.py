@@ -12,7 +12,6 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicomnode.dimse.listener import ReceivingServer
 
 _GRACE_SECONDS = 5.0
 
@@ -38,12 +37,12 @@ def accepting_entity(settings: SCPSettings) -> ApplicationEntity:
     return entity
 
 
-def finish_associations(server: ReceivingServer) -> None:
+def finish_associations(entity: ApplicationEntity) -> None:
     """Let senders finish what they are at, for a moment; then abort."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while server.active_associations and time.monotonic() < deadline:
+    while entity.active_associations and time.monotonic() < deadline:
         time.sleep(0.05)
-    for association in server.active_associations:
+    for association in entity.active_associations:
         association.abort()
 
 

@@ -9,18 +9,22 @@ from pynetdicom.association import Association
 
 from dicomnode.dimse.admission import AssociationRequest
 from dicomnode.intake.received import Peer
+from dicomnode.tls import peer_certificate
 
 
 def association_request(association: Association) -> AssociationRequest:
     """Who asks for this association, or asked for it when it was opened."""
     primitive, address = association.requestor.primitive, association.requestor.address or ""
     by_peer = open_by_peer(association.ae)
+    wire = association.dul.socket
+    connection = None if wire is None else wire.socket
     return AssociationRequest(
         calling_ae_title=_title(primitive.calling_ae_title if primitive else ""),
         called_ae_title=_title(primitive.called_ae_title if primitive else ""),
         peer_address=address,
         open_from_peer=by_peer[address],
         open_in_all=by_peer.total(),
+        certificate=peer_certificate(connection),
     )
 
 

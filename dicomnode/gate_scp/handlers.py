@@ -191,6 +191,7 @@ class GateHandlers:
             "require_called_ae_title": True,
             "allowed_calling_ae_titles": own.allowed_calling_ae_titles,
             "allowed_networks": own.allowed_networks,
+            "tls": own.tls,
         }
         return decide(self._settings.scp.model_copy(update=here), request, "gate_ae")
 

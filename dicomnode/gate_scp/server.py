@@ -14,7 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
 from dicomnode.dimse.entity import accepting_entity, finish_associations
-from dicomnode.dimse.listener import ReceivingServer
+from dicomnode.dimse.listener import Servers, doors
 from dicomnode.domain import WantedDigest
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.policy import policy_of
@@ -23,7 +23,6 @@ from dicomnode.gate_scp.door import ACCOUNT_PREFIX, Ways
 from dicomnode.gate_scp.find import Released
 from dicomnode.gate_scp.handlers import GateHandlers
 from dicomnode.gate_scp.waiting import WaitingRoom, keep_looking
-from dicomnode.intake.listening import listen
 from dicomnode.tracking import exports
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -46,8 +45,10 @@ def serve(
     `scp.server.serve`. Raises `PortInUseError`, `DatabaseError`, and `DicomnodeError` when a
     thread died.
     """
-    listener = listen(settings.gate_ae.host, settings.gate_ae.port, "gate_ae")
-    with listener, closing(Database(settings.database_url)) as database:
+    with (
+        doors(settings.gate_ae, "gate_ae") as opened,
+        closing(Database(settings.database_url)) as database,
+    ):
         database.migrate()
         with database.begin() as connection:
             exports.stop_unfinished(connection, ACCOUNT_PREFIX)
@@ -60,37 +61,38 @@ def serve(
             return Released(database, policy, wanted, most)
 
         handlers = GateHandlers(settings, ways, room, released)
-        server = ReceivingServer(entity(settings), listener, settings.scp, handlers.handlers())
-        _run(settings, server, handlers, room, ready, stop, alive)
+        accepting = entity(settings)
+        servers = Servers(accepting, opened, settings.scp, handlers.handlers())
+        _run(settings, accepting, servers, handlers, room, ready, stop, alive)
 
 
 def _run(
     settings: Settings,
-    server: ReceivingServer,
+    accepting: ApplicationEntity,
+    servers: Servers,
     handlers: GateHandlers,
     room: WaitingRoom,
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None],
 ) -> None:
-    accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
     looking = threading.Thread(
         target=keep_looking,
         args=(room, settings.gate_ae.look_again_seconds, stop),
         name="look again",
         daemon=True,
     )
-    accepting.start()
+    servers.start()
     looking.start()
     LOGGER.info("the gate is open", extra={"port": settings.gate_ae.port})
     ready()
     while not stop.wait(0.25):
         handlers.close_ended()
-        if not (accepting.is_alive() and looking.is_alive()):
+        if not (servers.are_alive() and looking.is_alive()):
             raise DicomnodeError("a thread of the gate died; see the log")
         alive()
-    server.shutdown()
-    finish_associations(server)
+    servers.shutdown()
+    finish_associations(accepting)
     handlers.close_ended()
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pynetdicom.ae import ApplicationEntity
 
 from dicomnode.config import Settings
 from dicomnode.dimse.entity import accepting_entity, finish_associations
-from dicomnode.dimse.listener import ReceivingServer
+from dicomnode.dimse.listener import Door, Servers
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
 from dicomnode.scp.procedure import ProcedureReceiver, add_contexts
@@ -24,7 +23,7 @@ LOGGER = logging.getLogger("dicomnode.scp")
 
 def receive(
     settings: Settings,
-    listener: socket.socket,
+    doors: Sequence[Door],
     receiver_id: str,
     *,
     ready: Callable[[], None],
@@ -37,19 +36,19 @@ def receive(
     intake = Intake(settings.scp, database, spool, receiver_id)
     receiver = Receiver(settings.scp, intake)
     handlers = receiver.handlers() + ProcedureReceiver(database).handlers()
-    server = ReceivingServer(_entity(settings), listener, settings.scp, handlers)
+    entity = _entity(settings)
+    servers = Servers(entity, doors, settings.scp, handlers)
     intake.start()
-    accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
-    accepting.start()
+    servers.start()
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})
     ready()
     while not stop.wait(0.25):
         receiver.close_ended()
-        if not (intake.is_alive() and accepting.is_alive()):
+        if not (intake.is_alive() and servers.are_alive()):
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
-    server.shutdown()
-    finish_associations(server)
+    servers.shutdown()
+    finish_associations(entity)
     receiver.close_ended()
     intake.stop()
     database.close()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dicomnode.config import Settings
-from dicomnode.intake.listening import listen
+from dicomnode.dimse.listener import doors
 from dicomnode.intake.running import keeping_rows, new_receiver, open_
 from dicomnode.scp.children import Supervisor
 from dicomnode.scp.process import receive
@@ -31,15 +31,14 @@ def serve(
     process (logging); it must be importable by name. Raises `PortInUseError`, `DatabaseError`, and
     `DicomnodeError` when a thread died.
     """
-    listener = listen(settings.scp.host, settings.scp.port)
-    with listener:
+    with doors(settings.scp, "scp") as opened:
         database, spool = open_(settings)
         spool.remove_abandoned()
         living: set[str] = set()
         with keeping_rows(database, spool, living, is_receiver=True):
             if settings.scp.processes == 1:
                 receiver_id = new_receiver(living)
-                receive(settings, listener, receiver_id, ready=ready, alive=alive, stop=stop)
+                receive(settings, opened, receiver_id, ready=ready, alive=alive, stop=stop)
             else:
-                Supervisor(settings, listener, prepare_child, living).run(ready, alive, stop)
+                Supervisor(settings, opened, prepare_child, living).run(ready, alive, stop)
         database.close()

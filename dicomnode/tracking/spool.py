@@ -23,6 +23,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dicomnode.errors import OutOfSpaceError, SpoolError
+from dicomnode.tracking.private import make_private
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ABANDONED_AFTER_SECONDS = 3600.0
@@ -65,7 +66,7 @@ class Spool:
         """Make every folder, durably, so that storing an object touches one folder only."""
         prefixes = [self._objects / f"{number:02x}" for number in range(256)]
         for folder in (self._incoming, self._quarantine, *prefixes):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         for folder in (self._objects, self._folder, self._folder.parent):
             _sync_folder(folder)
 
@@ -170,7 +171,7 @@ def object_name(sop_instance_uid: str) -> str:
 
 
 def _write_synced(path: Path, *parts: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         for part in parts:
             view = memoryview(part)

@@ -51,7 +51,9 @@ def make_application(
         routes.append(Mount("/", pages))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(BoundedRequests, limits=limits_of(settings.scp))],
+        middleware=[
+            Middleware(BoundedRequests, limits=limits_of(settings.scp), settings=settings.web)
+        ],
     )
 
 

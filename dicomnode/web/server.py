@@ -15,6 +15,7 @@ from dicomnode.config import Settings
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.listening import listen
 from dicomnode.intake.running import running_intake
+from dicomnode.tls import ServerTLS
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import read_token
 from dicomnode.web.application import make_application
@@ -41,6 +42,7 @@ def serve(
     `DicomnodeError` when a thread died.
     """
     token = read_token(settings.web)
+    tls = ServerTLS(settings.web.tls, "web.tls") if settings.web.tls else None
     with (
         listen(settings.web.host, settings.web.port, "web") as listener,
         running_intake(settings) as intake,
@@ -48,7 +50,7 @@ def serve(
     ):
         refuse_without_accounts(settings, database)
         application = make_application(settings, intake, database, token)
-        with _answering(settings, application, listener) as thread:
+        with _answering(settings, application, listener, tls) as thread:
             LOGGER.info("answering", extra={"port": settings.web.port})
             ready()
             while not stop.wait(0.25):
@@ -59,13 +61,13 @@ def serve(
 
 @contextmanager
 def _answering(
-    settings: Settings, application: Starlette, listener: socket.socket
+    settings: Settings, application: Starlette, listener: socket.socket, tls: ServerTLS | None
 ) -> Iterator[threading.Thread]:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http=bounded_protocol(limits_of(settings.scp)),
+            http=bounded_protocol(limits_of(settings.scp), settings.web, tls),
             headers=ONE_REQUEST,
             loop="asyncio",
             ws="none",
