@@ -336,6 +336,11 @@ class Settings(BaseSettings):
         return self.node.data_folder / "results"
 
     @property
+    def pulses_folder(self) -> Path:
+        """Where each process says that it lives, and what it measured."""
+        return self.node.data_folder / "pulses"
+
+    @property
     def waiting_folder(self) -> Path:
         """What waits at the gate's DICOM door."""
         return self.node.data_folder / "gate-waiting"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicomnode.app.batch import short_name
+from dicomnode.app.measured import StageClock, measured
 from dicomnode.config import Settings
 from dicomnode.delivery.store import send
 from dicomnode.domain import Examination, Revision
@@ -12,9 +13,10 @@ from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.meters import Meters
 
 
-def make_stages(settings: Settings) -> Stages:
+def make_stages(settings: Settings, meters: Meters) -> Stages:
     """Load every network in use once; raises `ModelError` before any work begins."""
     examiner = installed_examiner(settings)
     networks = load_networks(examiner.models, settings.inference)
@@ -22,9 +24,13 @@ def make_stages(settings: Settings) -> Stages:
 
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
-        return examine(revision, networks, settings, folder)
+        clock = StageClock(meters)
+        try:
+            return examine(revision, networks, settings, folder, clock)
+        finally:
+            clock.end()
 
-    return Stages(examine=examine_revision, deliver=send)
+    return Stages(examine=examine_revision, deliver=measured(send, meters))
 
 
 def result_folder(results: Path, revision: Revision, digest: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from dicomnode.commands.common import (
     err,
     out,
     progress_bar,
+    reload_on_signal,
     say,
     settings_of,
     stop_on_signals,
@@ -24,11 +26,14 @@ from dicomnode.commands.common import (
 )
 from dicomnode.config import SCPSettings
 from dicomnode.config_gate_ae import GateAESettings
+from dicomnode.meters import Meters
 from dicomnode.tracking.database import Database
 
 
 def serve(config: Config = None) -> None:
-    """Run the node: receive, examine, deliver. Stops with Ctrl+C or SIGTERM."""
+    """Run the node: receive, examine, deliver. Ctrl+C or SIGTERM stop it, SIGHUP reads the
+    configuration again.
+    """
     from dicomnode.app.supervisor import Supervisor, roles_of
 
     settings = settings_of(config)
@@ -44,7 +49,9 @@ def serve(config: Config = None) -> None:
         notify("READY=1")
         err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
 
-    Supervisor(config, roles_of(settings), stop).run(ready)
+    supervisor = Supervisor(config, roles_of(settings), stop)
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload.set())
+    supervisor.run(ready)
 
 
 def _ports(entity: SCPSettings | GateAESettings) -> str:
@@ -68,6 +75,8 @@ def scp(config: Config = None) -> None:
         stop=stop,
         prepare_child=partial(logs.configure, settings.node.log_level),
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
@@ -82,11 +91,14 @@ def web(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
 def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
+    from dicomnode.app.measured import read_gpus
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.audit_trail.forwarder import forwarding
@@ -96,17 +108,26 @@ def work(config: Config = None) -> None:
     settings = settings_of(config)
     stop = stop_on_signals()
     database = Database(settings.database_url)
+    meters = Meters()
+    reload = reload_on_signal(config, settings, meters)
+
+    def alive() -> None:
+        notify("WATCHDOG=1")
+        read_gpus(meters)
+
     database.migrate()
     start_telling(settings, database, stop)
     with forwarding(settings, database):
         run_worker(
             settings,
             database,
-            make_stages(settings),
+            make_stages(settings, meters),
             ready=lambda: notify("READY=1"),
             stop=stop,
-            alive=lambda: notify("WATCHDOG=1"),
-            count_at_sender=count_at_sender(settings),
+            alive=alive,
+            count_at_sender=count_at_sender,
+            reload=reload,
+            meters=meters,
         )
     os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
 

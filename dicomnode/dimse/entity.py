@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.ae import ApplicationEntity
@@ -37,13 +38,14 @@ def accepting_entity(settings: SCPSettings) -> ApplicationEntity:
     return entity
 
 
-def finish_associations(entity: ApplicationEntity) -> None:
+def finish_associations(entities: Sequence[ApplicationEntity]) -> None:
     """Let senders finish what they are at, for a moment; then abort."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while entity.active_associations and time.monotonic() < deadline:
+    while any(entity.active_associations for entity in entities) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for association in entity.active_associations:
-        association.abort()
+    for entity in entities:
+        for association in entity.active_associations:
+            association.abort()
 
 
 def _silence_libraries() -> None:

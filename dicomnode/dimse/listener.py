@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pynetdicom.ae import ApplicationEntity
@@ -33,6 +33,10 @@ class Door:
     listener: socket.socket
     section: str
     tls: DicomTLSSettings | None = None
+
+    def another_handle(self) -> Door:
+        """Of the same socket, to be closed by itself."""
+        return replace(self, listener=self.listener.dup())
 
 
 @contextmanager
@@ -61,6 +65,7 @@ class Servers:
         settings: SCPSettings,
         handlers: list[Any],
     ) -> None:
+        self.entity = entity
         self._servers = [ReceivingServer(entity, door, settings, handlers) for door in doors]
         self._threads = [
             threading.Thread(target=server.serve_forever, name="accept", daemon=True)
@@ -74,10 +79,10 @@ class Servers:
     def are_alive(self) -> bool:
         return all(thread.is_alive() for thread in self._threads)
 
-    def shutdown(self) -> None:
-        """Stop accepting; open associations go on."""
+    def stop_accepting(self) -> None:
+        """Any number of times; open associations go on."""
         for server in self._servers:
-            server.shutdown()
+            server.stop_accepting()
 
 
 class ReceivingServer(AssociationServer):
@@ -113,6 +118,11 @@ class ReceivingServer(AssociationServer):
         """Stop accepting; open associations go on."""
         super(AssociationServer, self).shutdown()
         self.server_close()
+
+    def stop_accepting(self) -> None:
+        """As `shutdown`, any number of times."""
+        if self.socket is not None and self.socket.fileno() != -1:
+            self.shutdown()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()

@@ -45,11 +45,16 @@ class Intake:
     def __init__(
         self, settings: SCPSettings, database: Database, spool: Spool, receiver_id: str
     ) -> None:
-        self._malformed_uids = settings.malformed_uids
+        self._malformed_uids: Literal["accept", "refuse"] = settings.malformed_uids
         self._spool = spool
         self._arrivals = Arrivals(database)
         self._indexer = Indexer(database, receiver_id)
         self._receiver_id = receiver_id
+
+    def use(self, settings: SCPSettings) -> None:
+        """Take in what comes from now on under these settings."""
+        self._malformed_uids = settings.malformed_uids
+        self._spool.keep_free(settings.minimum_free_bytes)
 
     def start(self) -> None:
         self._indexer.start()

@@ -139,6 +139,21 @@ class Spool:
         state = os.statvfs(self._folder)
         return state.f_bavail * state.f_frsize
 
+    def keep_free(self, minimum_free_bytes: int) -> None:
+        """From now on."""
+        self._minimum_free_bytes = minimum_free_bytes
+
+    def can_write(self) -> bool:
+        """Whether a file can be made and removed here now: the folder is there, and not read-only,
+        and has an inode left."""
+        probe = self._incoming / f"{uuid.uuid4().hex}.tmp"
+        try:
+            probe.write_bytes(b"?")
+            probe.unlink()
+        except OSError:
+            return False
+        return True
+
     def _write(self, path: Path, file_meta: bytes, data_set: bytes) -> bool:
         """True when `path` was made, False when it was there already; durable either way."""
         self._require_space(len(file_meta) + len(data_set))

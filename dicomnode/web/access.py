@@ -14,7 +14,9 @@ from dicomnode.config import WebSettings, token_in
 
 LOGGER = logging.getLogger("dicomnode.web")
 
-HEALTH_PATH = "/health"
+HEALTH_PATH, ALIVE_PATH, READY_PATH = "/health", "/healthz", "/readyz"
+# Answered however many requests are open.
+OPEN_PATHS = frozenset({HEALTH_PATH, ALIVE_PATH})
 
 
 def read_token(settings: WebSettings) -> bytes:

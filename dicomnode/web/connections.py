@@ -24,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dicomnode.config import SCPSettings, WebSettings
 from dicomnode.rates import address_key
 from dicomnode.tls import ServerTLS
-from dicomnode.web.access import HEALTH_PATH
+from dicomnode.web.access import OPEN_PATHS
 from dicomnode.web.origin import client_address, is_trusted_proxy
 
 LOGGER = logging.getLogger("dicomnode.web")
@@ -134,7 +134,7 @@ class BoundedRequests:
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == HEALTH_PATH:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         # Behind a proxy that is trusted each client counts by itself.

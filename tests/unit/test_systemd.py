@@ -96,3 +96,4 @@ def test_every_role_is_hardened_and_watched(unit: Path) -> None:
         "User=dicomnode",
     } <= lines
     assert any(line.startswith("WatchdogSec=") for line in lines)
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in lines

@@ -24,6 +24,7 @@ from dicomnode.tracking import (
     expected,
     exports,
     findings,
+    flow,
     held,
     instances,
     kinds,
@@ -139,6 +140,9 @@ READS: dict[str, Ask] = {
     "files that wait": lambda c: held.names_open(c, ["ab/1", "ab/2"]),
     "what nobody was told": lambda c: notices.untold(c, "mail", ReviewFilter(), at(0)),
     "what the collector was not sent": lambda c: audit_cursor.unsent(c, 100),
+    "what waits, for a monitor": lambda c: flow.queues(c, at(0)),
+    "what waits for each destination": lambda c: flow.destinations(c, ["pacs"]),
+    "what happened since the last scrape": lambda c: flow.Flow(9, 9).look(c),
 }
 
 LATE = instance(99, series=SERIES, study=STUDY)
