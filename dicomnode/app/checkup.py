@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.request import urlopen
 
 from dicomnode.config import DestinationSettings, Settings, token_in
 from dicomnode.delivery.store import echo
+from dicomnode.dicom.decoder import Decoder
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import verify
@@ -190,6 +192,20 @@ def device(settings: Settings) -> Iterator[Finding]:
     yield Finding("device", True, f"the networks run on {device_name(settings.inference.device)}")
 
 
+def decoding(settings: Settings) -> Iterator[Finding]:
+    """Peers' compressed pixels are decoded in a process of their own."""
+    with closing(Decoder()) as decoder:
+        filtered = decoder.is_filtered
+    yield Finding(
+        "decoding",
+        filtered,
+        "compressed pixels are decoded in a process that can open and reach nothing"
+        if filtered
+        else "decoders are limited in memory and time, but may open files and connections: "
+        "apt install libseccomp2, or a kernel with seccomp",
+    )
+
+
 def disk(settings: Settings) -> Iterator[Finding]:
     """The data folder is not made here: it has to belong to the account that runs the node."""
     folder = settings.node.data_folder.absolute()
@@ -228,6 +244,7 @@ CHECKS: tuple[Check, ...] = (
     notifications,
     models,
     device,
+    decoding,
     disk,
     database,
 )
