@@ -135,7 +135,7 @@ def derivation_of(
 
 def _stored(stack: SourceStack) -> list[Stored]:
     with PixelReader() as reader:
-        return [reader.stored_values(image) for image in stack.images]
+        return list(reader.each(stack.images))
 
 
 def _fill(

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,29 +98,54 @@ class _Template:
 _template = _Template()
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A frame of a file; `inflates`: the whole object is deflated (PS3.5 A.5)."""
+
+    path: Path
+    wanted: WantedFrame
+    inflates: bool
+
+    @property
+    def memory_bytes(self) -> int:
+        """Twice the object, for its frames are parted from it; in whole GiB: a child serves on."""
+        size = MAXIMUM_INFLATED_BYTES if self.inflates else self.path.stat().st_size
+        return MEMORY_BYTES + (2 * size // MEMORY_BYTES) * MEMORY_BYTES
+
+
 class _Child:
     """One decoding process; raises `OSError` where it ended or took too long (`TimeoutError`)."""
 
     def __init__(self, memory_bytes: int) -> None:
         self.memory_bytes = memory_bytes
         self._socket, self._handle = _template.child(memory_bytes)
-        self.path: Path | None = None
+        self._path: Path | None = None
+        self._asked: deque[Encoded] = deque()
         self._deadline = time.monotonic() + _START_SECONDS
         what, length = self._head()
         if what is not Answer.READY or length != 1:
             raise ConnectionError("the decoder did not begin")
         self.is_filtered: bool = self._receive(bytearray(1)) == b"\1"
 
-    def ask(self, path: Path, wanted: WantedFrame) -> tuple[Answer, NDArray[Any] | bytes]:
-        """VALUES come as an array (row, column) of exactly the size and kind that was wanted."""
-        self._deadline = time.monotonic() + FRAME_SECONDS
-        if path == self.path:
-            self._socket.settimeout(FRAME_SECONDS)
-            self._socket.sendall(wanted.pack())
+    def ask(self, frame: Encoded) -> None:
+        """Answers come in the order of the questions; what was asked already is not again."""
+        if frame in self._asked:
+            return
+        self._socket.settimeout(FRAME_SECONDS)
+        if frame.path == self._path:
+            self._socket.sendall(frame.wanted.pack())
         else:
-            with path.open("rb") as file:
-                socket.send_fds(self._socket, [wanted.pack()], [file.fileno()])
-            self.path = path
+            with frame.path.open("rb") as file:
+                socket.send_fds(self._socket, [frame.wanted.pack()], [file.fileno()])
+            self._path = frame.path
+        self._asked.append(frame)
+
+    def answer(self, frame: Encoded) -> tuple[Answer, NDArray[Any] | bytes]:
+        """VALUES come as an array (row, column) of exactly the size and kind that was wanted."""
+        if self._asked.popleft() != frame:
+            raise ConnectionError("something else was asked before")
+        wanted = frame.wanted
+        self._deadline = time.monotonic() + FRAME_SECONDS
         what, length = self._head()
         if what is Answer.VALUES:
             values = np.empty((wanted.rows, wanted.columns), wanted.dtype)
@@ -166,17 +193,19 @@ class Decoder:
         self._child: _Child | None = None
         self._spare = _SPARE_CHILDREN
 
-    def values(self, path: Path, wanted: WantedFrame, *, inflates: bool) -> NDArray[Any]:
-        """Stored values (row, column) of one frame, unsigned; `inflates`: the object is deflated.
+    def values(self, frame: Encoded, following: Encoded | None = None) -> NDArray[Any]:
+        """Stored values (row, column), unsigned; `following` is decoded while these are used.
 
         Raises `UnreadableObjectError` with a sentence, `OSError` where the file can't be read. A
         child that ends without an answer may have been killed by somebody: one other is tried.
         """
-        memory_bytes = _memory_for(path, inflates)
         while True:
-            child = self._child_with(memory_bytes)
+            child = self._child_with(frame.memory_bytes)
             try:
-                return _values(child.ask(path, wanted), memory_bytes)
+                child.ask(frame)
+                if following is not None:
+                    _ask_ahead(child, following)
+                return _values(child.answer(frame), child.memory_bytes)
             except TimeoutError:
                 self.close()
                 raise UnreadableObjectError(
@@ -211,10 +240,10 @@ class Decoder:
             self._child = None
 
 
-def _memory_for(path: Path, inflates: bool) -> int:
-    """Twice the object, for its frames are parted from it; whole GiB, so that a child serves on."""
-    size = MAXIMUM_INFLATED_BYTES if inflates else path.stat().st_size
-    return MEMORY_BYTES + (2 * size // MEMORY_BYTES) * MEMORY_BYTES
+def _ask_ahead(child: _Child, frame: Encoded) -> None:
+    with suppress(OSError):  # asked again when it is its turn, it says what is wrong
+        if frame.memory_bytes <= child.memory_bytes:
+            child.ask(frame)
 
 
 def _values(answer: tuple[Answer, NDArray[Any] | bytes], memory_bytes: int) -> NDArray[Any]:

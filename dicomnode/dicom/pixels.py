@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicomnode.dicom.decoder import Decoder
+from dicomnode.dicom.decoder import Decoder, Encoded
 from dicomnode.dicom.frames import WantedFrame
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import number, shown
@@ -124,28 +124,32 @@ class PixelReader:
     def close(self) -> None:
         self._decoder.close()
 
-    def stored_values(self, image: SourceImage) -> NDArray[np.integer[Any]]:
+    def each(self, images: Sequence[SourceImage]) -> Iterator[NDArray[np.integer[Any]]]:
+        """`stored_values` of one image after the other, the next decoded while one is used."""
+        for image, following in zip(images, (*images[1:], None), strict=True):
+            yield self.stored_values(image, following)
+
+    def stored_values(
+        self, image: SourceImage, following: SourceImage | None = None
+    ) -> NDArray[np.integer[Any]]:
         """Stored values (row, column) of one image, sign and unused bits sorted out.
 
-        Raises a refusal where they can't be decoded, `DecoderError` where nothing can be.
+        `following` is the image that will be asked for next. Raises a refusal where they can't be
+        decoded, `DecoderError` where nothing can be.
         """
         layout = pixel_format(image.ds)
-        if image.pixels is not None and image.pixels.offset is not None:
+        if _is_native(image):
             check_length(image)
-            raw = _native(image.path, image.pixels.offset, layout, image.transfer_syntax)
+            raw = _native(image, layout)
         else:
-            raw = self._decoded(image, layout)
+            raw = self._decoded(image, following)
         return _significant(raw.reshape(layout.rows, layout.columns), layout)
 
-    def _decoded(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
-        syntax, frame = image.transfer_syntax, image.frame or 0
-        wanted = WantedFrame(
-            frame, image.frames, layout.rows, layout.columns, layout.bits_allocated
-        )
+    def _decoded(self, image: SourceImage, following: SourceImage | None) -> NDArray[Any]:
         try:
-            inflates = syntax == DeflatedExplicitVRLittleEndian
-            return self._decoder.values(image.path, wanted, inflates=inflates)
+            return self._decoder.values(_encoded(image), _encoded_ahead(following))
         except UnreadableObjectError as error:
+            syntax = image.transfer_syntax
             name = syntax.name if syntax.is_valid else "an invalid transfer syntax"
             raise SeriesRefusedError(
                 Refusal(
@@ -157,10 +161,31 @@ class PixelReader:
             ) from error
 
 
-def _native(path: Path, offset: int, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
-    order = "<" if syntax.is_little_endian else ">"
+def _is_native(image: SourceImage) -> bool:
+    return image.pixels is not None and image.pixels.offset is not None
+
+
+def _encoded(image: SourceImage) -> Encoded:
+    layout = pixel_format(image.ds)
+    wanted = WantedFrame(
+        image.frame or 0, image.frames, layout.rows, layout.columns, layout.bits_allocated
+    )
+    return Encoded(image.path, wanted, image.transfer_syntax == DeflatedExplicitVRLittleEndian)
+
+
+def _encoded_ahead(image: SourceImage | None) -> Encoded | None:
+    """None where there is nothing to decode; what is wrong is said when it is its turn."""
+    with suppress(SeriesRefusedError):
+        if image is not None and not _is_native(image):
+            return _encoded(image)
+    return None
+
+
+def _native(image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
+    order = "<" if image.transfer_syntax.is_little_endian else ">"
     kind = f"{order}u{layout.bits_allocated // 8}"
-    return np.fromfile(path, kind, count=layout.rows * layout.columns, offset=offset)
+    offset = image.pixels.offset or 0 if image.pixels else 0
+    return np.fromfile(image.path, kind, count=layout.rows * layout.columns, offset=offset)
 
 
 def _significant(raw: NDArray[Any], layout: PixelFormat) -> NDArray[np.integer[Any]]:

@@ -43,8 +43,8 @@ def read_volume(source: SourceStack) -> Volume:
     array = np.empty(source.geometry.shape, np.float32)
     padded = 0
     with PixelReader() as reader:
-        for index, image in enumerate(source.images):
-            ds, stored = image.ds, reader.stored_values(image)
+        for index, stored in enumerate(reader.each(source.images)):
+            ds = source.images[index].ds
             slope, intercept = rescale_of(ds)
             array[index] = stored
             if (slope, intercept) != (1.0, 0.0):

@@ -21,12 +21,13 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicomnode.dicom import decoder as module
 from dicomnode.dicom import sandbox
-from dicomnode.dicom.decoder import Decoder
+from dicomnode.dicom.decoder import Decoder, Encoded
 from dicomnode.dicom.decoder_process import ANSWER, Answer
 from dicomnode.dicom.frames import WantedFrame
 from dicomnode.dicom.volume import read_volume
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import DecoderError, UnreadableObjectError
+from tests.decoding import pid_of, process_of
 from tests.factories import make_series
 from tests.outcomes import outcome_of
 from tests.stacks import only_stack
@@ -46,17 +47,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def values(decoder: Decoder, image: Path, wanted: WantedFrame = WANTED) -> Any:
-    return decoder.values(image, wanted, inflates=False)
-
-
-def process_of(decoder: Decoder) -> int:
-    assert decoder._child is not None
-    return pid_of(decoder._child._handle)
-
-
-def pid_of(handle: int) -> int:
-    facts = Path(f"/proc/self/fdinfo/{handle}").read_text()
-    return int(facts.split("Pid:")[1].split()[0])
+    return decoder.values(Encoded(image, wanted, inflates=False))
 
 
 def is_running(pid: int) -> bool:
@@ -114,10 +105,10 @@ def test_a_decoder_that_crashes_each_time_costs_the_series_its_volume(
     stack = make_series(tmp_path, slices=5, transfer_syntax=RLELossless)
     ask = module._Child.ask
 
-    def crashing(child: Any, path: Path, wanted: WantedFrame) -> Any:
+    def crashing(child: Any, frame: Encoded) -> Any:
         signal.pidfd_send_signal(child._handle, signal.SIGSEGV)
         wait_until(lambda: not is_running(pid_of(child._handle)))
-        return ask(child, path, wanted)
+        return ask(child, frame)
 
     monkeypatch.setattr(module._Child, "ask", crashing)
     (aside,) = outcome_of(stack).set_aside
@@ -232,6 +223,26 @@ def test_no_secret_of_the_worker_goes_along(image: Path, monkeypatch: pytest.Mon
         open_files = len(list(Path(f"/proc/{process_of(decoder)}/fd").iterdir()))
     assert b"secret" not in seen
     assert open_files == 4  # three of nothing, and its reader's
+
+
+def test_the_next_frame_is_decoded_ahead_and_comes_in_its_turn(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    paths = make_series(tmp_path, slices=6, transfer_syntax=RLELossless)
+    frames = [Encoded(path, WANTED, inflates=False) for path in paths]
+    for frame, following in zip(frames, [*frames[1:], None], strict=True):
+        found = decoder.values(frame, following)
+        np.testing.assert_array_equal(found, dcmread(frame.path).pixel_array)
+
+
+def test_what_was_decoded_ahead_is_decoded_again_by_another_process(
+    decoder: Decoder, tmp_path: Path
+) -> None:
+    paths = make_series(tmp_path, slices=2, transfer_syntax=RLELossless)
+    first, second = (Encoded(path, WANTED, inflates=False) for path in paths)
+    decoder.values(first, second)
+    os.kill(process_of(decoder), signal.SIGKILL)
+    np.testing.assert_array_equal(decoder.values(second), dcmread(paths[1]).pixel_array)
 
 
 def test_a_file_that_is_gone_is_no_fault_of_the_series(tmp_path: Path) -> None:
