@@ -48,6 +48,10 @@ class SeriesRefusedError(DicomnodeError):
         self.refusal = refusal
 
 
+class DecoderError(DicomnodeError):
+    """The machine starts no process for decoding: the examination fails and may be repeated."""
+
+
 class ModelError(DicomnodeError):
     """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -14,6 +15,7 @@ from dicomnode.app.findings import Finding as Finding
 from dicomnode.config import DestinationSettings, Settings, WebSettings, token_in
 from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.delivery.store import echo
+from dicomnode.dicom.decoder import Decoder
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import verify
@@ -202,6 +204,20 @@ def device(settings: Settings) -> Iterator[Finding]:
     yield Finding("device", True, f"the networks run on {device_name(settings.inference.device)}")
 
 
+def decoding(settings: Settings) -> Iterator[Finding]:
+    """Peers' compressed pixels are decoded in a process of their own."""
+    with closing(Decoder()) as decoder:
+        filtered = decoder.is_filtered
+    yield Finding(
+        "decoding",
+        filtered,
+        "compressed pixels are decoded in a process that can open and reach nothing"
+        if filtered
+        else "decoders are limited in memory and time, but may open files and connections: "
+        "apt install libseccomp2, or a kernel with seccomp",
+    )
+
+
 def disk(settings: Settings) -> Iterator[Finding]:
     """The data folder is not made here: it has to belong to the account that runs the node."""
     folder = settings.node.data_folder.absolute()
@@ -240,6 +256,7 @@ CHECKS: tuple[Check, ...] = (
     notifications,
     models,
     device,
+    decoding,
     disk,
     permissions,
     certificates,
