@@ -77,7 +77,7 @@ def web(config: Config = None) -> None:
 def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
     from dicomnode.app.sender_counts import count_at_sender
-    from dicomnode.app.stages import make_stages
+    from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
@@ -87,17 +87,17 @@ def work(config: Config = None) -> None:
     database = Database(settings.database_url)
     database.migrate()
     start_telling(settings, database, stop)
-    with forwarding(settings, database):
+    with forwarding(settings, database), running_stages(settings) as stages:
         run_worker(
             settings,
             database,
-            make_stages(settings),
+            stages,
             ready=lambda: notify("READY=1"),
             stop=stop,
             alive=lambda: notify("WATCHDOG=1"),
             count_at_sender=count_at_sender(settings),
         )
-    os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
+    os._exit(0)  # a thread may wait for its examination; the next worker takes the job up
 
 
 def demo(
