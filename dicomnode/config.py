@@ -173,6 +173,7 @@ class InferenceSettings(_Section):
     models_folder: Path | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
     use: tuple[UseSettings, ...] = ()
@@ -248,6 +249,10 @@ class JobSettings(_Section):
     poll_seconds: PositiveFloat = 0.5
     deliver_slots: PositiveInt = 4
     maximum_attempts: PositiveInt = 20
+    examination_attempts: PositiveInt = 3
+    examination_pause_seconds: PositiveFloat = 30.0
+    silence_seconds: PositiveFloat = 300.0
+    silence_seconds_per_megavoxel: Annotated[float, Field(ge=0)] = 20.0
 
 
 class OwnGateSettings(GateSettings):

@@ -27,14 +27,17 @@ _STAGES = {
 
 
 class StageClock:
-    """Told of each stage of an examination as it begins; a stage ends where the next begins."""
+    """Told of each step of an examination, again and again; one ends where the next begins."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
-        self._stage, self._began = "", 0.0
+        self._sentence, self._stage, self._began = "", "", 0.0
 
     def __call__(self, sentence: str) -> None:
+        if sentence == self._sentence:
+            return
         self.end()
+        self._sentence = sentence
         self._stage = next((s for text, s in _STAGES.items() if sentence.startswith(text)), OTHER)
         self._began = time.monotonic()
 
@@ -42,7 +45,7 @@ class StageClock:
         if self._stage:
             seconds = time.monotonic() - self._began
             self._meters.observe("examination_stage_seconds", seconds, stage=self._stage)
-        self._stage = ""
+        self._sentence = self._stage = ""
 
 
 def measured(deliver: Deliver, meters: Meters) -> Deliver:

@@ -100,7 +100,7 @@ def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
     from dicomnode.app.measured import read_gpus
     from dicomnode.app.sender_counts import count_at_sender
-    from dicomnode.app.stages import make_stages
+    from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
@@ -117,11 +117,11 @@ def work(config: Config = None) -> None:
 
     database.migrate()
     start_telling(settings, database, stop)
-    with forwarding(settings, database):
+    with forwarding(settings, database), running_stages(settings, meters) as stages:
         run_worker(
             settings,
             database,
-            make_stages(settings, meters),
+            stages,
             ready=lambda: notify("READY=1"),
             stop=stop,
             alive=alive,
@@ -129,7 +129,7 @@ def work(config: Config = None) -> None:
             reload=reload,
             meters=meters,
         )
-    os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
+    os._exit(0)  # a thread may wait for its examination; the next worker takes the job up
 
 
 def demo(

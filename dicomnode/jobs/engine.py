@@ -17,6 +17,7 @@ from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import (
     OPEN,
     WORKFLOW_VERSION,
+    Examining,
     JobQueue,
     Lane,
     Stage,
@@ -160,13 +161,16 @@ def _revision_id(status: WorkflowStatus) -> int:
 
 
 def _examination(status: WorkflowStatus) -> Job:
+    state = _STATES[status.status]
+    waits = state is JobState.WAITING_TO_RETRY
     return Job(
         id=status.workflow_id,
         stage=Stage.EXAMINE,
         subject=status.workflow_id.split(":")[1],
-        state=_STATES[status.status],
+        state=state,
         attempts=status.recovery_attempts or 0,
         created_at=_time(status.created_at) or datetime.now(UTC),
+        next_attempt_at=_time(status.delay_until_epoch_ms) if waits else None,
         error=_error(status),
     )
 
@@ -174,7 +178,11 @@ def _examination(status: WorkflowStatus) -> Job:
 def _error(status: WorkflowStatus) -> str:
     if _STATES[status.status] is JobState.SET_ASIDE:
         return set_aside_sentence(status)
-    return str(status.error) if status.error is not None else ""
+    if status.error is not None:
+        return str(status.error)
+    arguments = status.input["args"] if status.input is not None else ()
+    is_examination = status.name == Stage.EXAMINE
+    return Examining(*arguments).reason if is_examination else ""
 
 
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
@@ -226,6 +234,9 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
 
 def _retry_examination(client: DBOSClient, job_id: str) -> None:
     state = _examination(_find(client, job_id)).state
+    if state is JobState.WAITING_TO_RETRY:
+        client.set_workflow_delay(job_id, delay_seconds=0)
+        return
     if state in _ACTIVE:
         raise JobError(f"job {job_id} is not at its end: it is {state}")
     client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)

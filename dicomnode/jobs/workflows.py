@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,10 +27,12 @@ from dicomnode.domain import DeliveryState, Examination, Revision, SegmentationF
 from dicomnode.errors import (
     DatabaseError,
     DeliveryRefusedError,
-    DicomnodeError,
+    ExaminationDiedError,
     ExaminationFailedError,
+    ExaminationPostponedError,
 )
-from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
+from dicomnode.errors import sentence as sentence_of
+from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
 from dicomnode.tracking import audit, deliveries, examinations, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -54,7 +55,8 @@ _SAYS_NOTHING = (
 class Stages:
     """The work itself, given by the wiring; the engine knows no network and no protocol.
 
-    `examine` returns volumes or refusals and raises where it fails; `deliver` is
+    `examine` returns volumes or refusals and raises where it fails: `ExaminationDiedError` and
+    `ExaminationPostponedError` where another try may not. `deliver` is
     `dicomnode.delivery.store.send`.
     """
 
@@ -80,9 +82,13 @@ class Workflows:
         recoveries = self.settings.jobs.maximum_attempts - 1
 
         @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
-        def examine(revision_id: int) -> str:
+        def examine(revision_id: int, number: int = 1, deaths: int = 0, reason: str = "") -> str:
+            job_id, this = str(DBOS.workflow_id), Examining(revision_id, number, deaths, reason)
             with self._working():
                 found = DBOS.run_step(_step("examine"), self._examine, revision_id)
+                if again := self._again(this, found):
+                    self.once.run_tx_step({"name": "again"}, self._enqueue_again, job_id, again)
+                    return "tried again"
                 failure = self.once.run_tx_step(
                     {"name": "record"}, self._record, revision_id, found
                 )
@@ -110,11 +116,37 @@ class Workflows:
                 examinations.start(connection, revision_id)
             try:
                 examination = self.stages.examine(revision)
+            except ExaminationDiedError as error:
+                return {"failure": str(error), "again": "died"}
+            except ExaminationPostponedError as error:
+                return {"failure": str(error), "again": "postponed"}
             except Exception as error:
                 # The edge of the worker: any failure is recorded and shown.
                 log.exception("examination failed", extra={"series": revision.series_instance_uid})
-                return {"failure": _sentence(error)}
+                return {"failure": sentence_of(error)}
         return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
+
+    def _again(self, this: Examining, found: dict[str, Any]) -> Examining | None:
+        """The next try, where there is to be one; else `found` says why the series is set aside."""
+        if "again" not in found:
+            return None
+        again = this.next(found["failure"], died=found["again"] == "died")
+        if again.deaths < self.settings.jobs.examination_attempts:
+            return again
+        found["failure"] = (
+            f"set aside after {again.deaths} tries that took their process down; at last: "
+            f"{again.reason}"
+        )
+        return None
+
+    def _enqueue_again(self, job_id: str, again: Examining) -> str:
+        connection = self.once.sql_session().connection()
+        pause = again.pause_seconds(self.settings.jobs.examination_pause_seconds)
+        log.warning(
+            "examination is tried again",
+            extra={"job": job_id, "try": again.number, "reason": again.reason},
+        )
+        return self.queue.enqueue_again(connection, job_id, again, pause)
 
     def _record(self, revision_id: int, found: dict[str, Any]) -> str:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
@@ -161,9 +193,9 @@ class Workflows:
         except Exception as error:  # noqa: BLE001  the edge of the worker
             # What is not refused for good is tried again.
             if time.time() < attempt.deadline:
-                return {"state": "again", "sentence": _sentence(error)}
+                return {"state": "again", "sentence": sentence_of(error)}
             hours = f"{self.settings.delivery.give_up_after_hours:g}"
-            sentence = f"gave up after {hours} hours; at last: {_sentence(error)}"
+            sentence = f"gave up after {hours} hours; at last: {sentence_of(error)}"
             return {"state": "refused", "sentence": sentence}
         return {"state": "delivered", "sentence": "; ".join(warnings)}
 
@@ -229,12 +261,3 @@ def _check_unchanged(segmentation: SegmentationFile) -> None:
             f"{segmentation.path.name} is gone or is not the file that was verified; "
             "examine the series again"
         )
-
-
-def _sentence(error: Exception) -> str:
-    """Ours, written for people; others' messages may quote what a scanner wrote into a header."""
-    if isinstance(error, DicomnodeError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{type(error).__name__}: {os.strerror(error.errno)}"
-    return f"{type(error).__name__}, see the log of this moment"
