@@ -226,6 +226,8 @@ class DeliverySettings(_Section):
     first_retry_seconds: PositiveFloat = 15.0
     longest_retry_seconds: PositiveFloat = 900.0
     give_up_after_hours: PositiveFloat = 96.0
+    circuit_failures: PositiveInt = 3
+    probe_seconds: PositiveFloat = 60.0
     return_to_sender: bool = False
     return_port: Port = 104
 

@@ -17,7 +17,12 @@ from pynetdicom.presentation import PresentationContext
 
 from dicomnode.delivery.guard import Limits, guard
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicomnode.errors import AssociationRejectedError, DeliveryError, DeliveryRefusedError
+from dicomnode.errors import (
+    AssociationRejectedError,
+    DeliveryError,
+    DeliveryRefusedError,
+    DestinationAwayError,
+)
 
 MAXIMUM_PDU_BYTES = 131_072
 # The data set of a response: one match of a C-FIND, at most.
@@ -86,7 +91,7 @@ def associated(
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
     except OSError as error:  # the name of the host can't be resolved
-        raise DeliveryError(f"{remote} can't be reached: {error}") from None
+        raise DestinationAwayError(f"{remote} can't be reached: {error}") from None
     if not association.is_established:
         raise _why_not(remote, association, bool(connected))
     keep_messages_for_the_requestor(association, wait_on, check)
@@ -140,7 +145,9 @@ def _send_without_delay(event: evt.Event) -> None:
 
 def _why_not(remote: RemoteEntity, association: Association, connected: bool) -> DeliveryError:
     if not connected:
-        return DeliveryError(f"{remote} does not accept connections; is it running and reachable?")
+        return DestinationAwayError(
+            f"{remote} does not accept connections; is it running and reachable?"
+        )
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         return AssociationRejectedError(
@@ -155,4 +162,4 @@ def _why_not(remote: RemoteEntity, association: Association, connected: bool) ->
             f"{remote} accepts no presentation context for {', '.join(sorted(offered))}; "
             "it has to be configured to accept them"
         )
-    return DeliveryError(f"{remote} aborted the association or did not answer it in time")
+    return DestinationAwayError(f"{remote} aborted the association or did not answer it in time")

@@ -14,7 +14,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from dicomnode.config import DestinationSettings
 from dicomnode.delivery.association import RemoteEntity, associated
-from dicomnode.errors import DeliveryError, DeliveryRefusedError
+from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
 
 log = logging.getLogger("dicomnode.delivery")
 
@@ -58,7 +58,7 @@ def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") 
     with associated(remote_entity(destination, calling_ae_title), contexts) as association:
         status = association.send_c_echo()
         if "Status" not in status:
-            raise DeliveryError(f"{_who(destination)} did not answer a C-ECHO in time")
+            raise DestinationAwayError(f"{_who(destination)} did not answer a C-ECHO in time")
         if status.Status != 0x0000:
             raise DeliveryError(f"{_who(destination)} answered a C-ECHO with 0x{status.Status:04X}")
 
@@ -114,9 +114,9 @@ def _store(association: Association, destination: DestinationSettings, data_set:
             f"in {data_set.file_meta.TransferSyntaxUID.name}: {error}"
         ) from None
     except RuntimeError:
-        raise DeliveryError(f"{who} closed the association before {uid} was sent") from None
+        raise DestinationAwayError(f"{who} closed the association before {uid} was sent") from None
     if "Status" not in answer:
-        raise DeliveryError(f"{who} aborted or did not answer in time while taking {uid}")
+        raise DestinationAwayError(f"{who} aborted or did not answer in time while taking {uid}")
     return judge(int(answer.Status), who, str(uid))
 
 

@@ -11,6 +11,7 @@ from dicomnode.config import Settings
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
+from dicomnode.jobs.peers import Peers, looking_after
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
@@ -55,6 +56,7 @@ def work(
         with (
             asking(database, settings.completeness, count_at_sender) as questions,
             lanes.running(settings),
+            looking_after(Peers(settings, database, queue, stages)),
         ):
             log.info("working", extra={"executor": executor_id})
             watch = Watch(settings, database, spool, queue, questions)

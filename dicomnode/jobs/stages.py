@@ -1,0 +1,32 @@
+"""The work itself, given by the wiring; the engine knows no network and no protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import echo
+from dicomnode.domain import Examination, Revision
+from dicomnode.errors import DicomnodeError
+
+
+@dataclass(frozen=True)
+class Stages:
+    """`examine` returns volumes or refusals and raises where it fails; the others are those of
+    `dicomnode.delivery`."""
+
+    examine: Callable[[Revision], Examination]
+    deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
+    echo: Callable[[DestinationSettings, str], None] = echo
+
+
+def sentence_of(error: Exception) -> str:
+    """Ours, written for people; others' messages may quote what a scanner wrote into a header."""
+    if isinstance(error, DicomnodeError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{type(error).__name__}: {os.strerror(error.errno)}"
+    return f"{type(error).__name__}, see the log of this moment"
