@@ -209,6 +209,9 @@ class SegmentationSettings(_Section):
     series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
 
 
+TransferSyntax = Literal["explicit", "implicit", "deflated"]
+
+
 class DestinationSettings(_Section):
     """A peer that is sent every SEG, or, of `[[archives]]`, what leaves."""
 
@@ -218,6 +221,10 @@ class DestinationSettings(_Section):
     port: Port
     calling_ae_title: AETitle | None = None
     timeout_seconds: PositiveFloat = 30.0
+    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+        "explicit",
+        "implicit",
+    )
 
 
 class DeliverySettings(_Section):
@@ -296,6 +303,13 @@ class Settings(BaseSettings):
             names = [peer.name for peer in getattr(self, what)]
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _archives_get_objects_as_they_are(self) -> Settings:
+        for archive in self.archives:
+            if of_segs := archive.model_fields_set & {"transfer_syntaxes"}:
+                raise ValueError(f"archives have no {', '.join(of_segs)}: nothing is converted")
         return self
 
     @model_validator(mode="after")

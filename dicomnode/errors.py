@@ -100,6 +100,10 @@ class DeliveryRefusedError(DeliveryError):
     """A destination refused an object for good: a person has to look at it."""
 
 
+class DialectRefusedError(DeliveryRefusedError):
+    """A destination refused an object as it was encoded; it may take it in another way."""
+
+
 class DestinationAwayError(DeliveryError):
     """A destination can't be reached, or ended an association: counted by its circuit."""
 

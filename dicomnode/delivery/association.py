@@ -20,8 +20,8 @@ from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSIO
 from dicomnode.errors import (
     AssociationRejectedError,
     DeliveryError,
-    DeliveryRefusedError,
     DestinationAwayError,
+    DialectRefusedError,
 )
 
 MAXIMUM_PDU_BYTES = 131_072
@@ -158,8 +158,8 @@ def _why_not(remote: RemoteEntity, association: Association, connected: bool) ->
         )
     if association.rejected_contexts:
         offered = {UID(str(item.abstract_syntax)).name for item in association.rejected_contexts}
-        return DeliveryRefusedError(
+        return DialectRefusedError(
             f"{remote} accepts no presentation context for {', '.join(sorted(offered))}; "
-            "it has to be configured to accept them"
+            f"it has to be configured to accept them from {remote.calling_ae_title}"
         )
     return DestinationAwayError(f"{remote} aborted the association or did not answer it in time")

@@ -14,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from dicomnode.config import Settings
+from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import resolve
 from dicomnode.domain import SegmentationFile
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
 from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.stages import Stages, sentence_of
-from dicomnode.tracking import audit, circuits, deliveries, parked
+from dicomnode.tracking import audit, circuits, deliveries, dialects, parked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.deliveries import Delivery
 from dicomnode.tracking.parked import Parked
@@ -54,6 +54,7 @@ class Outcome:
     state: Ending
     sentence: str = ""
     contact: Contact = Contact.NONE
+    transfer_syntax: str = ""  # where it was another than the first of the configuration
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class Sending:
         """What is not refused for good is tried again."""
         try:
             _check_unchanged(delivery.segmentation)
-            destination = resolve(delivery.destination, self.settings)
+            destination = self._destination(delivery.destination)
         except DeliveryRefusedError as error:
             return Outcome(Ending.REFUSED, str(error))
         try:
-            warnings = self.stages.deliver(
+            sent = self.stages.deliver(
                 destination, [delivery.segmentation.path], self.settings.scp.ae_title
             )
         except DestinationAwayError as error:
@@ -106,7 +107,20 @@ class Sending:
             return Outcome(Ending.AGAIN, str(error), Contact.ANSWERED)
         except Exception as error:  # noqa: BLE001  the edge of the worker
             return Outcome(Ending.AGAIN, sentence_of(error))
-        return Outcome(Ending.DELIVERED, "; ".join(warnings), Contact.ANSWERED)
+        sentence = "; ".join(sent.warnings)
+        first = resolve(delivery.destination, self.settings).transfer_syntaxes[0]
+        other = "" if sent.transfer_syntax == first else sent.transfer_syntax
+        return Outcome(Ending.DELIVERED, sentence, Contact.ANSWERED, other)
+
+    def _destination(self, name: str) -> DestinationSettings:
+        """As it is configured now, but how it took the last object comes first."""
+        configured = resolve(name, self.settings)
+        with self.database.read() as connection:
+            known = dialects.recall(connection, name, datetime.now(UTC))
+        if known not in configured.transfer_syntaxes:
+            return configured
+        others = [each for each in configured.transfer_syntaxes if each != known]
+        return configured.model_copy(update={"transfer_syntaxes": (known, *others)})
 
     def _unless_late(self, attempt: Attempt, outcome: Outcome) -> Outcome:
         if outcome.state not in (Ending.AGAIN, Ending.PARKED) or time.time() < attempt.deadline:
@@ -120,6 +134,7 @@ class Sending:
         match outcome.state:
             case Ending.DELIVERED:
                 deliveries.mark_delivered(connection, key)
+                self._note_dialect(connection, key, outcome.transfer_syntax)
             case Ending.REFUSED:
                 deliveries.mark_refused(connection, key, outcome.sentence)
             case Ending.AGAIN:
@@ -137,6 +152,11 @@ class Sending:
                 delivery.segmentation.sop_instance_uid,
                 {"destination": delivery.destination, "sentence": outcome.sentence},
             )
+
+    def _note_dialect(self, connection: Connection, key: int, taken: str) -> None:
+        name, now = deliveries.load(connection, key).destination, datetime.now(UTC)
+        if taken != dialects.recall(connection, name, now):
+            dialects.remember(connection, name, taken, now)
 
     def _try_later(self, connection: Connection, attempt: Attempt, sentence: str) -> None:
         later = attempt.next(self.settings.delivery)
@@ -165,7 +185,9 @@ class Sending:
 
 def _outcome(given: dict[str, str]) -> Outcome:
     """An attempt that an earlier version began says nothing of the destination."""
-    return Outcome(Ending(given["state"]), given["sentence"], Contact(given.get("contact", "")))
+    contact = Contact(given.get("contact", ""))
+    taken = given.get("transfer_syntax", "")
+    return Outcome(Ending(given["state"]), given["sentence"], contact, taken)
 
 
 def _check_unchanged(segmentation: SegmentationFile) -> None:

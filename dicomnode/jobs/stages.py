@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomnode.config import DestinationSettings
-from dicomnode.delivery.store import echo
+from dicomnode.delivery.store import Sent, echo
 from dicomnode.domain import Examination, Revision
 from dicomnode.errors import DicomnodeError
 
@@ -19,7 +19,7 @@ class Stages:
     `dicomnode.delivery`."""
 
     examine: Callable[[Revision], Examination]
-    deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
+    deliver: Callable[[DestinationSettings, Sequence[Path], str], Sent]
     echo: Callable[[DestinationSettings, str], None] = echo
 
 

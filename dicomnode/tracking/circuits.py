@@ -91,7 +91,7 @@ def note_failure(
     now: datetime,
 ) -> bool:
     """An attempt was not answered; whether the circuit opened by it."""
-    insert_missing(c, destinations, [{"name": destination, "failures": 0, "last_error": ""}])
+    insert_missing(c, destinations, [{"name": destination}])
     before = _locked(c, destination)
     after = before.failed(delivery_id, error, now, settings)
     _save(c, destination, after)

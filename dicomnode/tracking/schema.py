@@ -311,7 +311,7 @@ deliveries = sa.Table(
     partial("ix_deliveries_failing", "state = 'pending' AND last_error <> ''", "id"),
 )
 
-# What is known of a destination: its circuit (`tracking.circuits`).
+# What is known of a destination: its circuit and dialect (`tracking.circuits`, `dialects`).
 destinations = sa.Table(
     "destinations",
     METADATA,
@@ -323,6 +323,9 @@ destinations = sa.Table(
     time("probe_at", nullable=True),
     sa.Column("trial_delivery_id", sa.Integer),
     text("last_error"),
+    # The transfer syntax that it took instead of the first of its configuration, and since when.
+    title("transfer_syntax"),
+    time("transfer_syntax_at", nullable=True),
 )
 
 # Deliveries that wait, without a job, until the circuit of their destination closes.

@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
+
 from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import Sent
 from dicomnode.errors import DestinationAwayError
 from dicomnode.jobs.engine import JobState, retry
 from dicomnode.jobs.stages import Stages
@@ -31,7 +34,7 @@ class Absent:
         self.stages = replace(stages, deliver=self._deliver, echo=self._echo)
         self._real = stages
 
-    def _deliver(self, to: DestinationSettings, paths: Sequence[Path], ae: str) -> tuple[str, ...]:
+    def _deliver(self, to: DestinationSettings, paths: Sequence[Path], ae: str) -> Sent:
         self.sent[to.name] += 1
         self._look(to)
         return self._real.deliver(to, paths, ae)
@@ -101,7 +104,7 @@ def test_one_that_answers_c_echo_and_then_hangs_gets_one_delivery_at_a_time(
         hung, at_once, most = threading.Event(), [0], [0]
         stages = small_node.stages(node.settings)
 
-        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> tuple[str, ...]:
+        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> Sent:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
             try:
@@ -156,3 +159,27 @@ def test_one_that_aborts_is_tried_again(make_node: MakeNode) -> None:
         with node.working():
             until(lambda: node.states() == ["delivered"])
     assert set(peer.received.values()) == {1}
+
+
+def test_the_way_in_which_a_destination_takes_segs_is_remembered(make_node: MakeNode) -> None:
+    with storage_peer(syntaxes=[ImplicitVRLittleEndian]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+            assert peer.associations == 2
+            node.put("b")
+            until(lambda: node.states() == ["delivered"] * 2)
+    assert peer.associations == 3
+
+
+def test_one_that_takes_no_seg_is_told_with_what_to_do_and_not_tried_for_ever(
+    make_node: MakeNode,
+) -> None:
+    with storage_peer(sop_classes=[CTImageStorage]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["refused"])
+    assert "Segmentation Storage" in node.jobs()[0].error
+    assert "dicomnode jobs retry" in node.jobs()[0].error

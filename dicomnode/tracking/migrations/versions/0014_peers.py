@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from dicomnode.tracking.columns import counter, key, text, time
+from dicomnode.tracking.columns import counter, key, text, time, title
 
 revision = "0014"
 down_revision = "0012"
@@ -20,6 +20,8 @@ def upgrade() -> None:
         time("probe_at", nullable=True),
         sa.Column("trial_delivery_id", sa.Integer),
         text("last_error"),
+        title("transfer_syntax"),
+        time("transfer_syntax_at", nullable=True),
     )
     op.create_table(
         "parked_deliveries",
