@@ -221,6 +221,9 @@ class SegmentationSettings(_Section):
     series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
 
 
+TransferSyntax = Literal["explicit", "implicit", "deflated"]
+
+
 class DestinationSettings(_Section):
     """A peer that is sent every SEG, or, of `[[archives]]`, what leaves."""
 
@@ -231,6 +234,10 @@ class DestinationSettings(_Section):
     calling_ae_title: AETitle | None = None
     timeout_seconds: PositiveFloat = 30.0
     tls: TLSClientSettings | None = None
+    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+        "explicit",
+        "implicit",
+    )
 
 
 class DeliverySettings(_Section):
@@ -239,6 +246,8 @@ class DeliverySettings(_Section):
     first_retry_seconds: PositiveFloat = 15.0
     longest_retry_seconds: PositiveFloat = 900.0
     give_up_after_hours: PositiveFloat = 96.0
+    circuit_failures: PositiveInt = 3
+    probe_seconds: PositiveFloat = 60.0
     return_to_sender: bool = False
     return_port: Port = 104
 
@@ -311,6 +320,13 @@ class Settings(BaseSettings):
             names = [peer.name for peer in getattr(self, what)]
             if len(set(names)) != len(names):
                 raise ValueError(f"two {what} have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _archives_get_objects_as_they_are(self) -> Settings:
+        for archive in self.archives:
+            if of_segs := archive.model_fields_set & {"transfer_syntaxes"}:
+                raise ValueError(f"archives have no {', '.join(of_segs)}: nothing is converted")
         return self
 
     @model_validator(mode="after")

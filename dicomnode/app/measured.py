@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import Sent
 from dicomnode.errors import DeliveryRefusedError
 from dicomnode.inference.gpu import readings
 from dicomnode.meters import OTHER, Meters
 
-Deliver = Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
+Deliver = Callable[[DestinationSettings, Sequence[Path], str], Sent]
 
 # What an examination says of its progress begins so; what follows may be a label of a volume.
 _STAGES = {
@@ -51,15 +52,13 @@ class StageClock:
 def measured(deliver: Deliver, meters: Meters) -> Deliver:
     """The same, counted. Only a configured destination is named: senders choose their AE titles."""
 
-    def send(
-        destination: DestinationSettings, files: Sequence[Path], title: str
-    ) -> tuple[str, ...]:
+    def send(destination: DestinationSettings, files: Sequence[Path], title: str) -> Sent:
         # `sender:AE@address`: no configured name can hold a colon.
         name = OTHER if ":" in destination.name else destination.name
         outcome = "failed"
         try:
             with meters.timing("delivery_attempt_seconds", destination=name):
-                warnings = deliver(destination, files, title)
+                sent = deliver(destination, files, title)
             outcome = "delivered"
         except DeliveryRefusedError:
             outcome = "refused"
@@ -67,7 +66,7 @@ def measured(deliver: Deliver, meters: Meters) -> Deliver:
         finally:
             meters.count("delivery_attempts_total", destination=name, outcome=outcome)
         meters.set("destination_last_success_timestamp_seconds", time.time(), destination=name)
-        return warnings
+        return sent
 
     return send
 

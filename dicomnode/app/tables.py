@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.tracking.peers import Away
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # these import the engine and more, which most commands never
     from dicomnode.jobs.engine import Job
 
 __all__ = [
+    "away",
     "block",
     "demo",
     "findings",
@@ -135,6 +137,14 @@ def _deliveries(item: SeriesStatus) -> Text:
         for d in item.deliveries
     )
     return Text("\n".join(lines))
+
+
+def away(peer: Away) -> Text:
+    """One line for a destination that does not answer."""
+    since = peer.since.isoformat(timespec="seconds")
+    waiting = f"{peer.waiting} deliver{'y waits' if peer.waiting == 1 else 'ies wait'} for it"
+    line = f"destination {peer.destination} is away since {since}, {waiting}: {peer.last_error}"
+    return Text(printable(line), style="bold yellow")
 
 
 def refusals(found: Sequence[RefusalCount]) -> Table | Text:

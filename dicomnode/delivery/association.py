@@ -24,7 +24,8 @@ from dicomnode.errors import (
     AssociationRejectedError,
     ConfigurationError,
     DeliveryError,
-    DeliveryRefusedError,
+    DestinationAwayError,
+    DialectRefusedError,
 )
 from dicomnode.tls import client_context
 
@@ -100,7 +101,7 @@ def associated(
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
     except OSError as error:  # the name of the host can't be resolved
-        raise DeliveryError(f"{remote} can't be reached: {error}") from None
+        raise DestinationAwayError(f"{remote} can't be reached: {error}") from None
     if not association.is_established:
         raise _why_not(remote, association, bool(connected), "" if tls is None else tls.why)
     keep_messages_for_the_requestor(association, wait_on, check)
@@ -188,7 +189,9 @@ def _why_not(
     if no_tls:
         return DeliveryError(f"{remote} can't be trusted with an association: {no_tls}")
     if not connected:
-        return DeliveryError(f"{remote} does not accept connections; is it running and reachable?")
+        return DestinationAwayError(
+            f"{remote} does not accept connections; is it running and reachable?"
+        )
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         return AssociationRejectedError(
@@ -199,8 +202,8 @@ def _why_not(
         )
     if association.rejected_contexts:
         offered = {UID(str(item.abstract_syntax)).name for item in association.rejected_contexts}
-        return DeliveryRefusedError(
+        return DialectRefusedError(
             f"{remote} accepts no presentation context for {', '.join(sorted(offered))}; "
-            "it has to be configured to accept them"
+            f"it has to be configured to accept them from {remote.calling_ae_title}"
         )
-    return DeliveryError(f"{remote} aborted the association or did not answer it in time")
+    return DestinationAwayError(f"{remote} aborted the association or did not answer it in time")

@@ -25,7 +25,8 @@ from dicomnode.jobs.lanes import (
     first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
-from dicomnode.tracking import deliveries, series
+from dicomnode.tracking import circuits, deliveries, parked, series
+from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
 
 
@@ -35,6 +36,7 @@ class JobState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     WAITING_TO_RETRY = "waiting to try again"
+    WAITING_FOR_PEER = "waiting for its destination"
     DONE = "done"
     FAILED = "failed"
     SET_ASIDE = "set aside"
@@ -190,12 +192,18 @@ def _deliveries(client: DBOSClient, database: Database, everything: bool) -> lis
     states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
     with database.read() as connection:
         rows = deliveries.list_(connection, states, limit=_MOST_DELIVERIES)
-    return [_delivery(row, attempts.get(row.id)) for row in rows]
+        away = circuits.open_ones(connection)
+    return [_delivery(row, attempts.get(row.id), away.get(row.destination)) for row in rows]
 
 
-def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
+def _delivery(
+    row: deliveries.Delivery, attempt: WorkflowStatus | None, circuit: Circuit | None
+) -> Job:
     state = _ENDED_DELIVERIES.get(row.state, JobState.WAITING)
     error = row.last_error
+    if row.state is DeliveryState.PENDING and attempt is None and circuit is not None:
+        state = JobState.WAITING_FOR_PEER
+        error = circuit.last_error
     if row.state is DeliveryState.PENDING and attempt is not None:
         state = _STATES[attempt.status]
         error = _error(attempt) or error
@@ -244,6 +252,11 @@ def _retry_examination(client: DBOSClient, job_id: str) -> None:
 
 def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key: int) -> None:
     newest = _attempts(queue.client, key)[-1]
+    with database.begin() as connection:
+        if parked.is_parked(connection, key):  # the first that goes is the one that waits longest
+            destination = deliveries.load(connection, key).destination
+            circuits.probe_soon(connection, destination, datetime.now(UTC))
+            return
     state = _STATES[newest.status]
     if state is JobState.WAITING_TO_RETRY:
         queue.client.set_workflow_delay(newest.workflow_id, delay_seconds=0)

@@ -13,6 +13,7 @@ from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
+from dicomnode.jobs.peers import Peers, looking_after
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
@@ -59,9 +60,10 @@ def work(
     once = lanes.configure(database, executor_id)
     workflows = Workflows(settings, database, spool, queue, once, stages)
     workflows.register()
+    peers = Peers(settings, database, queue, stages)
     pulse = Pulse(settings.pulses_folder, "work", meters or Meters())
     try:
-        with ExitStack() as questions, lanes.running(settings):
+        with ExitStack() as questions, lanes.running(settings), looking_after(peers):
 
             def watch(now: Settings) -> Watch:
                 asked = asking(database, now.completeness, count_at_sender(now))
@@ -69,7 +71,7 @@ def work(
 
             def use(now: Settings) -> None:
                 questions.close()
-                workflows.settings = now
+                workflows.settings = peers.settings = now
                 rounds.watch = watch(now)
 
             log.info("working", extra={"executor": executor_id})

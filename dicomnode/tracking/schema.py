@@ -325,6 +325,36 @@ deliveries = sa.Table(
     partial("ix_deliveries_failing", "state = 'pending' AND last_error <> ''", "id"),
 )
 
+# What is known of a destination: its circuit and dialect (`tracking.circuits`, `dialects`).
+destinations = sa.Table(
+    "destinations",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    # Attempts in a row that did not reach it, or that it did not end.
+    counter("failures"),
+    # From here on empty while its circuit is closed.
+    time("opened_at", nullable=True),
+    time("probe_at", nullable=True),
+    sa.Column("trial_delivery_id", sa.Integer),
+    text("last_error"),
+    # The transfer syntax that it took instead of the first of its configuration, and since when.
+    title("transfer_syntax"),
+    time("transfer_syntax_at", nullable=True),
+)
+
+# Deliveries that wait, without a job, until the circuit of their destination closes.
+parked_deliveries = sa.Table(
+    "parked_deliveries",
+    METADATA,
+    key(),
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, unique=True),
+    sa.Column("destination", sa.String(128), nullable=False),
+    # Of the attempt that goes on, `jobs.lanes.Attempt`: its number, and seconds of the epoch.
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("deadline", sa.Float, nullable=False),
+    sa.Index("ix_parked_deliveries_destination_id", "destination", "id"),
+)
+
 # What people said of a series: rows are added, never changed. The last one of an account counts.
 human_decisions = sa.Table(
     "human_decisions",
