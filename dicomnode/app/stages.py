@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dicomnode.app.batch import short_name
 from dicomnode.config import Settings
 from dicomnode.delivery.store import send
 from dicomnode.domain import Examination, Revision
@@ -12,6 +11,7 @@ from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.tracking.spool import short_name
 
 
 def make_stages(settings: Settings) -> Stages:

@@ -79,6 +79,7 @@ def work(config: Config = None) -> None:
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import make_stages
     from dicomnode.audit_trail.forwarder import forwarding
+    from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
 
@@ -87,6 +88,7 @@ def work(config: Config = None) -> None:
     database = Database(settings.database_url)
     database.migrate()
     start_telling(settings, database, stop)
+    start_removing(settings, database, stop)
     with forwarding(settings, database):
         run_worker(
             settings,

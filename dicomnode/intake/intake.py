@@ -146,6 +146,7 @@ class Intake:
                 called_ae_title=peer.called_ae_title,
                 peer_address=peer.address,
                 association_id=peer.association_id,
+                was_there=result.outcome is StoreOutcome.DUPLICATE,
             )
         )
         if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):

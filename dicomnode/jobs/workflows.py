@@ -32,7 +32,7 @@ from dicomnode.errors import (
     ExaminationFailedError,
 )
 from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
-from dicomnode.tracking import audit, deliveries, examinations, series
+from dicomnode.tracking import audit, deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -107,7 +107,10 @@ class Workflows:
         with self._gpu:
             with self.database.begin() as connection:
                 revision = series.load_revision(connection, revision_id, self.spool)
+                removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
+            if removed_at is not None:
+                return {"failure": f"some of its {retention.sentence(removed_at)}"}
             try:
                 examination = self.stages.examine(revision)
             except Exception as error:
