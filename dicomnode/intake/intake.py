@@ -58,6 +58,14 @@ class Intake:
         """Whether rows are still written."""
         return self._indexer.is_alive()
 
+    def is_full(self) -> bool:
+        """Whether nothing more is taken in; False where the disk can't be asked: each object is
+        told then."""
+        try:
+            return self._spool.is_full()
+        except OSError:
+            return False
+
     def stop(self) -> None:
         """Write the rows that wait, for as long as is reasonable."""
         self._indexer.stop()

@@ -12,7 +12,7 @@ from pynetdicom import evt
 
 from dicomnode.config import SCPSettings
 from dicomnode.dimse.accepted import AcceptedAssociations
-from dicomnode.dimse.admission import AssociationRequest, Rejection, decide
+from dicomnode.dimse.admission import NO_SPACE, AssociationRequest, Rejection, decide
 from dicomnode.dimse.received import association_request, peer_of
 from dicomnode.dimse.store import SUCCESS as SUCCESS
 from dicomnode.dimse.store import answer_store
@@ -26,10 +26,11 @@ class Receiver:
     """The handlers of one receiving process; called from the threads of its associations."""
 
     def __init__(self, settings: SCPSettings, intake: Intake) -> None:
+        self._settings = settings
         self._intake = intake
         self._associations = AcceptedAssociations(
             settings,
-            admit=lambda request: decide(settings, request),
+            admit=self._admit,
             rejected=self._note_rejected,
             opened=self._begin,
             closed=self._end,
@@ -46,6 +47,12 @@ class Receiver:
         # The connection may have been closed while its last object was on its way here.
         peer = peer or peer_of(association_request(event.assoc), association_id="")
         return answer_store(event, peer, self._intake.store)
+
+    def _admit(self, request: AssociationRequest) -> Rejection | None:
+        unwelcome = decide(self._settings, request)
+        if unwelcome is None and request.may_store and self._intake.is_full():
+            return NO_SPACE
+        return unwelcome
 
     def _note_rejected(self, request: AssociationRequest, rejection: Rejection) -> None:
         self._intake.audit(
