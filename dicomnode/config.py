@@ -36,6 +36,7 @@ from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
+from dicomnode.config_retention import RetentionSettings
 from dicomnode.config_tls import DicomTLSSettings, TLSClientSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
@@ -298,6 +299,7 @@ class Settings(BaseSettings):
     pull: PullSettings = PullSettings()
     delivery: DeliverySettings = DeliverySettings()
     jobs: JobSettings = JobSettings()
+    retention: RetentionSettings = RetentionSettings()
     gate: OwnGateSettings = OwnGateSettings()
     gate_ae: GateAESettings = GateAESettings()
     archives: tuple[DestinationSettings, ...] = ()

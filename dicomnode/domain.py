@@ -99,7 +99,10 @@ class InstanceHeader:
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """One object that is durably in the spool; `name` is its hashed name there."""
+    """One object that is durably in the spool; `name` is its hashed name there.
+
+    `was_there`: its file was there before it came, so it says nothing of what was removed.
+    """
 
     header: InstanceHeader
     name: str
@@ -112,6 +115,7 @@ class StoredInstance:
     called_ae_title: str = ""
     peer_address: str = ""
     association_id: str = ""
+    was_there: bool = False
 
 
 @dataclass(frozen=True)
@@ -390,11 +394,15 @@ class GateOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class GateDecision:
-    """May this study leave? `reasons` names every series that holds it, or why it may go."""
+    """May this study leave? `reasons` names every series that holds it, or why it may go.
+
+    `remarks` decide nothing: what to know of it all the same.
+    """
 
     study_instance_uid: str
     outcome: GateOutcome
     reasons: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class Role(StrEnum):

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from dicomnode.app import logs
-from dicomnode.app.batch import short_name
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.app.examining_process import Examine, Pulse
 from dicomnode.app.measured import StageClock, measured
@@ -23,6 +22,7 @@ from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
 from dicomnode.meters import Meters
+from dicomnode.tracking.spool import short_name
 
 
 @contextmanager

@@ -164,7 +164,8 @@ def gate(decision: GateDecision) -> Group:
     style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
-    return Group(head, *(Text(f"  {printable(reason)}") for reason in decision.reasons))
+    lines = (*decision.reasons, *(f"by the way: {remark}" for remark in decision.remarks))
+    return Group(head, *(Text(f"  {printable(line)}") for line in lines))
 
 
 def jobs(found: Sequence[Job]) -> Text:

@@ -102,6 +102,7 @@ def work(config: Config = None) -> None:
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
+    from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
 
@@ -117,6 +118,7 @@ def work(config: Config = None) -> None:
 
     database.migrate()
     start_telling(settings, database, stop)
+    start_removing(settings, database, stop)
     with forwarding(settings, database), running_stages(settings, meters) as stages:
         run_worker(
             settings,

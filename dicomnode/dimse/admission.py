@@ -15,7 +15,8 @@ _SERVICE_USER, _PRESENTATION_PROVIDER = 1, 3
 
 @dataclass(frozen=True)
 class AssociationRequest:
-    """Who asks; the two counts include this request."""
+    """Who asks; the two counts include this request. `may_store`: it proposes a SOP class of the
+    Storage service, or one that nobody knows."""
 
     calling_ae_title: str
     called_ae_title: str
@@ -23,6 +24,7 @@ class AssociationRequest:
     open_from_peer: int
     open_in_all: int
     certificate: PeerCertificate | None = None
+    may_store: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ class Rejection:
     source: int
     diagnostic: int
     sentence: str
+
+
+# A sender that is told so comes again; one that proposes nothing to store is welcome.
+NO_SPACE = Rejection(
+    _TRANSIENT,
+    _PRESENTATION_PROVIDER,
+    1,
+    "it may store, and less than scp.minimum_free_bytes are free",
+)
 
 
 def decide(

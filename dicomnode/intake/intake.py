@@ -63,6 +63,14 @@ class Intake:
         """Whether rows are still written."""
         return self._indexer.is_alive()
 
+    def is_full(self) -> bool:
+        """Whether nothing more is taken in; False where the disk can't be asked: each object is
+        told then."""
+        try:
+            return self._spool.is_full()
+        except OSError:
+            return False
+
     def stop(self) -> None:
         """Write the rows that wait, for as long as is reasonable."""
         self._indexer.stop()
@@ -152,6 +160,7 @@ class Intake:
                 called_ae_title=peer.called_ae_title,
                 peer_address=peer.address,
                 association_id=peer.association_id,
+                was_there=result.outcome is StoreOutcome.DUPLICATE,
             )
         )
         if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):

@@ -25,7 +25,7 @@ from dicomnode.jobs.lanes import (
     first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
-from dicomnode.tracking import circuits, deliveries, parked, series
+from dicomnode.tracking import circuits, deliveries, parked, retention, series
 from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
 
@@ -95,7 +95,7 @@ def retry(settings: Settings, database: Database, job_id: str) -> None:
         if stage is Stage.DELIVER:
             _retry_delivery(settings, queue, database, int(key))
         else:
-            _retry_examination(queue.client, job_id)
+            _retry_examination(queue.client, database, job_id)
 
 
 def cancel(database: Database, job_id: str) -> None:
@@ -240,13 +240,18 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
     return sorted(found, key=_age)
 
 
-def _retry_examination(client: DBOSClient, job_id: str) -> None:
-    state = _examination(_find(client, job_id)).state
+def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> None:
+    status = _find(client, job_id)
+    state = _examination(status).state
     if state is JobState.WAITING_TO_RETRY:
         client.set_workflow_delay(job_id, delay_seconds=0)
         return
     if state in _ACTIVE:
         raise JobError(f"job {job_id} is not at its end: it is {state}")
+    with database.read() as connection:
+        removed_at = series.removed_at(connection, _revision_id(status))
+    if removed_at is not None:
+        raise JobError(f"job {job_id}: its {retention.sentence(removed_at)}")
     client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)
 
 

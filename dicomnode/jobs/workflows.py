@@ -30,7 +30,7 @@ from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
-from dicomnode.tracking import deliveries, examinations, series
+from dicomnode.tracking import deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -102,7 +102,10 @@ class Workflows:
         with self._gpu:
             with self.database.begin() as connection:
                 revision = series.load_revision(connection, revision_id, self.spool)
+                removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
+            if removed_at is not None:
+                return {"failure": f"some of its {retention.sentence(removed_at)}"}
             try:
                 examination = self.stages.examine(revision)
             except ExaminationDiedError as error:

@@ -78,6 +78,9 @@ series = sa.Table(
     sa.Column("revised_count", sa.Integer, nullable=False),
     # The same as a column, of which PostgreSQL knows how rare it is.
     sa.Column("is_arriving", sa.Boolean, sa.Computed(_ARRIVING, persisted=True)),
+    # How many of its instances have no file any more, and since when (`retention`).
+    counter("removed_count"),
+    time("removed_at", nullable=True),
     sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
     prefixes("ix_series_series_instance_uid", "series_instance_uid"),
     partial("ix_series_unrevised", "is_arriving", "last_received_at"),
@@ -127,6 +130,8 @@ instances = sa.Table(
     # Of the data set around its pixel data (`dicom.encoded.Peek`); empty before version 0014.
     title("data_set_sha256"),
     time("received_at"),
+    # When retention took its file away; empty while it is here.
+    time("removed_at", nullable=True),
     title("calling_ae_title"),
     title("called_ae_title"),
     title("peer_address"),
