@@ -14,6 +14,7 @@ from dicomnode.config import Settings
 from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.intake.intake import Intake
+from dicomnode.rates import Rates
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, BearerToken
 from dicomnode.web.api.application import PREFIX, make_api
@@ -36,12 +37,15 @@ def make_application(
     examiner = ExaminerInUse(settings)
     counted = Counted(database, examiner)
     monitor, service = _Monitor(intake, database, counted), StoreService(settings, intake)
-    programs = [Middleware(BearerToken, token=token, audit=intake.audit)]
+    guesses = Rates(settings.web.logins_per_minute)
+    guard = Middleware(
+        BearerToken, token=token, audit=intake.audit, settings=settings.web, guesses=guesses
+    )
     store = ("/dicom-web/studies", "/dicom-web/studies/{study}")
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, monitor.health),
-        Route("/metrics", monitor.metrics, middleware=programs),
-        *(Route(path, service.store, methods=["POST"], middleware=programs) for path in store),
+        Route("/metrics", monitor.metrics, middleware=[guard]),
+        *(Route(path, service.store, methods=["POST"], middleware=[guard]) for path in store),
     ]
     if settings.web.desk:
         identity = Identity(settings.web, database)
