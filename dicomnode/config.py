@@ -59,6 +59,7 @@ class NodeSettings(_Section):
 
     data_folder: Path = Path("data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
 
 
 class DatabaseSettings(_Section):

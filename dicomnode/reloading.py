@@ -28,6 +28,7 @@ Reload = Callable[[Apply], None]
 FIXED = frozenset(
     {
         "node.data_folder",
+        "node.log_format",
         "database",
         "scp.host",
         "scp.port",

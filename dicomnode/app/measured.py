@@ -10,6 +10,7 @@ from dicomnode.config import DestinationSettings
 from dicomnode.delivery.store import Sent
 from dicomnode.errors import DeliveryRefusedError
 from dicomnode.inference.gpu import readings
+from dicomnode.log_context import about
 from dicomnode.meters import OTHER, Meters
 
 Deliver = Callable[[DestinationSettings, Sequence[Path], str], Sent]
@@ -57,7 +58,8 @@ def measured(deliver: Deliver, meters: Meters) -> Deliver:
         name = OTHER if ":" in destination.name else destination.name
         outcome = "failed"
         try:
-            with meters.timing("delivery_attempt_seconds", destination=name):
+            timing = meters.timing("delivery_attempt_seconds", destination=name)
+            with about(destination=destination.name), timing:
                 sent = deliver(destination, files, title)
             outcome = "delivered"
         except DeliveryRefusedError:

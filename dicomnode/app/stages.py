@@ -21,6 +21,7 @@ from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.log_context import about
 from dicomnode.meters import Meters
 from dicomnode.tracking.spool import short_name
 
@@ -28,7 +29,7 @@ from dicomnode.tracking.spool import short_name
 @contextmanager
 def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
     """Networks loaded in a child until the end; raises `ModelError` before any work begins."""
-    prepare = partial(logs.configure, settings.node.log_level)
+    prepare = partial(logs.configure, settings.node.log_level, settings.node.log_format)
     clock = StageClock(meters)
     child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare, clock)
 
@@ -60,7 +61,8 @@ def load_examine(settings: Settings, pulse: Pulse) -> Examine:
 
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
-        return examine(revision, networks, settings, folder, pulse.step, admit)
+        with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
+            return examine(revision, networks, settings, folder, pulse.step, admit)
 
     return examine_revision
 

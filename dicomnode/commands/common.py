@@ -84,14 +84,15 @@ def settings_of(config: Path | None) -> Settings:
     """
     settings = _read(config)
     os.umask(0o077)
-    logs.configure(settings.node.log_level)
+    logs.configure(settings.node.log_level, settings.node.log_format)
     return settings
 
 
 def quiet_settings(config: Path | None) -> Settings:
     """For commands that a person reads: only warnings are logged, unless DEBUG is asked for."""
     settings = _read(config)
-    logs.configure("DEBUG" if settings.node.log_level == "DEBUG" else "WARNING")
+    level = "DEBUG" if settings.node.log_level == "DEBUG" else "WARNING"
+    logs.configure(level, settings.node.log_format)
     return settings
 
 

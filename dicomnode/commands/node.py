@@ -73,7 +73,7 @@ def scp(config: Config = None) -> None:
         settings,
         ready=lambda: notify("READY=1"),
         stop=stop,
-        prepare_child=partial(logs.configure, settings.node.log_level),
+        prepare_child=partial(logs.configure, settings.node.log_level, settings.node.log_format),
         alive=lambda: notify("WATCHDOG=1"),
         reload=reload_on_signal(config, settings, meters := Meters()),
         meters=meters,
@@ -102,6 +102,7 @@ def work(config: Config = None) -> None:
     from dicomnode.app.sender_counts import count_at_sender
     from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
+    from dicomnode.delivery.ending import abort_open_associations
     from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
@@ -131,6 +132,7 @@ def work(config: Config = None) -> None:
             reload=reload,
             meters=meters,
         )
+    abort_open_associations()
     os._exit(0)  # a thread may wait for its examination; the next worker takes the job up
 
 

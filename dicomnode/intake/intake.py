@@ -193,7 +193,12 @@ class Intake:
         LOGGER.warning(
             "object refused: %s",
             refused,
-            extra={"association": peer.association_id, "quarantined": kept.name},
+            extra={
+                "association": peer.association_id,
+                "quarantined": kept.name,
+                "series": only_uid(refused.header.series_instance_uid),
+                "study": only_uid(refused.header.study_instance_uid),
+            },
         )
 
     def _note_not_kept(self, received: ReceivedObject, refused: RefusedObjectError) -> None:

@@ -30,6 +30,7 @@ from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
+from dicomnode.log_context import about
 from dicomnode.tracking import deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
@@ -172,7 +173,8 @@ class Workflows:
     def _working(self) -> Iterator[None]:
         self._active.append(1)
         try:
-            yield
+            with about(job=DBOS.workflow_id or ""):
+                yield
         finally:
             self._active.pop()
 

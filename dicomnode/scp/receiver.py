@@ -19,6 +19,7 @@ from dicomnode.dimse.store import SUCCESS as SUCCESS
 from dicomnode.dimse.store import answer_store
 from dicomnode.intake.intake import Intake
 from dicomnode.intake.received import Peer
+from dicomnode.log_context import about
 from dicomnode.meters import OTHER, Meters
 
 LOGGER = logging.getLogger("dicomnode.scp")
@@ -54,7 +55,8 @@ class Receiver:
         peer = self._associations.of(event.assoc)
         # The connection may have been closed while its last object was on its way here.
         peer = peer or peer_of(association_request(event.assoc), association_id="")
-        with self._meters.timing("receive_seconds", way="c-store"):
+        timing = self._meters.timing("receive_seconds", way="c-store")
+        with about(association=peer.association_id), timing:
             answer = answer_store(event, peer, self._intake.store)
         outcome = "stored" if answer == SUCCESS else "refused"
         self._meters.count("objects_received_total", way="c-store", outcome=outcome)
