@@ -35,6 +35,7 @@ def status(
 ) -> None:
     """What the node knows: studies, series, verdicts with reasons, deliveries."""
     from dicomnode.tracking import outdated
+    from dicomnode.tracking.peers import away
     from dicomnode.tracking.refusals import summary
     from dicomnode.tracking.status import count_studies, studies_status, study_status
 
@@ -60,11 +61,14 @@ def status(
             one = study_status(connection, uid, wanted)
             studies = (one,) if one else ()
         old = outdated.count(connection, wanted) if uid is None and wanted else 0
+        absent = away(connection)
     if uid is not None and not studies:
         raise DicomnodeError(f"{uid}: no study and no series of this UID was received")
     show(tables.status(studies, counts), studies, json_)
     if uid is None and len(studies) < total:
         err.print(f"{len(studies)} of {total} studies; --limit shows more", highlight=False)
+    for line in map(tables.away, absent):
+        err.print(line, highlight=False)
     if old:
         sentence = f"{old} series were examined by another version: dicomnode reexamine"
         err.print(sentence, highlight=False)

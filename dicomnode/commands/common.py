@@ -78,8 +78,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 
 
 def settings_of(config: Path | None) -> Settings:
-    """Read the configuration and begin to log; raises `ConfigurationError`."""
+    """Read the configuration and begin to log; raises `ConfigurationError`.
+
+    What a role writes from here on is closed to other accounts, as its systemd unit has it.
+    """
     settings = _read(config)
+    os.umask(0o077)
     logs.configure(settings.node.log_level, settings.node.log_format)
     return settings
 

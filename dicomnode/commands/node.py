@@ -24,6 +24,8 @@ from dicomnode.commands.common import (
     stop_on_signals,
     this_program,
 )
+from dicomnode.config import SCPSettings
+from dicomnode.config_gate_ae import GateAESettings
 from dicomnode.meters import Meters
 from dicomnode.tracking.database import Database
 
@@ -37,11 +39,11 @@ def serve(config: Config = None) -> None:
     settings = settings_of(config)
     stop = stop_on_signals()
     Database(settings.database_url).migrate()
-    where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
+    where = f"{settings.scp.ae_title} at {_ports(settings.scp)}"
     if settings.web.enabled:
-        where += f" and http://{settings.web.host}:{settings.web.port}"
+        where += f" and {settings.web.scheme}://{settings.web.host}:{settings.web.port}"
     if settings.gate_ae.enabled:
-        where += f", the gate at {settings.gate_ae.host}:{settings.gate_ae.port}"
+        where += f", the gate at {_ports(settings.gate_ae)}"
 
     def ready() -> None:
         notify("READY=1")
@@ -50,6 +52,15 @@ def serve(config: Config = None) -> None:
     supervisor = Supervisor(config, roles_of(settings), stop)
     signal.signal(signal.SIGHUP, lambda *_: supervisor.reload.set())
     supervisor.run(ready)
+
+
+def _ports(entity: SCPSettings | GateAESettings) -> str:
+    """Where associations are accepted."""
+    plain, tls = f"{entity.host}:{entity.port}", entity.tls
+    if tls is None:
+        return plain
+    encrypted = f"{entity.host}:{tls.port} (TLS)"
+    return encrypted if tls.only else f"{plain} and {encrypted}"
 
 
 def scp(config: Config = None) -> None:
@@ -89,9 +100,10 @@ def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
     from dicomnode.app.measured import read_gpus
     from dicomnode.app.sender_counts import count_at_sender
-    from dicomnode.app.stages import make_stages
+    from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
     from dicomnode.delivery.ending import abort_open_associations
+    from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
 
@@ -107,11 +119,12 @@ def work(config: Config = None) -> None:
 
     database.migrate()
     start_telling(settings, database, stop)
-    with forwarding(settings, database):
+    start_removing(settings, database, stop)
+    with forwarding(settings, database), running_stages(settings, meters) as stages:
         run_worker(
             settings,
             database,
-            make_stages(settings, meters),
+            stages,
             ready=lambda: notify("READY=1"),
             stop=stop,
             alive=alive,
@@ -120,7 +133,7 @@ def work(config: Config = None) -> None:
             meters=meters,
         )
     abort_open_associations()
-    os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
+    os._exit(0)  # a thread may wait for its examination; the next worker takes the job up
 
 
 def demo(

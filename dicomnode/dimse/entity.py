@@ -13,7 +13,6 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicomnode.dimse.listener import ReceivingServer
 
 _GRACE_SECONDS = 5.0
 
@@ -39,13 +38,13 @@ def accepting_entity(settings: SCPSettings) -> ApplicationEntity:
     return entity
 
 
-def finish_associations(servers: Sequence[ReceivingServer]) -> None:
+def finish_associations(entities: Sequence[ApplicationEntity]) -> None:
     """Let senders finish what they are at, for a moment; then abort."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while any(server.active_associations for server in servers) and time.monotonic() < deadline:
+    while any(entity.active_associations for entity in entities) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for server in servers:
-        for association in server.active_associations:
+    for entity in entities:
+        for association in entity.active_associations:
             association.abort()
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from pynetdicom.ae import ApplicationEntity
@@ -15,7 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
 from dicomnode.dimse.entity import accepting_entity
-from dicomnode.dimse.listener import ReceivingServer
+from dicomnode.dimse.listener import Door, Servers, doors
 from dicomnode.dimse.serving import Served, Serving
 from dicomnode.domain import WantedDigest
 from dicomnode.errors import DicomnodeError
@@ -25,7 +24,6 @@ from dicomnode.gate_scp.door import ACCOUNT_PREFIX, Ways
 from dicomnode.gate_scp.find import Released
 from dicomnode.gate_scp.handlers import GateHandlers
 from dicomnode.gate_scp.waiting import WaitingRoom, keep_looking
-from dicomnode.intake.listening import listen
 from dicomnode.meters import Meters
 from dicomnode.reloading import Reload, never
 from dicomnode.tracking import exports
@@ -54,15 +52,17 @@ def serve(
     `DatabaseError`, and `DicomnodeError` when a thread died.
     """
     meters = meters or Meters()
-    listener = listen(settings.gate_ae.host, settings.gate_ae.port, "gate_ae")
-    with listener, closing(Database(settings.database_url)) as database:
+    with (
+        doors(settings.gate_ae, "gate_ae") as opened,
+        closing(Database(settings.database_url)) as database,
+    ):
         database.migrate()
         with database.begin() as connection:
             exports.stop_unfinished(connection, ACCOUNT_PREFIX)
         room = WaitingRoom(_ways(settings, database, exits, meters), _waiting_spool(settings))
         room.sweep()
 
-        def make(now: Settings, handle: socket.socket) -> Served:
+        def make(now: Settings, handles: Sequence[Door]) -> Served:
             ways = _ways(now, database, exits, meters)
             room.use(ways)
 
@@ -71,8 +71,9 @@ def serve(
                 return Released(database, policy, wanted, most)
 
             handlers = GateHandlers(now, ways, room, released)
-            server = ReceivingServer(entity(now), handle, now.scp, handlers.handlers())
-            return Served(server, handlers.close_ended)
+            return Served(
+                Servers(entity(now), handles, now.scp, handlers.handlers()), handlers.close_ended
+            )
 
         pulse = Pulse(settings.pulses_folder, "gate", meters)
 
@@ -80,7 +81,7 @@ def serve(
             alive()
             pulse.beat()
 
-        _run(settings, Serving(listener, make), room, ready, stop, beat, reload)
+        _run(settings, Serving(opened, make), room, ready, stop, beat, reload)
         pulse.stop()
 
 

@@ -63,6 +63,14 @@ class Intake:
         """Whether rows are still written."""
         return self._indexer.is_alive()
 
+    def is_full(self) -> bool:
+        """Whether nothing more is taken in; False where the disk can't be asked: each object is
+        told then."""
+        try:
+            return self._spool.is_full()
+        except OSError:
+            return False
+
     def stop(self) -> None:
         """Write the rows that wait, for as long as is reasonable."""
         self._indexer.stop()
@@ -146,11 +154,13 @@ class Intake:
                 size_bytes=result.size_bytes,
                 file_sha256=result.file_sha256,
                 pixel_sha256=found.pixel_sha256,
+                data_set_sha256=found.data_set_sha256,
                 received_at=datetime.now(UTC),
                 calling_ae_title=peer.calling_ae_title,
                 called_ae_title=peer.called_ae_title,
                 peer_address=peer.address,
                 association_id=peer.association_id,
+                was_there=result.outcome is StoreOutcome.DUPLICATE,
             )
         )
         if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):

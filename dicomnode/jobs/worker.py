@@ -9,9 +9,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from dicomnode.config import Settings
+from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
+from dicomnode.jobs.peers import Peers, looking_after
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
@@ -58,9 +60,10 @@ def work(
     once = lanes.configure(database, executor_id)
     workflows = Workflows(settings, database, spool, queue, once, stages)
     workflows.register()
+    peers = Peers(settings, database, queue, stages)
     pulse = Pulse(settings.pulses_folder, "work", meters or Meters())
     try:
-        with ExitStack() as questions, lanes.running(settings):
+        with ExitStack() as questions, lanes.running(settings), looking_after(peers):
 
             def watch(now: Settings) -> Watch:
                 asked = asking(database, now.completeness, count_at_sender(now))
@@ -68,7 +71,7 @@ def work(
 
             def use(now: Settings) -> None:
                 questions.close()
-                workflows.settings = now
+                workflows.settings = peers.settings = now
                 rounds.watch = watch(now)
 
             log.info("working", extra={"executor": executor_id})
@@ -100,6 +103,7 @@ class _Rounds:
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self._guarded(self.watch.enqueue_complete_series)
+        self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
 

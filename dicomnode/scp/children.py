@@ -10,16 +10,16 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from dicomnode.config import Settings
+from dicomnode.dimse.listener import Door
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.running import new_receiver
 from dicomnode.reloading import Apply, Reload, never
@@ -48,12 +48,12 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
+        doors: Sequence[Door],
         prepare_child: Callable[[], None],
         living: set[str],
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        self._doors = doors
         self._prepare_child = prepare_child
         self._living = living
         self._context = multiprocessing.get_context("spawn")
@@ -95,7 +95,7 @@ class Supervisor:
         receiver_id = new_receiver(self._living)
         process = self._context.Process(
             target=_child,
-            args=(self._settings, self._listener, receiver_id, theirs, self._prepare_child),
+            args=(self._settings, self._doors, receiver_id, theirs, self._prepare_child),
             name="dicomnode-receiver",
         )
         process.start()
@@ -150,7 +150,7 @@ def _await_ready(child: _ReceivingProcess, stop: threading.Event) -> None:
 
 def _child(
     settings: Settings,
-    listener: socket.socket,
+    doors: Sequence[Door],
     receiver_id: str,
     channel: Connection,
     prepare_child: Callable[[], None],
@@ -173,9 +173,7 @@ def _child(
         except EOFError:
             stop.set()  # the parent is gone
 
-    receive(
-        settings, listener, receiver_id, ready=ready, alive=lambda: None, stop=stop, reload=reload
-    )
+    receive(settings, doors, receiver_id, ready=ready, alive=lambda: None, stop=stop, reload=reload)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

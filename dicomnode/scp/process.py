@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pynetdicom.ae import ApplicationEntity
 
 from dicomnode.config import Settings
 from dicomnode.dimse.entity import accepting_entity
-from dicomnode.dimse.listener import ReceivingServer
+from dicomnode.dimse.listener import Door, Servers
 from dicomnode.dimse.serving import Served, Serving
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
@@ -28,7 +27,7 @@ LOGGER = logging.getLogger("dicomnode.scp")
 
 def receive(
     settings: Settings,
-    listener: socket.socket,
+    doors: Sequence[Door],
     receiver_id: str,
     *,
     ready: Callable[[], None],
@@ -44,14 +43,14 @@ def receive(
     intake = Intake(settings.scp, database, spool, receiver_id)
     pulse = Pulse(settings.pulses_folder, "scp", meters)
 
-    def make(now: Settings, handle: socket.socket) -> Served:
+    def make(now: Settings, handles: Sequence[Door]) -> Served:
         receiver = Receiver(now, intake, meters)
         handlers = receiver.handlers() + ProcedureReceiver(database).handlers()
-        server = ReceivingServer(_entity(now), handle, now.scp, handlers)
+        servers = Servers(_entity(now), handles, now.scp, handlers)
         intake.use(now.scp)
-        return Served(server, receiver.close_ended)
+        return Served(servers, receiver.close_ended)
 
-    serving = Serving(listener, make)
+    serving = Serving(doors, make)
     intake.start()
     serving.begin(settings)
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})

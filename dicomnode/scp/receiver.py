@@ -13,7 +13,7 @@ from pynetdicom import evt
 
 from dicomnode.config import Settings
 from dicomnode.dimse.accepted import AcceptedAssociations
-from dicomnode.dimse.admission import AssociationRequest, Rejection, decide
+from dicomnode.dimse.admission import NO_SPACE, AssociationRequest, Rejection, decide
 from dicomnode.dimse.received import association_request, peer_of
 from dicomnode.dimse.store import SUCCESS as SUCCESS
 from dicomnode.dimse.store import answer_store
@@ -29,6 +29,7 @@ class Receiver:
     """The handlers of one receiving process; called from the threads of its associations."""
 
     def __init__(self, settings: Settings, intake: Intake, meters: Meters) -> None:
+        self._settings = settings.scp
         self._intake = intake
         self._meters = meters
         # A peer chooses its AE title; only those that somebody configured become a label.
@@ -38,7 +39,7 @@ class Receiver:
         }
         self._associations = AcceptedAssociations(
             settings.scp,
-            admit=lambda request: decide(settings.scp, request),
+            admit=self._admit,
             rejected=self._note_rejected,
             opened=self._begin,
             closed=self._end,
@@ -60,6 +61,12 @@ class Receiver:
         outcome = "stored" if answer == SUCCESS else "refused"
         self._meters.count("objects_received_total", way="c-store", outcome=outcome)
         return answer
+
+    def _admit(self, request: AssociationRequest) -> Rejection | None:
+        unwelcome = decide(self._settings, request)
+        if unwelcome is None and request.may_store and self._intake.is_full():
+            return NO_SPACE
+        return unwelcome
 
     def _note_rejected(self, request: AssociationRequest, rejection: Rejection) -> None:
         self._meters.count("associations_rejected_total", reason=rejection.sentence)

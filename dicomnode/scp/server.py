@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from dicomnode.config import Settings
-from dicomnode.intake.listening import listen
+from dicomnode.dimse.listener import doors
 from dicomnode.intake.running import keeping_rows, new_receiver, open_
 from dicomnode.meters import Meters
 from dicomnode.reloading import Reload, never
@@ -36,8 +36,7 @@ def serve(
     from then on, while open associations go on. Raises `PortInUseError`, `DatabaseError`, and
     `DicomnodeError` when a thread died.
     """
-    listener = listen(settings.scp.host, settings.scp.port)
-    with listener:
+    with doors(settings.scp, "scp") as opened:
         database, spool = open_(settings)
         spool.remove_abandoned()
         living: set[str] = set()
@@ -46,7 +45,7 @@ def serve(
                 receiver_id = new_receiver(living)
                 receive(
                     settings,
-                    listener,
+                    opened,
                     receiver_id,
                     ready=ready,
                     alive=alive,
@@ -55,7 +54,5 @@ def serve(
                     meters=meters,
                 )
             else:
-                Supervisor(settings, listener, prepare_child, living).run(
-                    ready, alive, stop, reload
-                )
+                Supervisor(settings, opened, prepare_child, living).run(ready, alive, stop, reload)
         database.close()

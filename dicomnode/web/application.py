@@ -10,6 +10,7 @@ from dicomnode.config import Settings
 from dicomnode.inference.examiner import ExaminerInUse
 from dicomnode.intake.intake import Intake
 from dicomnode.meters import Meters
+from dicomnode.rates import Rates
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import ALIVE_PATH, HEALTH_PATH, READY_PATH, BearerToken
 from dicomnode.web.api.application import PREFIX, make_api
@@ -37,14 +38,17 @@ def make_application(
     counted = Counted(settings, database, examiner)
     monitor = Monitor(settings, intake, database, counted)
     service = StoreService(settings, intake, meters)
-    programs = [Middleware(BearerToken, token=token, audit=intake.audit)]
+    guesses = Rates(settings.web.logins_per_minute)
+    guard = Middleware(
+        BearerToken, token=token, audit=intake.audit, settings=settings.web, guesses=guesses
+    )
     store = ("/dicom-web/studies", "/dicom-web/studies/{study}")
     routes: list[BaseRoute] = [
         Route(HEALTH_PATH, monitor.health),
         Route(ALIVE_PATH, monitor.alive),
         Route(READY_PATH, monitor.ready),
-        Route("/metrics", monitor.metrics, middleware=programs),
-        *(Route(path, service.store, methods=["POST"], middleware=programs) for path in store),
+        Route("/metrics", monitor.metrics, middleware=[guard]),
+        *(Route(path, service.store, methods=["POST"], middleware=[guard]) for path in store),
     ]
     if settings.web.desk:
         identity = Identity(settings.web, database)
@@ -54,5 +58,7 @@ def make_application(
         routes.append(Mount("/", pages))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(BoundedRequests, limits=limits_of(settings.scp))],
+        middleware=[
+            Middleware(BoundedRequests, limits=limits_of(settings.scp), settings=settings.web)
+        ],
     )

@@ -18,6 +18,7 @@ from dicomnode.intake.listening import listen
 from dicomnode.intake.running import running_intake
 from dicomnode.meters import Meters
 from dicomnode.reloading import Reload, never
+from dicomnode.tls import ServerTLS
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.pulses import Pulse
 from dicomnode.web.access import read_token
@@ -49,6 +50,7 @@ def serve(
     """
     meters = meters or Meters()
     pulse = Pulse(settings.pulses_folder, "web", meters)
+    tls = ServerTLS(settings.web.tls, "web.tls") if settings.web.tls else None
     with (
         listen(settings.web.host, settings.web.port, "web") as listener,
         running_intake(settings) as intake,
@@ -64,7 +66,7 @@ def serve(
             intake.use(now.scp)
 
         application = _Newest(make(settings))
-        with _answering(settings, application, listener) as thread:
+        with _answering(settings, application, listener, tls) as thread:
             LOGGER.info("answering", extra={"port": settings.web.port})
             ready()
             while not stop.wait(0.25):
@@ -88,13 +90,13 @@ class _Newest:
 
 @contextmanager
 def _answering(
-    settings: Settings, application: ASGIApp, listener: socket.socket
+    settings: Settings, application: ASGIApp, listener: socket.socket, tls: ServerTLS | None
 ) -> Iterator[threading.Thread]:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http=bounded_protocol(limits_of(settings.scp)),
+            http=bounded_protocol(limits_of(settings.scp), settings.web, tls),
             headers=ONE_REQUEST,
             loop="asyncio",
             ws="none",
