@@ -1,4 +1,4 @@
-"""`dicomnode serve` with its HTTP role: a series in by STOW-RS, its end in the counters, a reload."""
+"""`dicomnode serve` with its HTTP role: a series in by STOW-RS, its end in the counters, reload."""
 
 from __future__ import annotations
 
