@@ -10,6 +10,8 @@ receiver writes rows in groups, so it pays for one sync per group.
 from __future__ import annotations
 
 import logging
+import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ BUSY_TIMEOUT_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6469636F  # an arbitrary key of our own for PostgreSQL's advisory locks
 _READ_ONLY = "dicomnode_read_only"
+_TURN_SECONDS = 60.0
+# By file: a process may have opened it several times.
+_TURNS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,29 @@ class Database:
         """
         options: dict[str, Any] = {audit.PENDING: [], study_summaries.TOUCHED: set()}
         writer = self.engine.execution_options(**options)
-        with _plain_errors(self.url), writer.begin() as connection:
+        with self._turn(), _plain_errors(self.url), writer.begin() as connection:
             yield connection
             study_summaries.write_touched(connection)
             audit.write_pending(connection)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One writer of this process at a time where there can only be one anyway.
+
+        SQLite lets whoever asks at the right moment write, and who waits asks ever more seldom:
+        among many threads one would wait for many seconds.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        turn = _TURNS[str(self.url.database)]
+        if not turn.acquire(timeout=_TURN_SECONDS):
+            shown = self.url.render_as_string(hide_password=True)
+            raise DatabaseError(f"{shown}: another thread has been writing for long")
+        try:
+            yield
+        finally:
+            turn.release()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
 
 from dicomnode.errors import DatabaseError
+from dicomnode.tracking import audit
+from dicomnode.tracking import database as database_module
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.gate_schema import METADATA
 from dicomnode.tracking.schema import studies
@@ -160,3 +163,34 @@ def test_the_server_does_not_compile_queries_and_keeps_other_options(database: D
     with other.read() as connection:
         assert connection.scalar(sa.text("SHOW work_mem")) == "5MB"
     other.close()
+
+
+def test_writers_of_one_process_take_turns_rather_than_find_sqlite_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.0)  # SQLite itself never waits
+    url = f"sqlite:///{tmp_path}/tracking.sqlite"
+    opened = [Database(url) for _ in range(3)]
+    opened[0].migrate()
+
+    def write(number: int) -> None:
+        for _ in range(5):
+            with opened[number % 3].begin() as connection:
+                audit.append(connection, "login", f"writer {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    with opened[0].read() as connection:
+        assert len(audit.newest(connection, limit=100)) == 40
+    for database in opened:
+        database.close()
+
+
+def test_a_failing_writer_gives_its_turn_back(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/tracking.sqlite")
+    database.migrate()
+    with pytest.raises(ZeroDivisionError), database.begin():
+        _ = 1 / 0
+    with database.begin() as connection:
+        audit.append(connection, "login", "anna")
+    database.close()
