@@ -71,6 +71,7 @@ def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> Stor
         size_bytes=stored.size_bytes,
         file_sha256=stored.file_sha256,
         pixel_sha256=hashlib.sha256(content).hexdigest(),
+        data_set_sha256=hashlib.sha256(content).hexdigest(),
         received_at=datetime.now(UTC) - timedelta(minutes=1),
         calling_ae_title="SCANNER",
         peer_address="127.0.0.1",

@@ -141,6 +141,7 @@ class Intake:
                 size_bytes=result.size_bytes,
                 file_sha256=result.file_sha256,
                 pixel_sha256=found.pixel_sha256,
+                data_set_sha256=found.data_set_sha256,
                 received_at=datetime.now(UTC),
                 calling_ae_title=peer.calling_ae_title,
                 called_ae_title=peer.called_ae_title,

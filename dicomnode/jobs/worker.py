@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from dicomnode.config import Settings
+from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
@@ -83,6 +84,7 @@ class _Rounds:
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self._guarded(self._watch.enqueue_complete_series)
+        self._guarded(lambda: mark_kinds(self._watch.database, self._watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
 

@@ -124,6 +124,8 @@ instances = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_sha256", sa.String(64), nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False),
+    # Of the data set around its pixel data (`dicom.encoded.Peek`); empty before version 0014.
+    title("data_set_sha256"),
     time("received_at"),
     title("calling_ae_title"),
     title("called_ae_title"),
@@ -240,8 +242,20 @@ verdicts = sa.Table(
     current(),
     # By how many people, of this very examination.
     counter("decided_by"),
+    # Whether a project wants a person for its kind, by the tables of this digest (`kinds`).
+    sa.Column(
+        "is_asked_by_kind", sa.Boolean, nullable=False, default=False, server_default=sa.false()
+    ),
+    title("kinds_digest"),
     only_one_current("verdicts"),
     partial("ix_verdicts_review", "is_current", "kind", "decided_by", "examination_id"),
+    partial(
+        "ix_verdicts_asked",
+        "is_current AND is_asked_by_kind",
+        "decided_by",
+        "examination_id",
+    ),
+    partial("ix_verdicts_unmarked", "is_current", "kinds_digest"),
 )
 
 volumes = sa.Table(

@@ -26,6 +26,7 @@ from dicomnode.tracking import (
     findings,
     held,
     instances,
+    kinds,
     logins,
     notices,
     oidc_accounts,
@@ -66,7 +67,9 @@ EVERYTHING = StudyFilter(
     received_until=at(99),
     decided=False,
 )
-TWO_PERSONS = ReviewFilter((VerdictKind.UNDETERMINED,), (RefusalCode.LOCALIZER,), persons=2)
+TWO_PERSONS = ReviewFilter(
+    (VerdictKind.UNDETERMINED,), (RefusalCode.LOCALIZER,), 2, is_by_kind=True
+)
 ANNA = Export("heads", "research", "anna")
 LIMITS = LoginLimits(timedelta(hours=1), timedelta(hours=12))
 
@@ -99,6 +102,7 @@ READS: dict[str, Ask] = {
     "for review, count": lambda c: reviews.count(c, TWO_PERSONS),
     "for review, next": lambda c: reviews.next_for_review(c, 1, TWO_PERSONS),
     "for review, previous": lambda c: reviews.previous_for_review(c, 9, TWO_PERSONS),
+    "verdicts of other tables of kinds": lambda c: kinds.unmarked(c, "ab", 2),
     "decisions": lambda c: (decisions.standing(c, [1, 2]), decisions.history(c, SERIES)),
     "what can be decided": lambda c: decisions.examination_now(c, SERIES),
     "receipts": lambda c: receipts.newest(c),
