@@ -73,7 +73,9 @@ def serve(config: Path) -> None:
     settings = configuration.load(config)
     Database(settings.database_url).migrate()
     program = (sys.executable, str(THIS_PROGRAM))
-    supervisor = Supervisor(config, roles_of(settings), stop_on_signals(), program, 1.0)
+    supervisor = Supervisor(
+        config, roles_of(settings), stop_on_signals(), program=program, longest_pause_seconds=1.0
+    )
     supervisor.run(config.with_suffix(f".{os.getpid()}").touch)  # says that it is ready
 
 

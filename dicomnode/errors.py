@@ -49,6 +49,10 @@ class SeriesRefusedError(DicomnodeError):
         self.refusal = refusal
 
 
+class DecoderError(DicomnodeError):
+    """The machine starts no process for decoding: the examination fails and may be repeated."""
+
+
 class ModelError(DicomnodeError):
     """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
 
@@ -109,6 +113,14 @@ class DeliveryRefusedError(DeliveryError):
     """A destination refused an object for good: a person has to look at it."""
 
 
+class DialectRefusedError(DeliveryRefusedError):
+    """A destination refused an object as it was encoded; it may take it in another way."""
+
+
+class DestinationAwayError(DeliveryError):
+    """A destination can't be reached, or ended an association: counted by its circuit."""
+
+
 class RetrievalError(DicomnodeError):
     """A source did not give what it was asked for: the study stays on the list of pulls."""
 
@@ -125,7 +137,7 @@ class NoticeError(DicomnodeError):
     """People could not be told by a channel: tried again later, and nothing else waits for it."""
 
 
-class AssociationRejectedError(DeliveryError):
+class AssociationRejectedError(DestinationAwayError):
     """A peer answers, but not to this AE title or address: its configuration has to be changed.
 
     `reason` is that of the A-ASSOCIATE-RJ with its source (PS3.8 Table 9-21).

@@ -21,6 +21,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from dicomnode import config
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.delivery.store import send
+from dicomnode.dicom.file_format import encode_file_meta
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import Examination, InstanceHeader, Revision, StoredInstance
 from dicomnode.jobs.worker import work
@@ -49,7 +50,15 @@ def put_series(
 def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> StoredInstance:
     uid = result_uid("instance", name, str(number))
     content = f"{name} {number}".encode()
-    stored = spool.store(uid, b"meta", content)
+    meta = encode_file_meta(
+        sop_class_uid=CTImageStorage,
+        sop_instance_uid=uid,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        calling_ae_title="SCANNER",
+        called_ae_title="DICOMNODE",
+        peer_address="127.0.0.1",
+    )
+    stored = spool.store(uid, meta, content)
     return StoredInstance(
         header=InstanceHeader(
             CTImageStorage, uid, result_uid("study", name), series_uid, ExplicitVRLittleEndian, "CT"
@@ -58,6 +67,7 @@ def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> Stor
         size_bytes=stored.size_bytes,
         file_sha256=stored.file_sha256,
         pixel_sha256=hashlib.sha256(content).hexdigest(),
+        data_set_sha256=hashlib.sha256(content).hexdigest(),
         received_at=datetime.now(UTC) - timedelta(minutes=1),
         calling_ae_title="SCANNER",
         peer_address="127.0.0.1",

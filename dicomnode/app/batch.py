@@ -6,7 +6,6 @@ volume of a series, and one for whatever is none: what can't be examined never s
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -29,6 +28,7 @@ from dicomnode.domain import (
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.examine import examine, examine_nifti
+from dicomnode.tracking.spool import short_name
 
 log = logging.getLogger("dicomnode.batch")
 
@@ -178,11 +178,6 @@ def failure_sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{name}: {error.strerror}"
     return f"{name}; see the log at DEBUG (DICOMNODE_NODE__LOG_LEVEL=DEBUG)"
-
-
-def short_name(identifier: str) -> str:
-    """A folder name from a hash: no path is ever built from an attribute."""
-    return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
 
 
 def _files(paths: Iterable[Path], unreadable: list[tuple[Path, str]]) -> Iterator[Path]:

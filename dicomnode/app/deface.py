@@ -14,12 +14,13 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from dicomnode.app.batch import Found, Line, failure_sentence, short_name
+from dicomnode.app.batch import Found, Line, failure_sentence
 from dicomnode.config import Settings
 from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_series
 from dicomnode.domain import Revision, as_json
 from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.pictures import write_pictures
+from dicomnode.tracking.spool import short_name
 
 DEFACED, HELD = "defaced", "held"
 

@@ -43,6 +43,10 @@ def nothing() -> None:
     """What there is to prepare in a child whose log needs no setting."""
 
 
+def unheard(_step: str) -> None:
+    """For a parent that only waits for the end."""
+
+
 class _SilentError(Exception):
     """No message within the time that the one before allowed."""
 
@@ -50,13 +54,19 @@ class _SilentError(Exception):
 class ExaminingProcess:
     """A child that examines one series at a time; `start` before, `close` last of all.
 
-    `load` and `prepare` are called in the child, and have to be picklable for that.
+    `load` and `prepare` are called in the child, and have to be picklable for that; `told` here,
+    at every sign of progress, with the step that goes on.
     """
 
     def __init__(
-        self, load: Load, settings: JobSettings, prepare: Callable[[], None] = nothing
+        self,
+        load: Load,
+        settings: JobSettings,
+        prepare: Callable[[], None] = nothing,
+        told: Callable[[str], None] = unheard,
     ) -> None:
         self._arguments = (load, settings, prepare)
+        self._told = told
         self._settings = settings
         self._context = get_context("spawn")
         self._process: BaseProcess | None = None
@@ -133,6 +143,7 @@ class ExaminingProcess:
             if "step" not in message:
                 return message
             step, limit_seconds = message["step"], message["limit_seconds"]
+            self._told(step)
 
     def _end(self, reason: str = "") -> str:
         """Kill what is left of the child; says how it ended."""

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from dicomnode.app import logs
-from dicomnode.app.batch import short_name
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.app.examining_process import Examine, Pulse
+from dicomnode.app.measured import StageClock, measured
 from dicomnode.config import Settings
 from dicomnode.delivery.store import send
 from dicomnode.dicom.geometry import SliceGeometry
@@ -21,16 +21,28 @@ from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.log_context import about
+from dicomnode.meters import Meters
+from dicomnode.tracking.spool import short_name
 
 
 @contextmanager
-def running_stages(settings: Settings) -> Iterator[Stages]:
+def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
     """Networks loaded in a child until the end; raises `ModelError` before any work begins."""
-    prepare = partial(logs.configure, settings.node.log_level)
-    child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare)
+    prepare = partial(logs.configure, settings.node.log_level, settings.node.log_format)
+    clock = StageClock(meters)
+    child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare, clock)
+
+    def examine_revision(revision: Revision) -> Examination:
+        try:
+            return child.examine(revision)
+        finally:
+            clock.end()
+
     try:
         child.start()
-        yield Stages(examine=child.examine, deliver=send)
+        clock.end()
+        yield Stages(examine=examine_revision, deliver=measured(send, meters))
     finally:
         child.close()
 
@@ -49,7 +61,8 @@ def load_examine(settings: Settings, pulse: Pulse) -> Examine:
 
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
-        return examine(revision, networks, settings, folder, pulse.step, admit)
+        with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
+            return examine(revision, networks, settings, folder, pulse.step, admit)
 
     return examine_revision
 
