@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from dicomnode.config import Settings
 from dicomnode.jobs import lanes
+from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
-from dicomnode.jobs.peers import Peers, looking_after
+from dicomnode.jobs.peers import Peers, again_and_again
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
@@ -52,11 +53,14 @@ def work(
     once = lanes.configure(database, executor_id)
     workflows = Workflows(settings, database, spool, queue, once, stages)
     workflows.register()
+    peers = Peers(settings, database, queue, stages)
+    reports = CommitmentReports(settings, database, spool)
     try:
         with (
             asking(database, settings.completeness, count_at_sender) as questions,
             lanes.running(settings),
-            looking_after(Peers(settings, database, queue, stages)),
+            again_and_again("peers", peers.look, settings.jobs.poll_seconds),
+            again_and_again("commitment", reports.send_due, settings.jobs.poll_seconds),
         ):
             log.info("working", extra={"executor": executor_id})
             watch = Watch(settings, database, spool, queue, questions)

@@ -14,6 +14,7 @@ from dicomnode.dimse.entity import accepting_entity, finish_associations
 from dicomnode.dimse.listener import ReceivingServer
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
+from dicomnode.scp.commitment import CommitmentReceiver, add_context
 from dicomnode.scp.procedure import ProcedureReceiver, add_contexts
 from dicomnode.scp.receiver import Receiver
 from dicomnode.tracking.database import Database
@@ -36,9 +37,15 @@ def receive(
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     intake = Intake(settings.scp, database, spool, receiver_id)
     receiver = Receiver(settings.scp, intake)
-    handlers = receiver.handlers() + ProcedureReceiver(database).handlers()
+    commitment = CommitmentReceiver(database, spool)
+    handlers = [
+        *receiver.handlers(),
+        *ProcedureReceiver(database).handlers(),
+        *commitment.handlers(),
+    ]
     server = ReceivingServer(_entity(settings), listener, settings.scp, handlers)
     intake.start()
+    commitment.start()
     accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
     accepting.start()
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})
@@ -49,6 +56,7 @@ def receive(
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
     server.shutdown()
+    commitment.stop()
     finish_associations(server)
     receiver.close_ended()
     intake.stop()
@@ -56,7 +64,8 @@ def receive(
 
 
 def _entity(settings: Settings) -> ApplicationEntity:
-    """C-ECHO, C-STORE, MPPS and IAN."""
+    """C-ECHO, C-STORE, MPPS, IAN and Storage Commitment."""
     entity = accepting_entity(settings.scp)
     add_contexts(entity)
+    add_context(entity)
     return entity
