@@ -36,13 +36,17 @@ from dicomnode.dicom.storage_commitment import (
 )
 from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.scp import commitment
-from dicomnode.tracking import commitment_requests, commitments, deliveries, examinations, series
-from dicomnode.tracking import instances as instance_rows
+from dicomnode.tracking import commitment_requests, commitments
 from dicomnode.tracking.schema import commitment_requests as requests_table
 from dicomnode.tracking.spool import object_name
 from tests.factories import make_series
-from tests.integration.scp.receiving import Node, running, shared_settings, wait_until
-from tests.unit.tracking.rows import examined, instance
+from tests.integration.scp.receiving import (
+    Node,
+    queue_delivery,
+    running,
+    shared_settings,
+    wait_until,
+)
 
 UNKNOWN = Reference(CTImageStorage, "1.2.826.0.77.1")
 
@@ -216,12 +220,7 @@ def test_a_request_that_says_nothing_is_refused(node: Node, make: Callable[[], D
 def test_a_report_of_a_destination_is_recorded_and_one_of_a_stranger_is_not(node: Node) -> None:
     database = node.database
     with database.begin() as c:
-        instance_rows.add(c, [instance(1)])
-        series_id = c.scalar(sa.text("SELECT max(id) FROM series"))
-        revision = series.add_revision(c, series_id, node.spool, datetime.now(UTC))
-        assert revision is not None
-        examination_id = examinations.record(c, revision.id, examined(revision))
-        (delivery_id,) = deliveries.add(c, examination_id, "pacs")
+        delivery_id = queue_delivery(c, node.spool)
         transaction = commitments.ask(c, delivery_id, "1.2.3", datetime.now(UTC))
     kept = (Reference(MRImageStorage, "1.2.3"),)
 
