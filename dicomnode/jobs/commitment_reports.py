@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dicomnode.config import Settings
+from dicomnode.config import DestinationSettings, Settings, SourceSettings
 from dicomnode.delivery.association import RemoteEntity
 from dicomnode.delivery.proof import report_commitment
 from dicomnode.errors import DeliveryError
@@ -54,7 +54,11 @@ class CommitmentReports:
         senders."""
         title, calling = asked.calling_ae_title, self.settings.scp.ae_title
         seconds = self.settings.scp.dimse_timeout_seconds
-        for peer in (*self.settings.destinations, *self.settings.sources):
+        configured: tuple[DestinationSettings | SourceSettings, ...] = (
+            *self.settings.destinations,
+            *self.settings.sources,
+        )
+        for peer in configured:
             if peer.ae_title == title:
                 where = (peer.host, peer.port, calling, seconds, peer.tls)
                 return RemoteEntity("the sender", title, *where)
