@@ -25,6 +25,8 @@ PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119
 
 INVALID_ARGUMENT, TOO_MANY = 0x0115, 0x0213
 MOST_INSTANCES = 20_000
+# Of the encoded request or report: as many instances, with the longest UIDs, and some room.
+LONGEST_BYTES = 8_388_608
 
 
 class RefusedCommitmentError(DicomnodeError):

@@ -14,16 +14,18 @@ import queue
 import threading
 import time
 from datetime import UTC, datetime
+from io import BytesIO
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import N_ACTION
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 
 from dicomnode.delivery.association import responses_only
 from dicomnode.delivery.proof import send_report
 from dicomnode.dicom.storage_commitment import (
+    LONGEST_BYTES,
     REQUEST_ACTION,
     STORAGE_COMMITMENT,
     TOO_MANY,
@@ -90,6 +92,10 @@ class CommitmentReceiver:
     def on_report(self, event: evt.Event) -> _Answer:
         """PS3.4 J.3.3: a destination says what it has kept of what the node sent."""
         try:
+            request = event.request
+            if not isinstance(request, N_EVENT_REPORT):
+                raise TypeError("not the event of an N-EVENT-REPORT request")
+            _require_bounded(request.EventInformation)
             report = read_report(event.event_information)
             with self._database.begin() as connection:
                 is_ours = commitments.report(connection, *report.outcomes)
@@ -104,6 +110,7 @@ class CommitmentReceiver:
         action = event.request
         if not isinstance(action, N_ACTION):
             raise TypeError("not the event of an N-ACTION request")
+        _require_bounded(action.ActionInformation)
         if action.ActionTypeID != REQUEST_ACTION:
             raise RefusedCommitmentError(NO_SUCH_ACTION, "the only action is 1, request")
         if action.RequestedSOPInstanceUID != WELL_KNOWN_INSTANCE:
@@ -161,6 +168,12 @@ class CommitmentReceiver:
 def add_context(entity: ApplicationEntity) -> None:
     """Both roles: whoever asks is the SCU, and a destination that reports is the SCP."""
     entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
+
+
+def _require_bounded(encoded: BytesIO | None) -> None:
+    """Before it is decoded, which takes many times its length."""
+    if encoded is not None and encoded.getbuffer().nbytes > LONGEST_BYTES:
+        raise RefusedCommitmentError(TOO_MANY, f"longer than {LONGEST_BYTES} bytes; ask in parts")
 
 
 def _refused(error: Exception, what: str) -> _Answer:

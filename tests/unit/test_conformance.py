@@ -217,7 +217,8 @@ def test_every_status_of_storage_commitment_is_documented_and_no_other() -> None
         storage_commitment.INVALID_ARGUMENT,
         storage_commitment.TOO_MANY,
     }
-    assert f"more than {storage_commitment.MOST_INSTANCES:,} instances" in TEXT
+    bounds = (storage_commitment.MOST_INSTANCES, storage_commitment.LONGEST_BYTES)
+    assert "more than {:,} instances or {:,} bytes".format(*bounds) in TEXT
     assert f"{commitment_requests.MOST_OF_ONE_PEER} requests of that address" in TEXT
 
 

@@ -21,7 +21,7 @@ REQUEST = Request("2.25.77", (KEPT, LOST))
 
 def _destination(peer: StoragePeer) -> DestinationSettings:
     return DestinationSettings(
-        name="pacs", ae_title="PACS", host="127.0.0.1", port=peer.port, timeout_seconds=10.0
+        name="pacs", ae_title="PACS", host="127.0.0.1", port=peer.port, timeout_seconds=60.0
     )
 
 
@@ -37,7 +37,10 @@ def test_what_is_there_is_found_and_what_was_lost_is_not(tmp_path: Path) -> None
     assert found == [True, False]
 
 
-def test_a_report_over_the_same_association_says_which_were_kept() -> None:
+def test_a_report_over_the_same_association_says_which_were_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dicomnode.delivery.proof._WAIT_SECONDS", 60.0)
     with storage_peer() as peer:
         peer.kept.add(KEPT.sop_instance_uid)
         report = ask_commitment(_destination(peer), "NODE", REQUEST)

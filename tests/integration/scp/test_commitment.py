@@ -22,10 +22,12 @@ from dicomnode.dicom.storage_commitment import (
     ALL_COMMITTED,
     CLASS_CONFLICT,
     INVALID_ARGUMENT,
+    LONGEST_BYTES,
     NO_SUCH_INSTANCE,
     PROCESSING_FAILURE,
     SOME_FAILED,
     STORAGE_COMMITMENT,
+    TOO_MANY,
     WELL_KNOWN_INSTANCE,
     Reference,
     Report,
@@ -215,6 +217,13 @@ def test_a_request_that_says_nothing_is_refused(node: Node, make: Callable[[], D
     with Sender().associated(node) as association:
         assert act(association, make()) == INVALID_ARGUMENT
         assert act(association, no_instances(), action=2) == commitment.NO_SUCH_ACTION
+
+
+def test_a_request_that_is_too_long_is_not_even_decoded(node: Node) -> None:
+    data_set = request_data_set(Request("2.25.9", (UNKNOWN,)))
+    data_set.add_new(0x00420011, "OB", bytes(LONGEST_BYTES))
+    with Sender().associated(node) as association:
+        assert act(association, data_set) == TOO_MANY
 
 
 def test_a_report_of_a_destination_is_recorded_and_one_of_a_stranger_is_not(node: Node) -> None:
