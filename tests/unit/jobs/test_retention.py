@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from dicomnode.tracking import (
     instances,
     notices,
     receipts,
+    schema,
     series,
 )
 from dicomnode.tracking.database import Database
@@ -171,6 +173,37 @@ def test_above_the_watermark_the_oldest_go_first_and_only_as_many_as_needed(
     gone = [site.finding(study).removed_at is not None for study in studies]
     assert gone == [True, False, False]
     assert keeper.round() == 0
+
+
+def test_oldest_is_what_was_examined_first_whatever_the_clock_said(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was set back by a day after the first."""
+    studies = [site.series(name) for name in ("first", "second")]
+    now = datetime.now(UTC)
+    with site.database.begin() as c:
+        for number, days in ((1, 2), (2, 3)):
+            values = {"created_at": now - timedelta(days=days)}
+            for table in (schema.examinations, schema.verdicts):
+                c.execute(table.update().where(table.c.id == number).values(values))
+    monkeypatch.setattr(Spool, "used_percent", lambda self: 50.0 + 5 * site.files())
+    assert site.keeper(remove="when_full", used_percent=76.0).round() == 1
+    assert [site.finding(study).removed_at is not None for study in studies] == [True, False]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+def test_the_days_are_the_same_in_every_time_zone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    site.series("one")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert site.keeper(days=2 / (24 * 60)).round() == 0
+        assert site.keeper(days=0.5 / (24 * 60)).round() == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_nothing_goes_below_the_watermark_or_where_nothing_may(site: Site) -> None:
