@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,8 @@ def db_backup(
     """Copy the database while the node runs. What else has to be kept: docs/backups.md."""
     from dicomnode.tracking.backup import back_up
 
-    back_up(Database(quiet_settings(config).database_url), file)
+    with closing(Database(quiet_settings(config).database_url)) as found:
+        back_up(found, file)
     say(f"{file}: {file.stat().st_size} bytes")
 
 
@@ -69,5 +71,6 @@ def db_restore(
     settings = quiet_settings(config)
     require_own_data_folder(settings)
     account = account_name(by or getpass.getuser())
-    restore(Database(settings.database_url), file, replace=replace, account=account)
+    with closing(Database(settings.database_url)) as found:
+        restore(found, file, replace=replace, account=account)
     say(f"restored from {file}; the receiver adds the rows of what came since, when it starts")

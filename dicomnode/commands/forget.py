@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -36,14 +37,15 @@ def forget(
     account = account_name(by or getpass.getuser())
     if not yes:
         typer.confirm(f"Remove everything of study {study_uid}?", abort=True)
-    known = forget_study(
-        settings,
-        existing_database(settings),
-        study_uid,
-        account=account,
-        why=why,
-        tell=lambda sentence: err.print(sentence, highlight=False),
-    )
+    with closing(existing_database(settings)) as database:
+        known = forget_study(
+            settings,
+            database,
+            study_uid,
+            account=account,
+            why=why,
+            tell=lambda sentence: err.print(sentence, highlight=False),
+        )
     say(
         f"{len(known.series)} series, {len(known.objects)} instances and {len(known.quarantined)} "
         "objects in quarantine are forgotten"

@@ -83,14 +83,14 @@ def _end_jobs(
         known = _known(database, known.study_instance_uid)  # what ended may have queued deliveries
         if not running and not _jobs(client, known, _WAITING):
             return
+        if not told:
+            tell("a job of the study runs: its end is waited for")
+            told = True
         if time.monotonic() > deadline:
             raise JobError(
                 f"job {running[0].workflow_id if running else 'of the study'} goes on: wait for "
                 "its end; if no worker runs, start one or cancel the job (dicomnode jobs cancel)"
             )
-        if not told:
-            tell("a job of the study runs: its end is waited for")
-            told = True
         time.sleep(_LOOK_SECONDS)
 
 

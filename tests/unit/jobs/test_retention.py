@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,7 +176,7 @@ def test_above_the_watermark_the_oldest_go_first_and_only_as_many_as_needed(
     assert keeper.round() == 0
 
 
-def test_oldest_is_what_was_examined_first_whatever_the_clock_said(
+def test_oldest_is_what_came_first_whatever_the_clock_said(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was set back by a day after the first."""
@@ -204,6 +205,23 @@ def test_the_days_are_the_same_in_every_time_zone(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_the_worker_removes_beside_its_jobs(site: Site) -> None:
+    study = site.series("one")
+    stop = threading.Event()
+    wanted_now = site.settings.retention.model_copy(
+        update={"remove": "always", "days": 0.0, "poll_seconds": 0.05}
+    )
+    settings = site.settings.model_copy(update={"retention": wanted_now})
+    retention.start_removing(settings, site.database, stop)
+    deadline = time.monotonic() + 60
+    while site.finding(study).removed_at is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop.set()
+    (thread,) = [one for one in threading.enumerate() if one.name == "retention"]
+    thread.join(30)
 
 
 def test_nothing_goes_below_the_watermark_or_where_nothing_may(site: Site) -> None:
