@@ -37,6 +37,7 @@ from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_retention import RetentionSettings
+from dicomnode.config_tls import DicomTLSSettings, TLSClientSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
     AETitle,
@@ -58,6 +59,7 @@ class NodeSettings(_Section):
 
     data_folder: Path = Path("data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
 
 
 class DatabaseSettings(_Section):
@@ -86,6 +88,13 @@ class SCPSettings(_Section):
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     maximum_object_bytes: PositiveInt = 2_147_483_648
     malformed_uids: Literal["accept", "refuse"] = "accept"
+    tls: DicomTLSSettings | None = None
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> SCPSettings:
+        if self.tls is not None and not self.tls.only and self.tls.port == self.port:
+            raise ValueError("tls.port has to be another one than port, where tls.only is false")
+        return self
 
 
 class SourceSettings(_Section):
@@ -100,6 +109,7 @@ class SourceSettings(_Section):
     url: str = ""
     token_file: Path | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> SourceSettings:
@@ -107,6 +117,8 @@ class SourceSettings(_Section):
             raise ValueError("url has to be the http(s) address of the DICOMweb service")
         if self.retrieve != "wado" and self.ae_title is None:
             raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
+        if self.retrieve == "wado" and self.tls is not None and self.tls.server_name:
+            raise ValueError("tls.server_name: for wado the name stands in url")
         return self
 
 
@@ -163,6 +175,7 @@ class InferenceSettings(_Section):
     models_folder: Path | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
     use: tuple[UseSettings, ...] = ()
@@ -210,6 +223,9 @@ class SegmentationSettings(_Section):
     series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
 
 
+TransferSyntax = Literal["explicit", "implicit", "deflated"]
+
+
 class DestinationSettings(_Section):
     """A peer that is sent every SEG, or, of `[[archives]]`, what leaves."""
 
@@ -219,6 +235,11 @@ class DestinationSettings(_Section):
     port: Port
     calling_ae_title: AETitle | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
+    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
+        "explicit",
+        "implicit",
+    )
 
 
 class DeliverySettings(_Section):
@@ -227,6 +248,8 @@ class DeliverySettings(_Section):
     first_retry_seconds: PositiveFloat = 15.0
     longest_retry_seconds: PositiveFloat = 900.0
     give_up_after_hours: PositiveFloat = 96.0
+    circuit_failures: PositiveInt = 3
+    probe_seconds: PositiveFloat = 60.0
     return_to_sender: bool = False
     return_port: Port = 104
 
@@ -237,6 +260,10 @@ class JobSettings(_Section):
     poll_seconds: PositiveFloat = 0.5
     deliver_slots: PositiveInt = 4
     maximum_attempts: PositiveInt = 20
+    examination_attempts: PositiveInt = 3
+    examination_pause_seconds: PositiveFloat = 30.0
+    silence_seconds: PositiveFloat = 300.0
+    silence_seconds_per_megavoxel: Annotated[float, Field(ge=0)] = 20.0
 
 
 class OwnGateSettings(GateSettings):
@@ -299,6 +326,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _archives_get_objects_as_they_are(self) -> Settings:
+        for archive in self.archives:
+            if of_segs := archive.model_fields_set & {"transfer_syntaxes"}:
+                raise ValueError(f"archives have no {', '.join(of_segs)}: nothing is converted")
+        return self
+
+    @model_validator(mode="after")
     def _the_gate_ae_knows_its_ways(self) -> Settings:
         projects = (DEFAULT_PROJECT, *self.projects)
         check_titles(self.gate_ae, projects, [archive.name for archive in self.archives])
@@ -324,6 +358,11 @@ class Settings(BaseSettings):
     @property
     def results_folder(self) -> Path:
         return self.node.data_folder / "results"
+
+    @property
+    def pulses_folder(self) -> Path:
+        """Where each process says that it lives, and what it measured."""
+        return self.node.data_folder / "pulses"
 
     @property
     def waiting_folder(self) -> Path:

@@ -109,6 +109,7 @@ class StoredInstance:
     size_bytes: int
     file_sha256: str
     pixel_sha256: str
+    data_set_sha256: str
     received_at: datetime
     calling_ae_title: str = ""
     called_ae_title: str = ""

@@ -24,6 +24,9 @@ class StoragePeer:
     syntaxes: set[UID] = field(default_factory=set)
     statuses: list[int] = field(default_factory=list)
     aborts: int = 0
+    associations: int = 0
+    # The status of every object that comes in this transfer syntax.
+    status_in: dict[UID, int] = field(default_factory=dict)
 
     def _store(self, event: evt.Event) -> int:
         if self.aborts:
@@ -31,11 +34,15 @@ class StoragePeer:
             event.assoc.abort()
             return 0xC000
         status = self.statuses.pop(0) if self.statuses else 0x0000
+        status = self.status_in.get(event.context.transfer_syntax, status)
         if status == 0x0000 or 0xB000 <= status < 0xC000:
             self.received[str(event.request.AffectedSOPInstanceUID)] += 1
         self.callers.add(event.assoc.requestor.ae_title)
         self.syntaxes.add(event.context.transfer_syntax)
         return status
+
+    def _requested(self, event: evt.Event) -> None:
+        self.associations += 1
 
 
 @contextmanager
@@ -56,7 +63,9 @@ def storage_peer(
         entity.add_supported_context(sop_class, list(syntaxes))
     peer = StoragePeer(statuses=list(statuses))
     server = entity.start_server(
-        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, peer._store)]
+        ("127.0.0.1", port),
+        block=False,
+        evt_handlers=[(evt.EVT_C_STORE, peer._store), (evt.EVT_REQUESTED, peer._requested)],
     )
     assert server is not None
     peer.port = server.server_address[1]

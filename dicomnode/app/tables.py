@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dicomnode.domain import GateDecision, GateOutcome, VerdictKind
+from dicomnode.tracking.peers import Away
 from dicomnode.tracking.pulls import PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
@@ -23,11 +24,12 @@ from dicomnode.tracking.status import (
 )
 
 if TYPE_CHECKING:  # these import the engine and more, which most commands never need
-    from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.app.findings import Finding
     from dicomnode.jobs.engine import Job
 
 __all__ = [
+    "away",
     "block",
     "demo",
     "findings",
@@ -137,6 +139,14 @@ def _deliveries(item: SeriesStatus) -> Text:
     return Text("\n".join(lines))
 
 
+def away(peer: Away) -> Text:
+    """One line for a destination that does not answer."""
+    since = peer.since.isoformat(timespec="seconds")
+    waiting = f"{peer.waiting} deliver{'y waits' if peer.waiting == 1 else 'ies wait'} for it"
+    line = f"destination {peer.destination} is away since {since}, {waiting}: {peer.last_error}"
+    return Text(printable(line), style="bold yellow")
+
+
 def refusals(found: Sequence[RefusalCount]) -> Table | Text:
     """How often each code was recorded, ever and in the examinations that count now."""
     if not found:
@@ -225,6 +235,8 @@ def findings(found: Iterable[Finding]) -> Table:
     table = Table(show_header=False, box=None)
     for finding in found:
         mark = Text("ok", style="green") if finding.ok else Text("PROBLEM", style="bold red")
+        if finding.ok and finding.is_warning:
+            mark = Text("soon", style="yellow")
         table.add_row(mark, finding.subject, Text(finding.sentence, overflow="fold"))
     return table
 

@@ -134,8 +134,8 @@ def derivation_of(
 
 
 def _stored(stack: SourceStack) -> list[Stored]:
-    reader = PixelReader()
-    return [reader.stored_values(image) for image in stack.images]
+    with PixelReader() as reader:
+        return list(reader.each(stack.images))
 
 
 def _fill(

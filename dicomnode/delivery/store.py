@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicomnode.config import DestinationSettings
+from dicomnode.config import DestinationSettings, TransferSyntax
 from dicomnode.delivery.association import RemoteEntity, associated
-from dicomnode.errors import DeliveryError, DeliveryRefusedError
+from dicomnode.errors import (
+    DeliveryError,
+    DeliveryRefusedError,
+    DestinationAwayError,
+    DialectRefusedError,
+)
 
 log = logging.getLogger("dicomnode.delivery")
 
 VERIFICATION_SOP_CLASS = "1.2.840.10008.1.1"
 
 # C-STORE statuses that are neither success nor warning (PS3.4 Table B.2-1, PS3.7 Annex C):
-# what a sentence says of them, and whether the same object may be tried again. What is not in
-# this table is tried again: a delivery that gives up too early loses a result.
-_FAILURES: tuple[tuple[range, str, bool], ...] = (
-    (range(0xA700, 0xA800), "out of resources", True),
-    (range(0xA900, 0xAA00), "the object does not match its SOP Class", False),
-    (range(0xC000, 0xD000), "the destination can't understand the object", False),
-    (range(0x0117, 0x0118), "invalid SOP Instance UID", False),
-    (range(0x0122, 0x0123), "SOP Class not supported", False),
-    (range(0x0124, 0x0125), "not authorised", True),
-    (range(0x0110, 0x0111), "processing failure", True),
+# what a sentence says of them, and what follows. What is not in this table is tried again: a
+# delivery that gives up too early loses a result.
+_FAILURES: tuple[tuple[range, str, type[DeliveryError]], ...] = (
+    (range(0xA700, 0xA800), "out of resources", DeliveryError),
+    (range(0xA900, 0xAA00), "the object does not match its SOP Class", DialectRefusedError),
+    (range(0xC000, 0xD000), "the destination can't understand the object", DialectRefusedError),
+    (range(0x0117, 0x0118), "invalid SOP Instance UID", DeliveryRefusedError),
+    (range(0x0122, 0x0123), "SOP Class not supported", DeliveryRefusedError),
+    (range(0x0124, 0x0125), "not authorised", DeliveryError),
+    (range(0x0110, 0x0111), "processing failure", DeliveryError),
 )
 # 0x0111, Duplicate SOP Instance: result UIDs are a function of the content, so what the
 # destination already has is this object, sent before an interruption.
 _WARNINGS = (0x0001, 0x0107, 0x0111, 0x0116)
 
 
-def send(
-    destination: DestinationSettings, files: Sequence[Path], calling_ae_title: str
-) -> tuple[str, ...]:
+TRANSFER_SYNTAXES: Mapping[TransferSyntax, UID] = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The destination's warnings, one sentence each, and how it took the objects."""
+
+    warnings: tuple[str, ...]
+    transfer_syntax: TransferSyntax
+
+
+def send(destination: DestinationSettings, files: Sequence[Path], calling_ae_title: str) -> Sent:
     """Store every file at the destination over one association; sending twice is harmless.
 
-    Returns the destination's warnings, one sentence each. Raises `DeliveryError` when it may
-    succeed later and `DeliveryRefusedError` when the destination, or the file, rules it out.
+    What it refuses in one of its transfer syntaxes is sent in the next one. Raises `DeliveryError`
+    when it may succeed later and `DeliveryRefusedError` when the destination, or the file, rules
+    it out.
     """
     data_sets = [_read(path) for path in files]
-    contexts = _contexts(data_sets)
+    refusals: list[str] = []
+    for name in destination.transfer_syntaxes:
+        try:
+            return Sent(_send_in(destination, data_sets, calling_ae_title, name), name)
+        except DialectRefusedError as error:
+            refusals.append(f"{name}: {error}")
+    raise DeliveryRefusedError(
+        f"refused in every transfer syntax ({'; '.join(refusals)}). Configure the destination, or "
+        "its transfer_syntaxes, then: dicomnode jobs retry"
+    )
+
+
+def _send_in(
+    destination: DestinationSettings,
+    data_sets: Sequence[Dataset],
+    calling_ae_title: str,
+    name: TransferSyntax,
+) -> tuple[str, ...]:
+    """Over an association that offers no other transfer syntax; raises `DialectRefusedError`."""
+    contexts = _contexts(data_sets, TRANSFER_SYNTAXES[name])
     with associated(remote_entity(destination, calling_ae_title), contexts) as association:
         warnings = [_store(association, destination, data_set) for data_set in data_sets]
     return tuple(warning for warning in warnings if warning)
@@ -58,7 +102,7 @@ def echo(destination: DestinationSettings, calling_ae_title: str = "DICOMNODE") 
     with associated(remote_entity(destination, calling_ae_title), contexts) as association:
         status = association.send_c_echo()
         if "Status" not in status:
-            raise DeliveryError(f"{_who(destination)} did not answer a C-ECHO in time")
+            raise DestinationAwayError(f"{_who(destination)} did not answer a C-ECHO in time")
         if status.Status != 0x0000:
             raise DeliveryError(f"{_who(destination)} answered a C-ECHO with 0x{status.Status:04X}")
 
@@ -71,6 +115,7 @@ def remote_entity(destination: DestinationSettings, calling_ae_title: str = "") 
         destination.port,
         destination.calling_ae_title or calling_ae_title,
         destination.timeout_seconds,
+        destination.tls,
     )
 
 
@@ -87,18 +132,12 @@ def _read(path: Path) -> Dataset:
         raise DeliveryRefusedError(f"{path.name} is no DICOM file; examine again") from None
 
 
-def _contexts(data_sets: Sequence[Dataset]) -> list[PresentationContext]:
-    """One context per SOP Class and transfer syntax (PS3.8 9.3.2.2).
-
-    Uncompressed objects are also offered in the default transfer syntax, which every
-    destination has to accept (PS3.5 10.1).
-    """
+def _contexts(data_sets: Sequence[Dataset], syntax: UID) -> list[PresentationContext]:
+    """One context per SOP Class (PS3.8 9.3.2.2); what is compressed is sent as it is."""
     wanted: dict[tuple[UID, UID], None] = {}
     for data_set in data_sets:
-        syntax = data_set.file_meta.TransferSyntaxUID
-        wanted[(data_set.SOPClassUID, syntax)] = None
-        if syntax == ExplicitVRLittleEndian:
-            wanted[(data_set.SOPClassUID, ImplicitVRLittleEndian)] = None
+        own = data_set.file_meta.TransferSyntaxUID
+        wanted[(data_set.SOPClassUID, own if own.is_compressed else syntax)] = None
     return [build_context(sop_class, syntax) for sop_class, syntax in wanted]
 
 
@@ -109,14 +148,13 @@ def _store(association: Association, destination: DestinationSettings, data_set:
         answer = association.send_c_store(data_set)
     except ValueError as error:
         # pynetdicom's word for "no accepted presentation context" and for "can't be encoded".
-        raise DeliveryRefusedError(
-            f"{who} accepts no presentation context for {data_set.SOPClassUID.name} "
-            f"in {data_set.file_meta.TransferSyntaxUID.name}: {error}"
+        raise DialectRefusedError(
+            f"{who} accepts no presentation context for {data_set.SOPClassUID.name}: {error}"
         ) from None
     except RuntimeError:
-        raise DeliveryError(f"{who} closed the association before {uid} was sent") from None
+        raise DestinationAwayError(f"{who} closed the association before {uid} was sent") from None
     if "Status" not in answer:
-        raise DeliveryError(f"{who} aborted or did not answer in time while taking {uid}")
+        raise DestinationAwayError(f"{who} aborted or did not answer in time while taking {uid}")
     return judge(int(answer.Status), who, str(uid))
 
 
@@ -127,8 +165,7 @@ def judge(status: int, who: str, uid: str) -> str:
     if 0xB000 <= status <= 0xBFFF or status in _WARNINGS:
         log.warning("stored with a warning", extra={"instance": uid, "status": f"0x{status:04X}"})
         return f"{who} stored {uid} with warning 0x{status:04X}"
-    for statuses, meaning, again in _FAILURES:
+    for statuses, meaning, error in _FAILURES:
         if status in statuses:
-            error = DeliveryError if again else DeliveryRefusedError
             raise error(f"{who} answered 0x{status:04X} for {uid}: {meaning}")
     raise DeliveryError(f"{who} answered 0x{status:04X} for {uid}")

@@ -40,17 +40,17 @@ def read_volume(source: SourceStack) -> Volume:
     `SeriesRefusedError` where sizes are wrong or pixel data can't be decoded.
     """
     check_limits(source.geometry, source.images)
-    reader = PixelReader()
     array = np.empty(source.geometry.shape, np.float32)
     padded = 0
-    for index, image in enumerate(source.images):
-        ds, stored = image.ds, reader.stored_values(image)
-        slope, intercept = rescale_of(ds)
-        array[index] = stored
-        if (slope, intercept) != (1.0, 0.0):
-            array[index] *= np.float32(slope)
-            array[index] += np.float32(intercept)
-        padded += _mark_padding(array[index], stored, ds, source.modality)
+    with PixelReader() as reader:
+        for index, stored in enumerate(reader.each(source.images)):
+            ds = source.images[index].ds
+            slope, intercept = rescale_of(ds)
+            array[index] = stored
+            if (slope, intercept) != (1.0, 0.0):
+                array[index] *= np.float32(slope)
+                array[index] += np.float32(intercept)
+            padded += _mark_padding(array[index], stored, ds, source.modality)
     warnings = _invert_if_bright_air(array, source)
     warnings += _fill_padding(array, padded, _AIR[source.modality])
     if source.modality == "CT":

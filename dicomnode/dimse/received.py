@@ -12,6 +12,7 @@ from pynetdicom.sop_class import uid_to_service_class
 
 from dicomnode.dimse.admission import AssociationRequest
 from dicomnode.intake.received import Peer
+from dicomnode.tls import peer_certificate
 
 
 def association_request(association: Association) -> AssociationRequest:
@@ -19,12 +20,15 @@ def association_request(association: Association) -> AssociationRequest:
     primitive, address = association.requestor.primitive, association.requestor.address or ""
     proposed = association.requestor.requested_contexts
     by_peer = open_by_peer(association.ae)
+    wire = association.dul.socket
+    connection = None if wire is None else wire.socket
     return AssociationRequest(
         calling_ae_title=_title(primitive.calling_ae_title if primitive else ""),
         called_ae_title=_title(primitive.called_ae_title if primitive else ""),
         peer_address=address,
         open_from_peer=by_peer[address],
         open_in_all=by_peer.total(),
+        certificate=peer_certificate(connection),
         may_store=any(_may_store(context.abstract_syntax) for context in proposed),
     )
 

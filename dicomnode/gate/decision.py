@@ -168,6 +168,11 @@ def _volume_holds(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy
         yield f"{_label(volume)}no series like it may leave (series rule {rule.name!r})"
     for claim in policy.holding_claims(volume.evidence.claims):
         yield f"{_label(volume)}{claim}"
+    if policy.rules.requires_face_detector and volume.evidence.face_probability is None:
+        yield (
+            f"{_label(volume)}project {policy.project} asks for the face detector, which did not "
+            "look at it ([evidence] face_detector, then dicomnode reexamine)"
+        )
 
 
 def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy) -> Iterator[str]:
@@ -176,6 +181,8 @@ def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy
         yield f"{images} can't be examined, and may show a face: {set_aside.refusal}"
     elif policy.wants_a_person_for(code) and (lacking := people.lacking(finding, policy)):
         yield f"{images} can't be examined: {set_aside.refusal}; {lacking}"
+    if policy.rules.requires_face_detector:
+        yield f"{images} can't be examined, so no face detector looked at them"
     if policy.requires_claims:
         yield (
             f"{images} can't be examined, so what the headers say, which project "

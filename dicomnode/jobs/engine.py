@@ -17,6 +17,7 @@ from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import (
     OPEN,
     WORKFLOW_VERSION,
+    Examining,
     JobQueue,
     Lane,
     Stage,
@@ -24,7 +25,8 @@ from dicomnode.jobs.lanes import (
     first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
-from dicomnode.tracking import deliveries, retention, series
+from dicomnode.tracking import circuits, deliveries, parked, retention, series
+from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
 
 
@@ -34,6 +36,7 @@ class JobState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     WAITING_TO_RETRY = "waiting to try again"
+    WAITING_FOR_PEER = "waiting for its destination"
     DONE = "done"
     FAILED = "failed"
     SET_ASIDE = "set aside"
@@ -160,13 +163,16 @@ def _revision_id(status: WorkflowStatus) -> int:
 
 
 def _examination(status: WorkflowStatus) -> Job:
+    state = _STATES[status.status]
+    waits = state is JobState.WAITING_TO_RETRY
     return Job(
         id=status.workflow_id,
         stage=Stage.EXAMINE,
         subject=status.workflow_id.split(":")[1],
-        state=_STATES[status.status],
+        state=state,
         attempts=status.recovery_attempts or 0,
         created_at=_time(status.created_at) or datetime.now(UTC),
+        next_attempt_at=_time(status.delay_until_epoch_ms) if waits else None,
         error=_error(status),
     )
 
@@ -174,7 +180,11 @@ def _examination(status: WorkflowStatus) -> Job:
 def _error(status: WorkflowStatus) -> str:
     if _STATES[status.status] is JobState.SET_ASIDE:
         return set_aside_sentence(status)
-    return str(status.error) if status.error is not None else ""
+    if status.error is not None:
+        return str(status.error)
+    arguments = status.input["args"] if status.input is not None else ()
+    is_examination = status.name == Stage.EXAMINE
+    return Examining(*arguments).reason if is_examination else ""
 
 
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
@@ -182,12 +192,18 @@ def _deliveries(client: DBOSClient, database: Database, everything: bool) -> lis
     states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
     with database.read() as connection:
         rows = deliveries.list_(connection, states, limit=_MOST_DELIVERIES)
-    return [_delivery(row, attempts.get(row.id)) for row in rows]
+        away = circuits.open_ones(connection)
+    return [_delivery(row, attempts.get(row.id), away.get(row.destination)) for row in rows]
 
 
-def _delivery(row: deliveries.Delivery, attempt: WorkflowStatus | None) -> Job:
+def _delivery(
+    row: deliveries.Delivery, attempt: WorkflowStatus | None, circuit: Circuit | None
+) -> Job:
     state = _ENDED_DELIVERIES.get(row.state, JobState.WAITING)
     error = row.last_error
+    if row.state is DeliveryState.PENDING and attempt is None and circuit is not None:
+        state = JobState.WAITING_FOR_PEER
+        error = circuit.last_error
     if row.state is DeliveryState.PENDING and attempt is not None:
         state = _STATES[attempt.status]
         error = _error(attempt) or error
@@ -227,6 +243,9 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
 def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> None:
     status = _find(client, job_id)
     state = _examination(status).state
+    if state is JobState.WAITING_TO_RETRY:
+        client.set_workflow_delay(job_id, delay_seconds=0)
+        return
     if state in _ACTIVE:
         raise JobError(f"job {job_id} is not at its end: it is {state}")
     with database.read() as connection:
@@ -238,6 +257,11 @@ def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> N
 
 def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key: int) -> None:
     newest = _attempts(queue.client, key)[-1]
+    with database.begin() as connection:
+        if parked.is_parked(connection, key):  # the first that goes is the one that waits longest
+            destination = deliveries.load(connection, key).destination
+            circuits.probe_soon(connection, destination, datetime.now(UTC))
+            return
     state = _STATES[newest.status]
     if state is JobState.WAITING_TO_RETRY:
         queue.client.set_workflow_delay(newest.workflow_id, delay_seconds=0)

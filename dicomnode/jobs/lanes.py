@@ -7,6 +7,7 @@ hand. Engine and tracking tables share one database, so a row and its job are on
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ WORKFLOW_VERSION = "1"
 only taken up by the version that began it."""
 
 DRAIN_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 900.0
+
+
+# Parts of the ids of examinations.
+_REEXAMINED = ":again-"
+_AGAIN = ":try-"
 
 
 class Stage(StrEnum):
@@ -84,6 +91,13 @@ class Attempt:
     def job_id(self) -> str:
         return f"{Stage.DELIVER}:{self.delivery_id}:{int(self.deadline * 1000)}:{self.number}"
 
+    @property
+    def wait_seconds(self) -> float:
+        """The delay, up to a quarter shorter or longer: those that failed together come back one
+        by one. A function of the job, so a step that runs again waits as long."""
+        share = hashlib.sha256(self.job_id.encode()).digest()[0] / 255
+        return self.delay_seconds * (0.75 + 0.5 * share)
+
     def next(self, settings: DeliverySettings) -> Attempt:
         """The delay doubles, from the first to the longest."""
         delay = max(settings.first_retry_seconds, 2 * self.delay_seconds)
@@ -95,6 +109,28 @@ def first_attempt(delivery_id: int, settings: Settings) -> Attempt:
     """Now, with all the patience that is configured."""
     deadline = time.time() + settings.delivery.give_up_after_hours * 3600
     return Attempt(delivery_id, 1, 0.0, deadline)
+
+
+@dataclass(frozen=True)
+class Examining:
+    """One try of an examination, with why there is another one after the first.
+
+    `deaths` counts the examining processes that crashed or hung over it; `number` counts tries, of
+    which some only found that there was no memory.
+    """
+
+    revision_id: int
+    number: int = 1
+    deaths: int = 0
+    reason: str = ""
+
+    def next(self, reason: str, *, died: bool) -> Examining:
+        return Examining(self.revision_id, self.number + 1, self.deaths + died, reason)
+
+    def pause_seconds(self, first_seconds: float) -> float:
+        """Before this try: doubles with each, up to `LONGEST_PAUSE_SECONDS`."""
+        doublings = min(self.number - 2, 20)
+        return min(first_seconds * 2.0**doublings, LONGEST_PAUSE_SECONDS)
 
 
 def attempt_order(job_id: str) -> tuple[int, int, int]:
@@ -148,6 +184,18 @@ class JobQueue:
             return False
         return True
 
+    def enqueue_again(
+        self, connection: Connection, job_id: str, again: Examining, pause_seconds: float
+    ) -> str:
+        """Another try behind all that waits, after the one that was `job_id`; returns its id."""
+        first, _, _ = job_id.partition(_AGAIN)
+        priority = Priority.BATCH if _REEXAMINED in first else Priority.ROUTINE
+        next_id = f"{first}{_AGAIN}{again.number}-{time.time_ns()}"
+        options = _options(Stage.EXAMINE, Lane.GPU, next_id, priority)
+        options["delay_seconds"] = pause_seconds
+        self.client.enqueue_in_transaction(connection, options, *astuple(again))
+        return next_id
+
     def _enqueue_new(
         self, connection: Connection, options: EnqueueOptions, revision_id: int
     ) -> str:
@@ -160,7 +208,7 @@ class JobQueue:
         """Within the caller's transaction; the same attempt again is the same job."""
         options = _options(Stage.DELIVER, Lane.DELIVER, attempt.job_id, Priority.ROUTINE)
         if attempt.delay_seconds > 0:
-            options["delay_seconds"] = attempt.delay_seconds
+            options["delay_seconds"] = attempt.wait_seconds
         self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
         return attempt.job_id
 
@@ -176,7 +224,7 @@ def examination_id(revision: Revision) -> str:
 def reexamination_id(examined: Examined) -> str:
     """The same with the examination that is to be replaced."""
     series, digest = examined.series_instance_uid, examined.revision_digest[:16]
-    return f"{Stage.EXAMINE}:{series}:{digest}:again-{examined.examination_id}"
+    return f"{Stage.EXAMINE}:{series}:{digest}{_REEXAMINED}{examined.examination_id}"
 
 
 @contextmanager

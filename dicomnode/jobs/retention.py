@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from dicomnode.config import Settings
-from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import RefusalCode, VerdictKind
+from dicomnode.gate import asking
 from dicomnode.gate.decision import waits_for_a_person
-from dicomnode.gate.policy import persons_asked_for, policy_of
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.tracking import disk_alerts, retention
@@ -55,8 +54,7 @@ class Retention:
         self._database = database
         self._spool = spool
         self._clock = SteadyClock()
-        projects = (DEFAULT_PROJECT, *settings.projects)
-        self._policies = [policy_of(settings, project) for project in projects]
+        self._policies = asking.policies(settings)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; an error is logged, and the next round tries again."""
@@ -109,7 +107,7 @@ class Retention:
                 each for each in wanted.needs_no_person if isinstance(each, VerdictKind)
             ),
             codes=tuple(each for each in wanted.needs_no_person if isinstance(each, RefusalCode)),
-            persons=persons_asked_for(self._settings),
+            persons=asking.review_filter(self._settings).persons,
             are_delivered=bool(self._settings.destinations)
             or self._settings.delivery.return_to_sender,
         )

@@ -7,32 +7,31 @@ because the engine keeps them in its database.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbos import DBOS, SQLAlchemyDatasource, StepOptions
 from pydantic import TypeAdapter
 
-from dicomnode.config import DestinationSettings, Settings
-from dicomnode.delivery.destinations import destination_names, resolve
-from dicomnode.domain import DeliveryState, Examination, Revision, SegmentationFile
+from dicomnode.config import Settings
+from dicomnode.delivery.destinations import destination_names
+from dicomnode.domain import DeliveryState, Examination
 from dicomnode.errors import (
     DatabaseError,
-    DeliveryRefusedError,
-    DicomnodeError,
+    ExaminationDiedError,
     ExaminationFailedError,
+    ExaminationPostponedError,
 )
-from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
-from dicomnode.tracking import audit, deliveries, examinations, retention, series
+from dicomnode.errors import sentence as sentence_of
+from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
+from dicomnode.jobs.sending import Sending
+from dicomnode.jobs.stages import Stages as Stages
+from dicomnode.log_context import about
+from dicomnode.tracking import deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -48,18 +47,6 @@ _SAYS_NOTHING = (
     "the examination names neither a volume nor a refusal; it may be of an earlier version: "
     "retry the job"
 )
-
-
-@dataclass(frozen=True)
-class Stages:
-    """The work itself, given by the wiring; the engine knows no network and no protocol.
-
-    `examine` returns volumes or refusals and raises where it fails; `deliver` is
-    `dicomnode.delivery.store.send`.
-    """
-
-    examine: Callable[[Revision], Examination]
-    deliver: Callable[[DestinationSettings, Sequence[Path], str], tuple[str, ...]]
 
 
 @dataclass
@@ -80,9 +67,13 @@ class Workflows:
         recoveries = self.settings.jobs.maximum_attempts - 1
 
         @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
-        def examine(revision_id: int) -> str:
+        def examine(revision_id: int, number: int = 1, deaths: int = 0, reason: str = "") -> str:
+            job_id, this = str(DBOS.workflow_id), Examining(revision_id, number, deaths, reason)
             with self._working():
                 found = DBOS.run_step(_step("examine"), self._examine, revision_id)
+                if again := self._again(this, found):
+                    self.once.run_tx_step({"name": "again"}, self._enqueue_again, job_id, again)
+                    return "tried again"
                 failure = self.once.run_tx_step(
                     {"name": "record"}, self._record, revision_id, found
                 )
@@ -94,8 +85,13 @@ class Workflows:
         def deliver(delivery_id: int, number: int, delay_seconds: float, deadline: float) -> str:
             attempt = Attempt(delivery_id, number, delay_seconds, deadline)
             with self._working():
-                outcome = DBOS.run_step(_step("send"), self._send, attempt)
-                return DBOS.run_step(_step("settle"), self._settle, attempt, outcome)
+                outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
+                return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
+
+    @property
+    def _sending(self) -> Sending:
+        """Under the settings of now."""
+        return Sending(self.settings, self.database, self.queue, self.stages)
 
     @property
     def is_busy(self) -> bool:
@@ -113,11 +109,37 @@ class Workflows:
                 return {"failure": f"some of its {retention.sentence(removed_at)}"}
             try:
                 examination = self.stages.examine(revision)
+            except ExaminationDiedError as error:
+                return {"failure": str(error), "again": "died"}
+            except ExaminationPostponedError as error:
+                return {"failure": str(error), "again": "postponed"}
             except Exception as error:
                 # The edge of the worker: any failure is recorded and shown.
                 log.exception("examination failed", extra={"series": revision.series_instance_uid})
-                return {"failure": _sentence(error)}
+                return {"failure": sentence_of(error)}
         return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
+
+    def _again(self, this: Examining, found: dict[str, Any]) -> Examining | None:
+        """The next try, where there is to be one; else `found` says why the series is set aside."""
+        if "again" not in found:
+            return None
+        again = this.next(found["failure"], died=found["again"] == "died")
+        if again.deaths < self.settings.jobs.examination_attempts:
+            return again
+        found["failure"] = (
+            f"set aside after {again.deaths} tries that took their process down; at last: "
+            f"{again.reason}"
+        )
+        return None
+
+    def _enqueue_again(self, job_id: str, again: Examining) -> str:
+        connection = self.once.sql_session().connection()
+        pause = again.pause_seconds(self.settings.jobs.examination_pause_seconds)
+        log.warning(
+            "examination is tried again",
+            extra={"job": job_id, "try": again.number, "reason": again.reason},
+        )
+        return self.queue.enqueue_again(connection, job_id, again, pause)
 
     def _record(self, revision_id: int, found: dict[str, Any]) -> str:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
@@ -147,54 +169,12 @@ class Workflows:
                     attempt = first_attempt(delivery_id, self.settings)
                     self.queue.enqueue_delivery(connection, attempt)
 
-    def _send(self, attempt: Attempt) -> dict[str, str]:
-        """Try once; how it ended, as a small value."""
-        with self.database.begin() as connection:
-            delivery = deliveries.claim(connection, attempt.delivery_id)
-        if delivery is None:
-            return {"state": "ended", "sentence": ""}
-        try:
-            _check_unchanged(delivery.segmentation)
-            destination = resolve(delivery.destination, self.settings)
-            warnings = self.stages.deliver(
-                destination, [delivery.segmentation.path], self.settings.scp.ae_title
-            )
-        except DeliveryRefusedError as error:
-            return {"state": "refused", "sentence": str(error)}
-        except Exception as error:  # noqa: BLE001  the edge of the worker
-            # What is not refused for good is tried again.
-            if time.time() < attempt.deadline:
-                return {"state": "again", "sentence": _sentence(error)}
-            hours = f"{self.settings.delivery.give_up_after_hours:g}"
-            sentence = f"gave up after {hours} hours; at last: {_sentence(error)}"
-            return {"state": "refused", "sentence": sentence}
-        return {"state": "delivered", "sentence": "; ".join(warnings)}
-
-    def _settle(self, attempt: Attempt, outcome: dict[str, str]) -> str:
-        """Record how an attempt ended; the next attempt is a job of its own that waits outside."""
-        key, state, sentence = attempt.delivery_id, outcome["state"], outcome["sentence"]
-        with self.database.begin() as connection:
-            if state == "delivered":
-                deliveries.mark_delivered(connection, key)
-            elif state == "refused":
-                deliveries.mark_refused(connection, key, sentence)
-            elif state == "again":
-                later = attempt.next(self.settings.delivery)
-                at = datetime.now(UTC) + timedelta(seconds=later.delay_seconds)
-                deliveries.mark_failed(connection, key, sentence, at)
-                self.queue.enqueue_delivery(connection, later)
-            if state in ("delivered", "refused"):
-                delivery = deliveries.load(connection, key)
-                uid, to = delivery.segmentation.sop_instance_uid, delivery.destination
-                audit.append(connection, state, uid, {"destination": to, "sentence": sentence})
-        log.info("delivery attempt", extra={"delivery": key, "outcome": state})
-        return state
-
     @contextmanager
     def _working(self) -> Iterator[None]:
         self._active.append(1)
         try:
-            yield
+            with about(job=DBOS.workflow_id or ""):
+                yield
         finally:
             self._active.pop()
 
@@ -218,26 +198,3 @@ def _step(name: str) -> StepOptions:
         "backoff_rate": 2.0,
         "should_retry": lambda error: isinstance(error, DatabaseError),
     }
-
-
-def _check_unchanged(segmentation: SegmentationFile) -> None:
-    """What is sent is what was verified; raises `DeliveryRefusedError` for another file."""
-    try:
-        with segmentation.path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        found = ""
-    if found != segmentation.sha256:
-        raise DeliveryRefusedError(
-            f"{segmentation.path.name} is gone or is not the file that was verified; "
-            "examine the series again"
-        )
-
-
-def _sentence(error: Exception) -> str:
-    """Ours, written for people; others' messages may quote what a scanner wrote into a header."""
-    if isinstance(error, DicomnodeError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{type(error).__name__}: {os.strerror(error.errno)}"
-    return f"{type(error).__name__}, see the log of this moment"

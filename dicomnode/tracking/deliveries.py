@@ -124,6 +124,11 @@ def mark_failed(
     )
 
 
+def mark_parked(c: sa.Connection, delivery_id: int) -> None:
+    """It waits for its destination: nobody knows until when."""
+    c.execute(deliveries.update().where(_is(delivery_id)).values(next_attempt_at=None))
+
+
 def mark_refused(
     c: sa.Connection, delivery_id: int, error: str, now: datetime | None = None
 ) -> None:

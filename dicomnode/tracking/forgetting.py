@@ -25,10 +25,12 @@ from dicomnode.tracking.schema import (
     announced_instances,
     association_series,
     deliveries,
+    destinations,
     examinations,
     expected_counts,
     human_decisions,
     instances,
+    parked_deliveries,
     pulls,
     quarantine,
     refusals,
@@ -128,10 +130,13 @@ def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now:
     """The study is as if it had never come, but for what was done with it."""
     study, ids = known.study_instance_uid, list(known.series.values())
     _erase_notices(c, known)
+    tried = destinations.c.trial_delivery_id.in_(known.deliveries)
+    c.execute(destinations.update().where(tried).values(trial_delivery_id=None))
     of_series = sa.select(examinations.c.id).where(examinations.c.series_id.in_(ids))
     of_volumes = sa.select(volumes.c.id).where(volumes.c.examination_id.in_(of_series))
     conditions: Sequence[tuple[sa.Table, sa.ColumnElement[bool]]] = (
-        (deliveries, deliveries.c.id.in_(_deliveries(ids))),
+        (parked_deliveries, parked_deliveries.c.delivery_id.in_(known.deliveries)),
+        (deliveries, deliveries.c.id.in_(known.deliveries)),
         (segmentations, segmentations.c.volume_id.in_(of_volumes)),
         (refusals, refusals.c.examination_id.in_(of_series)),
         (human_decisions, human_decisions.c.series_id.in_(ids)),

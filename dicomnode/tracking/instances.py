@@ -214,6 +214,7 @@ def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
         "size_bytes": instance.size_bytes,
         "file_sha256": instance.file_sha256,
         "pixel_sha256": instance.pixel_sha256,
+        "data_set_sha256": instance.data_set_sha256,
         "received_at": instance.received_at,
         "calling_ae_title": instance.calling_ae_title,
         "called_ae_title": instance.called_ae_title,

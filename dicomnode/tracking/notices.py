@@ -227,7 +227,10 @@ def _needs_person(wanted: ReviewFilter) -> sa.Select[Any]:
         .join(series, series.c.id == verdicts.c.series_id)
         .where(
             verdicts.c.is_current,
-            verdicts.c.kind.in_([kind.value for kind in wanted.kinds]),
+            sa.or_(
+                verdicts.c.kind.in_([kind.value for kind in wanted.kinds]),
+                sa.and_(verdicts.c.is_asked_by_kind, sa.literal(wanted.is_by_kind)),
+            ),
             verdicts.c.decided_by < wanted.persons,
         )
     )

@@ -1,4 +1,4 @@
-"""How the last delivery to each destination ended."""
+"""How the last delivery to each destination ended, and which destinations are away."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dicomnode.domain import DeliveryState
+from dicomnode.tracking import circuits, parked
 from dicomnode.tracking.schema import deliveries
 
 # Bounded, whatever the outbox holds: a destination without one among these was idle for long.
@@ -21,6 +22,26 @@ class LastDelivery:
     state: DeliveryState
     updated_at: datetime
     last_error: str
+
+
+@dataclass(frozen=True)
+class Away:
+    """A destination whose circuit is open, and how many deliveries wait for it."""
+
+    destination: str
+    since: datetime
+    next_probe_at: datetime | None
+    waiting: int
+    last_error: str
+
+
+def away(c: sa.Connection) -> Sequence[Away]:
+    waiting = parked.counts(c)
+    return tuple(
+        Away(name, circuit.opened_at, circuit.probe_at, waiting.get(name, 0), circuit.last_error)
+        for name, circuit in sorted(circuits.open_ones(c).items())
+        if circuit.opened_at is not None
+    )
 
 
 def last_deliveries(c: sa.Connection) -> Sequence[LastDelivery]:

@@ -129,6 +129,8 @@ instances = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_sha256", sa.String(64), nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False),
+    # Of the data set around its pixel data (`dicom.encoded.Peek`); empty before version 0014.
+    title("data_set_sha256"),
     time("received_at"),
     # When retention took its file away; empty while it is here.
     time("removed_at", nullable=True),
@@ -247,8 +249,20 @@ verdicts = sa.Table(
     current(),
     # By how many people, of this very examination.
     counter("decided_by"),
+    # Whether a project wants a person for its kind, by the tables of this digest (`kinds`).
+    sa.Column(
+        "is_asked_by_kind", sa.Boolean, nullable=False, default=False, server_default=sa.false()
+    ),
+    title("kinds_digest"),
     only_one_current("verdicts"),
     partial("ix_verdicts_review", "is_current", "kind", "decided_by", "examination_id"),
+    partial(
+        "ix_verdicts_asked",
+        "is_current AND is_asked_by_kind",
+        "decided_by",
+        "examination_id",
+    ),
+    partial("ix_verdicts_unmarked", "is_current", "kinds_digest"),
 )
 
 volumes = sa.Table(
@@ -316,6 +330,36 @@ deliveries = sa.Table(
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
     partial("ix_deliveries_refused", "state = 'refused'", "id"),
     partial("ix_deliveries_failing", "state = 'pending' AND last_error <> ''", "id"),
+)
+
+# What is known of a destination: its circuit and dialect (`tracking.circuits`, `dialects`).
+destinations = sa.Table(
+    "destinations",
+    METADATA,
+    sa.Column("name", sa.String(128), primary_key=True),
+    # Attempts in a row that did not reach it, or that it did not end.
+    counter("failures"),
+    # From here on empty while its circuit is closed.
+    time("opened_at", nullable=True),
+    time("probe_at", nullable=True),
+    sa.Column("trial_delivery_id", sa.Integer),
+    text("last_error"),
+    # The transfer syntax that it took instead of the first of its configuration, and since when.
+    title("transfer_syntax"),
+    time("transfer_syntax_at", nullable=True),
+)
+
+# Deliveries that wait, without a job, until the circuit of their destination closes.
+parked_deliveries = sa.Table(
+    "parked_deliveries",
+    METADATA,
+    key(),
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, unique=True),
+    sa.Column("destination", sa.String(128), nullable=False),
+    # Of the attempt that goes on, `jobs.lanes.Attempt`: its number, and seconds of the epoch.
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("deadline", sa.Float, nullable=False),
+    sa.Index("ix_parked_deliveries_destination_id", "destination", "id"),
 )
 
 # What people said of a series: rows are added, never changed. The last one of an account counts.

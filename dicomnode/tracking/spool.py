@@ -25,6 +25,7 @@ from pathlib import Path
 
 from dicomnode.errors import OutOfSpaceError, SpoolError
 from dicomnode.tracking import removal
+from dicomnode.tracking.private import make_private
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ABANDONED_AFTER_SECONDS = 3600.0
@@ -67,7 +68,7 @@ class Spool:
         """Make every folder, durably, so that storing an object touches one folder only."""
         prefixes = [self._objects / f"{number:02x}" for number in range(256)]
         for folder in (self._incoming, self._quarantine, *prefixes):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         for folder in (self._objects, self._folder, self._folder.parent):
             _sync_folder(folder)
 
@@ -172,6 +173,21 @@ class Spool:
         state = os.statvfs(self._folder)
         return state.f_bavail * state.f_frsize
 
+    def keep_free(self, minimum_free_bytes: int) -> None:
+        """From now on."""
+        self._minimum_free_bytes = minimum_free_bytes
+
+    def can_write(self) -> bool:
+        """Whether a file can be made and removed here now: the folder is there, and not read-only,
+        and has an inode left."""
+        probe = self._incoming / f"{uuid.uuid4().hex}.tmp"
+        try:
+            probe.write_bytes(b"?")
+            probe.unlink()
+        except OSError:
+            return False
+        return True
+
     def used_percent(self) -> float:
         return used_percent_of(self._folder)
 
@@ -229,7 +245,7 @@ def _sha256(file_meta: bytes, data_set: bytes) -> str:
 
 
 def _write_synced(path: Path, *parts: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         for part in parts:
             view = memoryview(part)

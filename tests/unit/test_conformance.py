@@ -116,7 +116,9 @@ def test_what_is_accepted_and_proposed_is_documented_and_nothing_else(
     )
     seg = write_seg(tmp_path / "seg.dcm", result_uid("a"), result_uid("b"))
     ask(lambda: echo(destination))
-    ask(lambda: send(destination, [seg], "NODE"))
+    for syntax in destination.transfer_syntaxes:
+        only = destination.model_copy(update={"transfer_syntaxes": (syntax,)})
+        ask(lambda only=only: send(only, [seg], "NODE"))
     for source in (move, get):
         ask(lambda source=source: probe(source, settings))
         ask(

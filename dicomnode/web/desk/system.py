@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from dicomnode.config import Settings
 from dicomnode.errors import ModelError
 from dicomnode.inference.models import Model
-from dicomnode.tracking.peers import LastDelivery, last_deliveries
+from dicomnode.tracking.peers import Away, LastDelivery, away, last_deliveries
 from dicomnode.tracking.totals import Total
 from dicomnode.web.desk import machine
 from dicomnode.web.desk.access import SystemReader
@@ -34,6 +34,7 @@ class Peer:
     purpose: str
     address: str
     last: LastDelivery | None = None
+    away: Away | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,15 @@ def system(request: Request, desk: DeskOf, principal: SystemReader) -> Response:
     models, problem = _models(desk)
     with desk.database.read() as connection:
         last = {each.destination: each for each in last_deliveries(connection)}
+        absent = {each.destination: each for each in away(connection)}
     page = SystemPage(
-        problems=tuple(filter(None, (_full(disk, settings), problem))),
+        problems=tuple(
+            filter(None, (_full(disk, settings), problem, *map(_away, absent.values())))
+        ),
         disk=disk,
         facts=tuple(_facts(desk)),
         counts=tuple(_rows(desk.totals())),
-        peers=tuple(_peers(settings, last)),
+        peers=tuple(_peers(settings, last, absent)),
         models=models,
     )
     return desk.page(request, principal, "system.html", page)
@@ -77,6 +81,10 @@ def _full(disk: Disk, settings: Settings) -> str:
     if disk.used_percent > (limit := settings.retention.used_percent):
         return f"The disk fills: {disk.used_percent:.0f} percent are used, the limit is {limit:g}."
     return ""
+
+
+def _away(peer: Away) -> str:
+    return f"{peer.destination} is away, and {peer.waiting} deliveries wait: {peer.last_error}"
 
 
 def _facts(desk: Desk) -> Iterator[Fact]:
@@ -100,10 +108,13 @@ def _rows(totals: Sequence[Total]) -> Iterator[CountRow]:
             yield CountRow(total.help, value.replace("_", " "), count)
 
 
-def _peers(settings: Settings, last: dict[str, LastDelivery]) -> Iterator[Peer]:
+def _peers(
+    settings: Settings, last: dict[str, LastDelivery], absent: dict[str, Away]
+) -> Iterator[Peer]:
     for each in settings.destinations:
         address = f"{each.ae_title} at {each.host}:{each.port}"
-        yield Peer(each.name, "gets masks", address, last.get(each.name))
+        name = each.name
+        yield Peer(name, "gets masks", address, last.get(name), absent.get(name))
     for archive in settings.archives:
         address = f"{archive.ae_title} at {archive.host}:{archive.port}"
         yield Peer(archive.name, "gets what is released", address)

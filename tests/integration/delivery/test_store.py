@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pynetdicom.sop_class import Verification
 
 from dicomnode.config import DestinationSettings
-from dicomnode.delivery.store import echo, send
+from dicomnode.delivery.store import Sent, echo, send
 from dicomnode.dicom.uids import result_uid
 from dicomnode.errors import DeliveryError, DeliveryRefusedError
 from tests.small_node import write_seg
@@ -43,7 +48,7 @@ def _uid(path: Path) -> str:
 
 def test_every_file_arrives_under_the_calling_ae_title(segs: list[Path]) -> None:
     with storage_peer() as peer:
-        assert send(_destination(peer.port), segs, "NODE") == ()
+        assert send(_destination(peer.port), segs, "NODE") == Sent((), "explicit")
     assert dict(peer.received) == {_uid(path): 1 for path in segs}
     assert peer.callers == {"NODE"}
     assert peer.syntaxes == {ExplicitVRLittleEndian}
@@ -58,9 +63,31 @@ def test_a_destination_may_have_a_calling_ae_title_of_its_own(segs: list[Path]) 
 
 def test_a_peer_that_knows_only_the_default_transfer_syntax_is_served(segs: list[Path]) -> None:
     with storage_peer(syntaxes=[ImplicitVRLittleEndian]) as peer:
-        send(_destination(peer.port), segs, "NODE")
+        assert send(_destination(peer.port), segs, "NODE").transfer_syntax == "implicit"
     assert peer.syntaxes == {ImplicitVRLittleEndian}
     assert len(peer.received) == 2
+    assert peer.associations == 2
+
+
+@pytest.mark.parametrize("status", [0xA900, 0xC000])
+def test_a_peer_that_refuses_objects_of_one_transfer_syntax_gets_them_in_another(
+    segs: list[Path], status: int
+) -> None:
+    with storage_peer() as peer:
+        peer.status_in[ExplicitVRLittleEndian] = status
+        assert send(_destination(peer.port), segs, "NODE").transfer_syntax == "implicit"
+    assert len(peer.received) == 2
+
+
+def test_a_deflated_seg_is_sent_to_those_who_take_it_and_inflated_to_others(
+    segs: list[Path],
+) -> None:
+    first = {"transfer_syntaxes": ("deflated", "explicit")}
+    for syntaxes in ((DeflatedExplicitVRLittleEndian,), (ExplicitVRLittleEndian,)):
+        with storage_peer(syntaxes=syntaxes) as peer:
+            send(_destination(peer.port).model_copy(update=first), segs, "NODE")
+        assert peer.syntaxes == set(syntaxes)
+        assert len(peer.received) == 2
 
 
 def test_nobody_listens(segs: list[Path], free_port: int) -> None:
@@ -88,7 +115,10 @@ def test_a_rejected_association_may_be_tried_again(segs: list[Path]) -> None:
 def test_no_accepted_presentation_context_is_final(segs: list[Path]) -> None:
     with (
         storage_peer(sop_classes=[CTImageStorage, Verification]) as peer,
-        pytest.raises(DeliveryRefusedError, match="no presentation context for Segmentation Stor"),
+        pytest.raises(
+            DeliveryRefusedError,
+            match=r"no presentation context for Segmentation Stor.*from NODE.*jobs retry",
+        ),
     ):
         send(_destination(peer.port), segs, "NODE")
 
@@ -106,7 +136,7 @@ def test_statuses_that_may_pass(segs: list[Path], status: int) -> None:
 @pytest.mark.parametrize("status", [0xA900, 0xA9FF, 0xC000, 0xCFFF, 0x0122, 0x0117])
 def test_statuses_that_stay(segs: list[Path], status: int) -> None:
     with (
-        storage_peer(statuses=[status]) as peer,
+        storage_peer(statuses=[status, status]) as peer,
         pytest.raises(DeliveryRefusedError, match=f"0x{status:04X}"),
     ):
         send(_destination(peer.port), segs, "NODE")
@@ -115,7 +145,7 @@ def test_statuses_that_stay(segs: list[Path], status: int) -> None:
 @pytest.mark.parametrize("status", [0xB000, 0xB007, 0x0111])
 def test_a_warning_counts_as_stored_and_is_told(segs: list[Path], status: int) -> None:
     with storage_peer(statuses=[0x0000, status]) as peer:
-        (warning,) = send(_destination(peer.port), segs, "NODE")
+        (warning,) = send(_destination(peer.port), segs, "NODE").warnings
     assert f"0x{status:04X}" in warning
     assert _uid(segs[1]) in warning
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import Sent
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
@@ -137,7 +138,7 @@ def test_a_worker_that_is_stopped_ends_what_it_began(make_node: MakeNode) -> Non
                 held.set()
                 released.wait(30)
 
-        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> tuple[str, ...]:
+        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> Sent:
             warnings = stages.deliver(to, paths, ae)
             threading.Thread(target=write).start()
             held.wait(30)
@@ -182,7 +183,7 @@ def test_a_delivery_gives_up_after_its_time_and_a_person_can_retry_it(
 
 
 def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode) -> None:
-    with storage_peer(statuses=[0xA900]) as peer:
+    with storage_peer(statuses=[0xA900, 0xA900]) as peer:
         node = make_node(pacs(peer.port))
         node.put("a")
         with node.working():

@@ -37,6 +37,7 @@ class Network:
 
     identity = ModelIdentity(SegmentKind.FOREGROUND, "nothing", "1", "0" * 64)
     modalities: tuple[str, ...] = ("CT", "MR")
+    falls: tuple[str, ...] = ()
 
     def __init__(self, broken: bool = False) -> None:
         self._broken = broken

@@ -26,13 +26,16 @@ from dicomnode.tracking import (
     forgetting,
     held,
     instances,
+    parked,
     quarantine,
+    status,
 )
 from dicomnode.tracking.audit_chain import verify
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.held import HeldFile, HeldState
+from dicomnode.tracking.parked import Parked
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.spool import Spool
 from tests import small_node
@@ -71,6 +74,15 @@ def hold_at_the_gate(site: Site, study: str) -> None:
         held.hold(c, file, HeldState.WAITING, "why")
 
 
+def park(site: Site, study: str) -> None:
+    """Its delivery waits for a destination that is away."""
+    with site.database.begin() as c:
+        found = status.study_status(c, study)
+        assert found is not None
+        (delivery,) = found.series[0].deliveries
+        parked.park(c, Parked(delivery.id, "pacs", 1, 0.0))
+
+
 def test_nothing_of_it_is_left_but_the_record(
     make_settings: Callable[..., Settings], database: Database
 ) -> None:
@@ -84,6 +96,7 @@ def test_nothing_of_it_is_left_but_the_record(
         decisions.record(c, uid, DecisionKind.DEFACED, account="anna", note="no face")
     refuse(site, study)
     hold_at_the_gate(site, study)
+    park(site, study)
     assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
     known = forget(site.settings, site.database, study, account="anna", why="asked for")
     assert (len(known.objects), len(known.quarantined), len(known.waiting)) == (3, 1, 1)

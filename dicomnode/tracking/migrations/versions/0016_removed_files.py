@@ -7,8 +7,8 @@ from alembic import op
 
 from dicomnode.tracking.columns import counter
 
-revision = "0013"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

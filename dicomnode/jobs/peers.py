@@ -1,0 +1,120 @@
+"""Destinations that are away are asked whether they are back, in a thread of its own.
+
+A destination that hangs never holds up the watch, nor a slot of the deliveries.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dicomnode.config import Settings
+from dicomnode.delivery.destinations import resolve
+from dicomnode.errors import DeliveryError, DeliveryRefusedError
+from dicomnode.jobs.lanes import Attempt, JobQueue
+from dicomnode.jobs.stages import Stages
+from dicomnode.tracking import circuits, parked
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.parked import Parked
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+log = logging.getLogger("dicomnode.jobs")
+
+_AT_ONCE = 100
+_GRACE_SECONDS = 1.0
+
+
+@dataclass
+class Peers:
+    """What the workers do together for destinations that are away, and for those that are back;
+    `settings` may change."""
+
+    settings: Settings
+    database: Database
+    queue: JobQueue
+    stages: Stages
+
+    def look(self) -> None:
+        """Ask who is to be asked, and let go whoever need not wait any longer."""
+        now = datetime.now(UTC)
+        with self.database.read() as connection:
+            found = circuits.open_ones(connection)
+        for name, circuit in sorted(found.items()):
+            if circuit.is_due(now, self.settings.delivery):
+                self._probe(name)
+        while self._wake_some() == _AT_ONCE:
+            pass
+
+    def _probe(self, name: str) -> None:
+        settings, now = self.settings.delivery, datetime.now(UTC)
+        with self.database.begin() as connection:
+            is_ours = circuits.claim_probe(connection, name, settings, now)
+        if is_ours and self._is_back(name):
+            with self.database.begin() as connection:
+                self._let_one_try(connection, name)
+
+    def _is_back(self, name: str) -> bool:
+        """A destination that the configuration no longer has keeps nobody waiting: each of its
+        deliveries is told so."""
+        try:
+            destination = resolve(name, self.settings)
+        except DeliveryRefusedError:
+            return True
+        try:
+            self.stages.echo(destination, self.settings.scp.ae_title)
+        except DeliveryError as error:
+            log.info("a destination is still away: %s", error)
+            return False
+        return True
+
+    def _let_one_try(self, connection: Connection, name: str) -> None:
+        first = parked.take_first(connection, name)
+        if first is None:
+            circuits.note_answer(connection, name)
+            return
+        circuits.set_trial(connection, name, first.delivery_id)
+        self._go_on(connection, first)
+
+    def _wake_some(self) -> int:
+        with self.database.read() as connection:
+            if not parked.counts(connection):
+                return 0
+        with self.database.begin() as connection:
+            ready = parked.take_ready(connection, time.time(), _AT_ONCE)
+            for each in ready:
+                self._go_on(connection, each)
+        return len(ready)
+
+    def _go_on(self, connection: Connection, waited: Parked) -> None:
+        attempt = Attempt(waited.delivery_id, waited.number, 0.0, waited.deadline)
+        self.queue.enqueue_delivery(connection, attempt)
+
+
+@contextmanager
+def looking_after(peers: Peers) -> Iterator[None]:
+    """Look again and again inside of the block; a question that is out at its end is hardly waited
+    for."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(peers.settings.jobs.poll_seconds):
+            try:
+                peers.look()
+            except Exception:  # the edge of the thread: a database that is away comes back
+                log.exception("destinations can't be looked after now")
+
+    thread = threading.Thread(target=run, name="peers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_GRACE_SECONDS)

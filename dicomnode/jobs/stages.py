@@ -1,0 +1,22 @@
+"""The work itself, given by the wiring; the engine knows no network and no protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import Sent, echo
+from dicomnode.domain import Examination, Revision
+
+
+@dataclass(frozen=True)
+class Stages:
+    """`examine` returns volumes or refusals and raises where it fails: `ExaminationDiedError` and
+    `ExaminationPostponedError` where another try may not. The others are those of
+    `dicomnode.delivery`."""
+
+    examine: Callable[[Revision], Examination]
+    deliver: Callable[[DestinationSettings, Sequence[Path], str], Sent]
+    echo: Callable[[DestinationSettings, str], None] = echo

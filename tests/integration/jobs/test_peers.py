@@ -1,0 +1,185 @@
+"""Destinations that are down, slow, or abort: circuits on the real engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
+
+from dicomnode.config import DestinationSettings
+from dicomnode.delivery.store import Sent
+from dicomnode.errors import DestinationAwayError
+from dicomnode.jobs.engine import JobState, retry
+from dicomnode.jobs.stages import Stages
+from tests import small_node
+from tests.integration.jobs.conftest import Node, pacs, until
+from tests.storage_peer import storage_peer
+
+MakeNode = Callable[..., Node]
+OPENS_AT_ONCE = {"circuit_failures": 1, "probe_seconds": 0.5}
+
+
+class Absent:
+    """Stages whose destinations of some names are away; each way of asking is counted."""
+
+    def __init__(self, stages: Stages, *names: str) -> None:
+        self.names = set(names)
+        self.sent: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()
+        self.stages = replace(stages, deliver=self._deliver, echo=self._echo)
+        self._real = stages
+
+    def _deliver(self, to: DestinationSettings, paths: Sequence[Path], ae: str) -> Sent:
+        self.sent[to.name] += 1
+        self._look(to)
+        return self._real.deliver(to, paths, ae)
+
+    def _echo(self, to: DestinationSettings, ae: str) -> None:
+        self.asked[to.name] += 1
+        self._look(to)
+        self._real.echo(to, ae)
+
+    def _look(self, to: DestinationSettings) -> None:
+        if to.name in self.names:
+            raise DestinationAwayError(f"{to.name} does not answer")
+
+
+def waiting(node: Node) -> int:
+    return sum(job.state is JobState.WAITING_FOR_PEER for job in node.jobs())
+
+
+def test_a_dead_destination_is_asked_once_in_a_pause_and_another_gets_all(
+    make_node: MakeNode, database_url: str
+) -> None:
+    """Twelve deliveries; once the circuit is open none of them is tried until it is back."""
+    with storage_peer() as peer, storage_peer() as archive:
+        node = make_node(
+            pacs(peer.port),
+            pacs(archive.port) | {"name": "archive"},
+            url=database_url,
+            delivery={"circuit_failures": 1, "probe_seconds": 600.0},
+            jobs={"deliver_slots": 1},
+        )
+        absent = Absent(small_node.stages(node.settings), "pacs")
+        for number in range(12):
+            node.put(str(number))
+        with node.working(absent.stages):
+            until(lambda: Counter(node.states()) == {"delivered": 12, "pending": 12})
+            until(lambda: waiting(node) == 12)
+            assert absent.sent == {"pacs": 1, "archive": 12}
+            assert absent.asked == {}
+            absent.names.clear()
+            (job, *_) = node.jobs()
+            retry(node.settings, node.database, job.id)
+            until(lambda: Counter(node.states()) == {"delivered": 24})
+    assert absent.asked == {"pacs": 1}
+    assert set(peer.received.values()) == {1}
+    assert len(peer.received) == 12
+
+
+def test_it_is_found_to_be_back_without_anybody(
+    make_node: MakeNode, database_url: str, free_port: int
+) -> None:
+    node = make_node(pacs(free_port), url=database_url, delivery=OPENS_AT_ONCE)
+    for number in range(3):
+        node.put(str(number))
+    with node.working():
+        until(lambda: waiting(node) == 3)
+        assert all("does not accept connections" in job.error for job in node.jobs())
+        with storage_peer(free_port) as peer:
+            until(lambda: node.states() == ["delivered"] * 3)
+    assert set(peer.received.values()) == {1}
+
+
+def test_one_that_answers_c_echo_and_then_hangs_gets_one_delivery_at_a_time(
+    make_node: MakeNode,
+) -> None:
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port), delivery=OPENS_AT_ONCE)
+        hung, at_once, most = threading.Event(), [0], [0]
+        stages = small_node.stages(node.settings)
+
+        def deliver(to: DestinationSettings, paths: Sequence[Path], ae: str) -> Sent:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+            try:
+                if not hung.is_set():
+                    time.sleep(0.1)
+                    raise DestinationAwayError("it hangs")
+                return stages.deliver(to, paths, ae)
+            finally:
+                at_once[0] -= 1
+
+        for number in range(6):
+            node.put(str(number))
+        with node.working(replace(stages, deliver=deliver)):
+            until(lambda: waiting(node) == 6)
+            most[0] = 0
+            until(lambda: most[0] > 0)  # somebody is on trial
+            until(lambda: waiting(node) == 6)
+            assert most[0] == 1
+            hung.set()
+            until(lambda: node.states() == ["delivered"] * 6)
+
+
+def test_those_that_wait_for_too_long_are_given_up(make_node: MakeNode, free_port: int) -> None:
+    given_up = {"give_up_after_hours": 1.0 / 3600, "circuit_failures": 1, "probe_seconds": 600.0}
+    node = make_node(pacs(free_port), delivery=given_up)
+    node.put("a")
+    with node.working():
+        until(lambda: node.states() == ["refused"])
+    (job,) = node.jobs()
+    assert "gave up after" in job.error
+    assert "does not accept connections" in job.error
+
+
+def test_a_destination_that_left_the_configuration_keeps_nobody_waiting(
+    make_node: MakeNode, free_port: int
+) -> None:
+    node = make_node(pacs(free_port), delivery=OPENS_AT_ONCE | {"probe_seconds": 1.0})
+    node.put("a")
+    with node.working():
+        until(lambda: waiting(node) == 1)
+    node.settings = node.settings.model_copy(update={"destinations": ()})
+    with node.working():
+        until(lambda: node.states() == ["refused"])
+    assert "no longer in the configuration" in node.jobs()[0].error
+
+
+def test_one_that_aborts_is_tried_again(make_node: MakeNode) -> None:
+    with storage_peer() as peer:
+        peer.aborts = 2
+        node = make_node(pacs(peer.port), delivery=OPENS_AT_ONCE)
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+    assert set(peer.received.values()) == {1}
+
+
+def test_the_way_in_which_a_destination_takes_segs_is_remembered(make_node: MakeNode) -> None:
+    with storage_peer(syntaxes=[ImplicitVRLittleEndian]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+            assert peer.associations == 2
+            node.put("b")
+            until(lambda: node.states() == ["delivered"] * 2)
+    assert peer.associations == 3
+
+
+def test_one_that_takes_no_seg_is_told_with_what_to_do_and_not_tried_for_ever(
+    make_node: MakeNode,
+) -> None:
+    with storage_peer(sop_classes=[CTImageStorage]) as peer:
+        node = make_node(pacs(peer.port))
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["refused"])
+    assert "Segmentation Storage" in node.jobs()[0].error
+    assert "dicomnode jobs retry" in node.jobs()[0].error
