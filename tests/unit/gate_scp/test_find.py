@@ -37,12 +37,24 @@ def test_a_question_that_breaks_the_rules_is_refused(values: dict[str, object]) 
         read_question(identifier(**values))
 
 
-def test_a_value_that_is_no_uid_is_refused_and_not_quoted() -> None:
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Doe^John",
+        "1' OR '1'='1",
+        "1.2'; DROP TABLE series; --",
+        "1.%",
+        "1.2?",
+        "../../etc",
+        "1.2\0.3",
+    ],
+)
+def test_a_value_that_is_no_uid_is_refused_and_not_quoted(value: str) -> None:
     asked = identifier(QueryRetrieveLevel="STUDY")
-    asked.add_new("StudyInstanceUID", "LO", "Doe^John")
+    asked.add_new("StudyInstanceUID", "LO", value)
     with pytest.raises(BadQuestionError) as raised:
         read_question(asked)
-    assert "Doe" not in str(raised.value)
+    assert value not in str(raised.value)
 
 
 def test_lists_are_parted_and_stars_match_everything() -> None:
