@@ -76,7 +76,7 @@ def main() -> None:
         late = np.array([each[what] for each in held[len(held) // 2 :]])
         slope_mb, _ = np.polyfit(np.arange(len(late)), late, 1)
         percent = 100 * slope_mb * len(late) / late[0]
-        grew |= percent > options.most_percent
+        grew |= bool(percent > options.most_percent)
         print(
             f"{what}: {late[0]:.1f} MB after {len(held) // 2} series, {late[-1]:.1f} MB after "
             f"{len(held)}; {1000 * slope_mb:.1f} kB a series, {percent:.2f} %"
