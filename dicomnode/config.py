@@ -36,6 +36,8 @@ from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
+from dicomnode.config_retention import RetentionSettings
+from dicomnode.config_tls import DicomTLSSettings, TLSClientSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
     AETitle,
@@ -57,6 +59,7 @@ class NodeSettings(_Section):
 
     data_folder: Path = Path("data")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
 
 
 class DatabaseSettings(_Section):
@@ -85,6 +88,13 @@ class SCPSettings(_Section):
     minimum_free_bytes: Annotated[int, Field(ge=0)] = 1_000_000_000
     maximum_object_bytes: PositiveInt = 2_147_483_648
     malformed_uids: Literal["accept", "refuse"] = "accept"
+    tls: DicomTLSSettings | None = None
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> SCPSettings:
+        if self.tls is not None and not self.tls.only and self.tls.port == self.port:
+            raise ValueError("tls.port has to be another one than port, where tls.only is false")
+        return self
 
 
 class SourceSettings(_Section):
@@ -99,6 +109,7 @@ class SourceSettings(_Section):
     url: str = ""
     token_file: Path | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> SourceSettings:
@@ -106,6 +117,8 @@ class SourceSettings(_Section):
             raise ValueError("url has to be the http(s) address of the DICOMweb service")
         if self.retrieve != "wado" and self.ae_title is None:
             raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
+        if self.retrieve == "wado" and self.tls is not None and self.tls.server_name:
+            raise ValueError("tls.server_name: for wado the name stands in url")
         return self
 
 
@@ -162,6 +175,7 @@ class InferenceSettings(_Section):
     models_folder: Path | None = None
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
+    memory_bytes: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
     use: tuple[UseSettings, ...] = ()
@@ -223,6 +237,7 @@ class DestinationSettings(_Section):
     port: Port
     calling_ae_title: AETitle | None = None
     timeout_seconds: PositiveFloat = 30.0
+    tls: TLSClientSettings | None = None
     transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
         "explicit",
         "implicit",
@@ -249,6 +264,10 @@ class JobSettings(_Section):
     poll_seconds: PositiveFloat = 0.5
     deliver_slots: PositiveInt = 4
     maximum_attempts: PositiveInt = 20
+    examination_attempts: PositiveInt = 3
+    examination_pause_seconds: PositiveFloat = 30.0
+    silence_seconds: PositiveFloat = 300.0
+    silence_seconds_per_megavoxel: Annotated[float, Field(ge=0)] = 20.0
 
 
 class OwnGateSettings(GateSettings):
@@ -285,6 +304,7 @@ class Settings(BaseSettings):
     pull: PullSettings = PullSettings()
     delivery: DeliverySettings = DeliverySettings()
     jobs: JobSettings = JobSettings()
+    retention: RetentionSettings = RetentionSettings()
     gate: OwnGateSettings = OwnGateSettings()
     gate_ae: GateAESettings = GateAESettings()
     archives: tuple[DestinationSettings, ...] = ()
@@ -342,6 +362,11 @@ class Settings(BaseSettings):
     @property
     def results_folder(self) -> Path:
         return self.node.data_folder / "results"
+
+    @property
+    def pulses_folder(self) -> Path:
+        """Where each process says that it lives, and what it measured."""
+        return self.node.data_folder / "pulses"
 
     @property
     def waiting_folder(self) -> Path:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from dicomnode.config_policy import ProjectName
+from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.config_values import AETitle, Port
 
 
@@ -36,6 +37,7 @@ class GateAESettings(BaseModel):
     maximum_studies: PositiveInt = 10_000
     look_again_seconds: PositiveFloat = 60.0
     titles: tuple[GateTitleSettings, ...] = ()
+    tls: DicomTLSSettings | None = None
 
 
 def check_titles(

@@ -87,8 +87,9 @@ class GateSettings(BaseModel):
     """What may leave for a project; everything else holds.
 
     `review_verdicts` and `review_refusals` pass only where they are among those that pass and
-    `persons_needed` different persons have decided. `modalities`: None lets any leave. The first
-    row of `series` whose conditions hold counts; rows only ever ask for more.
+    `persons_needed` different persons have decided. `modalities`: None lets any leave.
+    `requires_face_detector`: the independent face detector has to have looked at every volume. The
+    first row of `series` whose conditions hold counts; rows only ever ask for more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -103,6 +104,7 @@ class GateSettings(BaseModel):
     no_recognizable_visual_features: bool = False
     no_burned_in_annotation: bool = False
     pass_burned_in_annotation: bool = False
+    requires_face_detector: bool = False
     series: tuple[SeriesRule, ...] = STRICT_SERIES
     other_file_suffixes: tuple[Annotated[str, Field(pattern=r"^\.[a-z0-9_.-]+$")], ...] = ()
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from dicomnode.config_tls import TLSServerSettings
 from dicomnode.config_values import Port, is_http_url, is_loopback
 from dicomnode.domain import Role
 
@@ -53,6 +54,7 @@ class WebSettings(BaseModel):
     logins_per_minute: PositiveInt = 10
     api_requests_per_minute: PositiveInt = 600
     oidc: OidcSettings | None = None
+    tls: TLSServerSettings | None = None
 
     @model_validator(mode="after")
     def _has_a_public_address(self) -> WebSettings:
@@ -61,6 +63,8 @@ class WebSettings(BaseModel):
             raise ValueError("public_url is what browsers call: https://HOST, without a path")
         if url.startswith("http://") and not is_loopback(_host_of(url)):
             raise ValueError("public_url has to begin with https://: passwords pass there")
+        if url.startswith("http://") and self.tls is not None:
+            raise ValueError("public_url has to begin with https://, since there is [web.tls]")
         if self.desk and not url and not is_loopback(self.host):
             raise ValueError("a desk that other machines reach needs public_url, and TLS before it")
         return self
@@ -86,7 +90,12 @@ class WebSettings(BaseModel):
 
     @property
     def is_https(self) -> bool:
-        return self.origin.startswith("https://")
+        return self.tls is not None or self.origin.startswith("https://")
+
+    @property
+    def scheme(self) -> str:
+        """What this role itself speaks, whatever a proxy speaks before it."""
+        return "http" if self.tls is None else "https"
 
     @property
     def login_idle(self) -> timedelta:

@@ -99,18 +99,23 @@ class InstanceHeader:
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """One object that is durably in the spool; `name` is its hashed name there."""
+    """One object that is durably in the spool; `name` is its hashed name there.
+
+    `was_there`: its file was there before it came, so it says nothing of what was removed.
+    """
 
     header: InstanceHeader
     name: str
     size_bytes: int
     file_sha256: str
     pixel_sha256: str
+    data_set_sha256: str
     received_at: datetime
     calling_ae_title: str = ""
     called_ae_title: str = ""
     peer_address: str = ""
     association_id: str = ""
+    was_there: bool = False
 
 
 @dataclass(frozen=True)
@@ -393,11 +398,15 @@ class GateOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class GateDecision:
-    """May this study leave? `reasons` names every series that holds it, or why it may go."""
+    """May this study leave? `reasons` names every series that holds it, or why it may go.
+
+    `remarks` decide nothing: what to know of it all the same.
+    """
 
     study_instance_uid: str
     outcome: GateOutcome
     reasons: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 class Role(StrEnum):

@@ -6,6 +6,7 @@ No message holds a value that identifies a patient.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class SeriesRefusedError(DicomnodeError):
         self.refusal = refusal
 
 
+class DecoderError(DicomnodeError):
+    """The machine starts no process for decoding: the examination fails and may be repeated."""
+
+
 class ModelError(DicomnodeError):
     """A network is missing, its hash is wrong or it can't be loaded: nothing is examined by it."""
 
@@ -66,6 +71,14 @@ class SegmentationError(DicomnodeError):
 
 class ExaminationFailedError(DicomnodeError):
     """An examination ended with an error: it is recorded, the gate holds, a person may retry."""
+
+
+class ExaminationDiedError(DicomnodeError):
+    """The examining process crashed or hung: the series is tried again, not without end."""
+
+
+class ExaminationPostponedError(DicomnodeError):
+    """No memory, or no examining process, just now: the series waits, which counts no attempt."""
 
 
 class JobError(DicomnodeError):
@@ -133,3 +146,15 @@ class AssociationRejectedError(DestinationAwayError):
     def __init__(self, message: str, source: int | None, reason: int | None) -> None:
         super().__init__(message)
         self.reason = (source, reason)
+
+
+def sentence(error: Exception) -> str:
+    """What people read of an error whose traceback was logged.
+
+    Ours is written for them; the messages of others may quote what a scanner wrote into a header.
+    """
+    if isinstance(error, DicomnodeError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{type(error).__name__}: {os.strerror(error.errno)}"
+    return f"{type(error).__name__}, see the log of this moment"

@@ -40,12 +40,19 @@ class Rates:
 
     def seconds_to_wait(self, key: str) -> float:
         """0 where it may pass, which is counted; else how long until the next may."""
+        return self._seconds(key, 1)
+
+    def seconds_left(self, key: str) -> float:
+        """As `seconds_to_wait`, and nothing is counted."""
+        return self._seconds(key, 0)
+
+    def _seconds(self, key: str, taken: int) -> float:
         now = self._clock()
         with self._lock:
             left, then = self._left.pop(key, (self._burst, now))
             left = min(self._burst, left + (now - then) * self._per_second)
             passes = left >= 1
-            self._left[key] = (left - 1 if passes else left, now)
+            self._left[key] = (left - taken if passes else left, now)
             if len(self._left) > self._most_keys:
                 self._left.popitem(last=False)
         return 0.0 if passes else (1 - left) / self._per_second

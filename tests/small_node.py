@@ -11,39 +11,27 @@ import random
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, SegmentationStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dicomnode import config
+from dicomnode.app.examining import ExaminingProcess
 from dicomnode.delivery.store import send
+from dicomnode.dicom.file_format import encode_file_meta
 from dicomnode.dicom.uids import result_uid
-from dicomnode.domain import (
-    Acquisition,
-    Evidence,
-    Examination,
-    ExaminedVolume,
-    HeaderClaims,
-    InstanceHeader,
-    Revision,
-    SegmentationFile,
-    SegmentKind,
-    StoredInstance,
-    Verdict,
-    VerdictKind,
-)
+from dicomnode.domain import Examination, InstanceHeader, Revision, StoredInstance
 from dicomnode.jobs.worker import work
 from dicomnode.jobs.workflows import Stages
 from dicomnode.tracking import instances
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
+from tests.small_examination import EVIDENCE, VERDICT, examine, load_small, write_seg
 
-SEGMENTS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
-MODELS = "0123456789abcdef" * 4
+__all__ = ["EVIDENCE", "VERDICT", "examine", "write_seg"]
 
 
 def put_series(
@@ -62,7 +50,15 @@ def put_series(
 def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> StoredInstance:
     uid = result_uid("instance", name, str(number))
     content = f"{name} {number}".encode()
-    stored = spool.store(uid, b"meta", content)
+    meta = encode_file_meta(
+        sop_class_uid=CTImageStorage,
+        sop_instance_uid=uid,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        calling_ae_title="SCANNER",
+        called_ae_title="DICOMNODE",
+        peer_address="127.0.0.1",
+    )
+    stored = spool.store(uid, meta, content)
     return StoredInstance(
         header=InstanceHeader(
             CTImageStorage, uid, result_uid("study", name), series_uid, ExplicitVRLittleEndian, "CT"
@@ -71,67 +67,11 @@ def _put_instance(spool: Spool, name: str, series_uid: str, number: int) -> Stor
         size_bytes=stored.size_bytes,
         file_sha256=stored.file_sha256,
         pixel_sha256=hashlib.sha256(content).hexdigest(),
+        data_set_sha256=hashlib.sha256(content).hexdigest(),
         received_at=datetime.now(UTC) - timedelta(minutes=1),
         calling_ae_title="SCANNER",
         peer_address="127.0.0.1",
     )
-
-
-EVIDENCE = Evidence(
-    volumes_ml=dict.fromkeys(SEGMENTS, 1.5),
-    largest_component_ml=dict.fromkeys(SEGMENTS, 1.0),
-    exposed_face_ml=0.0,
-    models=(),
-    claims=HeaderClaims(),
-    field_of_view_mm=(3.0, 3.0, 3.0),
-    spacing_mm=(1.0, 1.0, 1.0),
-    matrix=(3, 3, 3),
-    acquisition=Acquisition(1.0, ("ORIGINAL", "PRIMARY"), ("GR",)),
-)
-VERDICT = Verdict(VerdictKind.DEFACED, "small", 1, ("a test says so",), {"ml": 1.5})
-
-
-def examine(
-    revision: Revision, out: Path, seconds: float = 0.0, labels: Sequence[str] = ("",)
-) -> Examination:
-    """For each label a volume: a SEG with a UID as deterministic as a real one, and a verdict."""
-    assert all(path.is_file() for path in revision.paths)
-    time.sleep(seconds)
-    images = len(revision.paths)
-    volumes = tuple(
-        ExaminedVolume(label, images, EVIDENCE, VERDICT, _segmentation(revision, label, out))
-        for label in labels
-    )
-    return Examination(revision.digest, volumes)
-
-
-def _segmentation(revision: Revision, label: str, out: Path) -> SegmentationFile:
-    uid = result_uid(revision.series_instance_uid, revision.digest, MODELS, label)
-    series_uid = result_uid(revision.series_instance_uid, revision.digest, "seg")
-    path = out / f"{hashlib.sha256(uid.encode()).hexdigest()}.dcm"
-    write_seg(path, uid, series_uid)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return SegmentationFile(SEGMENTS, uid, series_uid, path, sha256)
-
-
-def write_seg(path: Path, uid: str, series_uid: str) -> Path:
-    """The smallest object that a peer takes for a SEG."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SegmentationStorage
-    meta.MediaStorageSOPInstanceUID = uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data_set = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    data_set.SOPClassUID = SegmentationStorage
-    data_set.SOPInstanceUID = uid
-    data_set.StudyInstanceUID = result_uid("study", series_uid)
-    data_set.SeriesInstanceUID = series_uid
-    data_set.PatientID = "TEST"
-    data_set.Modality = "SEG"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    data_set.save_as(temporary, enforce_file_format=True)
-    temporary.replace(path)
-    return path
 
 
 def stages(settings: config.Settings, seconds: Callable[[], float] = lambda: 0.0) -> Stages:
@@ -139,6 +79,10 @@ def stages(settings: config.Settings, seconds: Callable[[], float] = lambda: 0.0
         examine=lambda revision: examine(revision, settings.results_folder, seconds()),
         deliver=send,
     )
+
+
+def examining_process(settings: config.Settings, how: str = "") -> ExaminingProcess:
+    return ExaminingProcess(partial(load_small, settings.node.data_folder, how), settings.jobs)
 
 
 def _poison(revision: Revision) -> Examination:
@@ -151,12 +95,18 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     given = stages(settings, lambda: random.uniform(0.0, 0.3))
+    if "child" in sys.argv:
+        child = examining_process(settings, "hang")
+        child.start()
+        given = Stages(examine=child.examine, deliver=send)
     if "poison" in sys.argv:
         given = Stages(examine=_poison, deliver=send)
     if "slow" in sys.argv:
         given = stages(settings, lambda: 60.0)
     ready = Path(sys.argv[1]).with_suffix(".ready")
     work(settings, Database(settings.database_url), given, ready=ready.touch, stop=stop)
+    if "child" in sys.argv:
+        child.close()
     os._exit(0)
 
 

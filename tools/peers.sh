@@ -2,7 +2,7 @@
 # The real peers that the tests talk to: Debian packages, installed when they are missing and we may.
 set -u
 missing=()
-for pair in storescu:dcmtk Orthanc:orthanc dciodvfy:dicom3tools xz:xz-utils; do
+for pair in storescu:dcmtk promtool:prometheus Orthanc:orthanc dciodvfy:dicom3tools xz:xz-utils; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
 done
 ls /usr/lib/orthanc/libOrthancDicomWeb.so* >/dev/null 2>&1 || missing+=(orthanc-dicomweb)

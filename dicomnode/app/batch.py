@@ -6,7 +6,6 @@ volume of a series, and one for whatever is none: what can't be examined never s
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -29,6 +28,7 @@ from dicomnode.domain import (
 from dicomnode.errors import DicomnodeError
 from dicomnode.inference.assessment import Segmenter
 from dicomnode.inference.examine import examine, examine_nifti
+from dicomnode.tracking.spool import short_name
 
 log = logging.getLogger("dicomnode.batch")
 
@@ -180,11 +180,6 @@ def failure_sentence(error: Exception) -> str:
     return f"{name}; see the log at DEBUG (DICOMNODE_NODE__LOG_LEVEL=DEBUG)"
 
 
-def short_name(identifier: str) -> str:
-    """A folder name from a hash: no path is ever built from an attribute."""
-    return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
-
-
 def _files(paths: Iterable[Path], unreadable: list[tuple[Path, str]]) -> Iterator[Path]:
     """Every file that may be an image; a folder that can't be listed goes to `unreadable`."""
 
@@ -194,6 +189,7 @@ def _files(paths: Iterable[Path], unreadable: list[tuple[Path, str]]) -> Iterato
     for path in paths:
         if not path.is_dir():
             yield path
+            continue
         for folder, folders, names in os.walk(path, onerror=keep):
             folders.sort()
             inside = (Path(folder, name) for name in sorted(names))

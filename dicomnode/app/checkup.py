@@ -5,34 +5,30 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-from dicomnode.config import DestinationSettings, Settings, token_in
+from dicomnode.app.checkup_security import certificates, permissions
+from dicomnode.app.findings import Finding as Finding
+from dicomnode.config import DestinationSettings, Settings, WebSettings, token_in
+from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.delivery.store import echo
+from dicomnode.dicom.decoder import Decoder
 from dicomnode.errors import AssociationRejectedError, DicomnodeError, ModelError, PortInUseError
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.models import verify
 from dicomnode.intake.listening import listen
 from dicomnode.notices.teller import channels_of
 from dicomnode.retrieval.probe import probe
+from dicomnode.tls import shows
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from dicomnode.web.access import HEALTH_PATH, read_token
 
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
 _CALLED_AE_TITLE_NOT_RECOGNISED = (1, 7)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; `sentence` says what was found or what to do."""
-
-    subject: str
-    ok: bool
-    sentence: str
 
 
 Check = Callable[[Settings], Iterator[Finding]]
@@ -67,6 +63,11 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 def port(settings: Settings) -> Iterator[Finding]:
     """Opened as the receiver does; a host that is no address of this machine raises."""
+    tls = settings.scp.tls
+    if tls is not None:
+        yield _tls_port(settings.scp.host, tls, "scp.tls")
+    if tls is not None and tls.only:
+        return
     where = f"{settings.scp.host}:{settings.scp.port}"
     try:
         listen(settings.scp.host, settings.scp.port).close()
@@ -74,6 +75,16 @@ def port(settings: Settings) -> Iterator[Finding]:
         yield _who_has_the_port(settings, error)
     else:
         yield Finding("port", True, f"{where} is free")
+
+
+def _tls_port(host: str, tls: DicomTLSSettings, section: str) -> Finding:
+    try:
+        listen(host, tls.port, section).close()
+    except PortInUseError as error:
+        ours = shows(host, tls.port, tls.certificate_file)
+        sentence = f"{host}:{tls.port}: the node is running and shows its certificate"
+        return Finding("TLS port", ours, sentence if ours else str(error))
+    return Finding("TLS port", True, f"{host}:{tls.port} is free")
 
 
 def _who_has_the_port(settings: Settings, in_use: PortInUseError) -> Finding:
@@ -102,7 +113,7 @@ def web(settings: Settings) -> Iterator[Finding]:
     try:
         listen(settings.web.host, settings.web.port, "web").close()
     except PortInUseError as error:
-        ours = _answers_http(f"http://{settings.web.host}:{settings.web.port}{HEALTH_PATH}")
+        ours = _answers_http(settings.web)
         sentence = f"{where}: the HTTP role is running and well"
         yield Finding("web", ours, sentence if ours else f"{error}, or the HTTP role is not well")
     else:
@@ -126,7 +137,10 @@ def desk(settings: Settings) -> Iterator[Finding]:
     yield Finding("desk", there, "there are accounts" if there else missing)
 
 
-def _answers_http(url: str) -> bool:
+def _answers_http(web: WebSettings) -> bool:
+    if web.tls is not None:
+        return shows(web.host, web.port, web.tls.certificate_file)
+    url = f"http://{web.host}:{web.port}{HEALTH_PATH}"
     try:
         with urlopen(url, timeout=5.0) as page:
             return b'"version"' in page.read(1000)
@@ -190,6 +204,20 @@ def device(settings: Settings) -> Iterator[Finding]:
     yield Finding("device", True, f"the networks run on {device_name(settings.inference.device)}")
 
 
+def decoding(settings: Settings) -> Iterator[Finding]:
+    """Peers' compressed pixels are decoded in a process of their own."""
+    with closing(Decoder()) as decoder:
+        filtered = decoder.is_filtered
+    yield Finding(
+        "decoding",
+        filtered,
+        "compressed pixels are decoded in a process that can open and reach nothing"
+        if filtered
+        else "decoders are limited in memory and time, but may open files and connections: "
+        "apt install libseccomp2, or a kernel with seccomp",
+    )
+
+
 def disk(settings: Settings) -> Iterator[Finding]:
     """The data folder is not made here: it has to belong to the account that runs the node."""
     folder = settings.node.data_folder.absolute()
@@ -228,6 +256,9 @@ CHECKS: tuple[Check, ...] = (
     notifications,
     models,
     device,
+    decoding,
     disk,
+    permissions,
+    certificates,
     database,
 )

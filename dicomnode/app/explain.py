@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicomnode.app.batch import Found, failure_sentence, short_name
+from dicomnode.app.batch import Found, failure_sentence
 from dicomnode.config import SeriesSettings
 from dicomnode.dicom.geometry import SliceGeometry, Vector
 from dicomnode.dicom.header import read_acquisition, read_claims
@@ -29,6 +29,7 @@ from dicomnode.domain import (
 )
 from dicomnode.errors import SeriesRefusedError
 from dicomnode.inference.examiner import Examiner
+from dicomnode.tracking.spool import short_name
 
 _TOWARD = ("LR", "PA", "HF")  # growing and falling x, y, z of PS3.3 C.7.6.2.1.1
 _PLANES = ("sagittal", "coronal", "axial")

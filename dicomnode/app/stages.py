@@ -1,30 +1,70 @@
-"""The work that the job engine calls: examine with warm networks, deliver with C-STORE."""
+"""The work that the job engine calls: examine in a child with warm networks, send with C-STORE."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from dicomnode.app.batch import short_name
+from dicomnode.app import logs
+from dicomnode.app.examining import ExaminingProcess
+from dicomnode.app.examining_process import Examine, Pulse
+from dicomnode.app.measured import StageClock, measured
 from dicomnode.config import Settings
 from dicomnode.delivery.store import send
+from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.domain import Examination, Revision
+from dicomnode.inference import memory
 from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.jobs.workflows import Stages
+from dicomnode.log_context import about
+from dicomnode.meters import Meters
+from dicomnode.tracking.spool import short_name
 
 
-def make_stages(settings: Settings) -> Stages:
-    """Load every network in use once; raises `ModelError` before any work begins."""
+@contextmanager
+def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
+    """Networks loaded in a child until the end; raises `ModelError` before any work begins."""
+    prepare = partial(logs.configure, settings.node.log_level, settings.node.log_format)
+    clock = StageClock(meters)
+    child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare, clock)
+
+    def examine_revision(revision: Revision) -> Examination:
+        try:
+            return child.examine(revision)
+        finally:
+            clock.end()
+
+    try:
+        child.start()
+        clock.end()
+        yield Stages(examine=examine_revision, deliver=measured(send, meters))
+    finally:
+        child.close()
+
+
+def load_examine(settings: Settings, pulse: Pulse) -> Examine:
+    """In the child: every network in use, loaded once; raises `ModelError`."""
     examiner = installed_examiner(settings)
-    networks = load_networks(examiner.models, settings.inference)
+    networks = load_networks(examiner.models, settings.inference, pulse.beat)
+    sizes = [network.size for network in networks]
     digest = examiner.digest
+
+    def admit(geometry: SliceGeometry) -> None:
+        pulse.voxels = math.prod(geometry.shape)
+        needed = memory.needed_bytes(geometry, sizes)
+        memory.require(needed, memory.of_this_machine(), settings.inference.memory_bytes)
 
     def examine_revision(revision: Revision) -> Examination:
         folder = result_folder(settings.results_folder, revision, digest)
-        return examine(revision, networks, settings, folder)
+        with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
+            return examine(revision, networks, settings, folder, pulse.step, admit)
 
-    return Stages(examine=examine_revision, deliver=send)
+    return examine_revision
 
 
 def result_folder(results: Path, revision: Revision, digest: str) -> Path:

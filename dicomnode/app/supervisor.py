@@ -27,7 +27,7 @@ log = logging.getLogger("dicomnode.serve")
 
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 35.0  # what a receiver takes at most
 _PR_SET_PDEATHSIG = 1
 
 
@@ -57,18 +57,24 @@ def _die_with_parent() -> None:
     """In the child: be killed when the supervisor is (prctl(2)).
 
     A role that outlived a killed supervisor would keep the port, and the next start would fail.
-    Being killed at any moment is what the roles are built for.
+    Being killed at any moment is what the roles are built for. A role that is asked to reload
+    before it listens for that goes on with what it reads anyway.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass
 class Supervisor:
-    """Starts the roles, waits until each is ready, keeps them running, stops them in order."""
+    """Starts the roles, waits until each is ready, keeps them running, stops them in order.
+
+    `reload` passes SIGHUP on to each of them.
+    """
 
     config: Path | None
     roles: tuple[str, ...]
     stop: threading.Event = field(default_factory=threading.Event)
+    reload: threading.Event = field(default_factory=threading.Event)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Blocks until `stop` is set. Raises `ConfigurationError` when a role refuses to start."""
@@ -84,6 +90,9 @@ class Supervisor:
                     _heard(channel)
                     for role in roles:
                         _restart_when_dead(role)
+                    if self.reload.is_set():
+                        self.reload.clear()
+                        _reload(roles)
             finally:
                 _stop(roles)
                 channel.close()
@@ -139,6 +148,13 @@ def _restart_when_dead(role: Role) -> None:
     elif time.monotonic() >= role.start_again_at:
         role.start_again_at = 0.0
         role.start()
+
+
+def _reload(roles: Sequence[Role]) -> None:
+    """Each reads the configuration for itself, and says in the log what it made of it."""
+    for role in roles:
+        if role.process is not None and role.is_running():
+            role.process.send_signal(signal.SIGHUP)
 
 
 def _stop(roles: Sequence[Role]) -> None:

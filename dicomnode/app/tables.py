@@ -24,8 +24,8 @@ from dicomnode.tracking.status import (
 )
 
 if TYPE_CHECKING:  # these import the engine and more, which most commands never need
-    from dicomnode.app.checkup import Finding
     from dicomnode.app.demo import DemoResult
+    from dicomnode.app.findings import Finding
     from dicomnode.jobs.engine import Job
 
 __all__ = [
@@ -164,7 +164,8 @@ def gate(decision: GateDecision) -> Group:
     style = "bold green" if decision.outcome is GateOutcome.RELEASE else "bold red"
     head = Text(decision.outcome.replace("_", " ").upper(), style=style)
     head.append(f"  study {decision.study_instance_uid}", style="not bold default")
-    return Group(head, *(Text(f"  {printable(reason)}") for reason in decision.reasons))
+    lines = (*decision.reasons, *(f"by the way: {remark}" for remark in decision.remarks))
+    return Group(head, *(Text(f"  {printable(line)}") for line in lines))
 
 
 def jobs(found: Sequence[Job]) -> Text:
@@ -234,6 +235,8 @@ def findings(found: Iterable[Finding]) -> Table:
     table = Table(show_header=False, box=None)
     for finding in found:
         mark = Text("ok", style="green") if finding.ok else Text("PROBLEM", style="bold red")
+        if finding.ok and finding.is_warning:
+            mark = Text("soon", style="yellow")
         table.add_row(mark, finding.subject, Text(finding.sentence, overflow="fold"))
     return table
 

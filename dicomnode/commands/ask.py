@@ -27,6 +27,9 @@ def status(
     refusals: Annotated[
         bool, typer.Option("--refusals", help="Only how often each refusal code was recorded.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="What it is at now, on one screen, until Ctrl+C.")
+    ] = False,
     json_: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -38,7 +41,14 @@ def status(
 
     if refusals and uid is not None:
         raise DicomnodeError("--refusals counts those of all studies: leave the UID out")
+    if watch and (uid is not None or refusals or json_):
+        raise DicomnodeError("--watch shows the whole node: leave the UID, --refusals, --json out")
     settings = quiet_settings(config)
+    if watch:
+        from dicomnode.app.watch_view import watch_node
+
+        watch_node(out, settings, existing_database(settings))
+        return
     with existing_database(settings).read() as connection:
         counts = summary(connection) if uid is None else ()
         if refusals:

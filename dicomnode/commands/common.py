@@ -32,6 +32,8 @@ from dicomnode.app import logs
 from dicomnode.config import Settings, load
 from dicomnode.domain import as_json
 from dicomnode.errors import ConfigurationError, DatabaseError
+from dicomnode.meters import Meters
+from dicomnode.reloading import Reload, Reloader
 from dicomnode.tracking.database import Database
 
 DEFAULT_CONFIG = Path("config.toml")
@@ -76,23 +78,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead 
 
 
 def settings_of(config: Path | None) -> Settings:
-    """Read the configuration and begin to log; raises `ConfigurationError`."""
+    """Read the configuration and begin to log; raises `ConfigurationError`.
+
+    What a role writes from here on is closed to other accounts, as its systemd unit has it.
+    """
     settings = _read(config)
-    logs.configure(settings.node.log_level)
+    os.umask(0o077)
+    logs.configure(settings.node.log_level, settings.node.log_format)
     return settings
 
 
 def quiet_settings(config: Path | None) -> Settings:
     """For commands that a person reads: only warnings are logged, unless DEBUG is asked for."""
     settings = _read(config)
-    logs.configure("DEBUG" if settings.node.log_level == "DEBUG" else "WARNING")
+    level = "DEBUG" if settings.node.log_level == "DEBUG" else "WARNING"
+    logs.configure(level, settings.node.log_format)
     return settings
 
 
 def _read(config: Path | None) -> Settings:
-    if config is None and DEFAULT_CONFIG.is_file():
-        config = DEFAULT_CONFIG
-    return load(config)
+    return load(_found(config))
+
+
+def _found(config: Path | None) -> Path | None:
+    return DEFAULT_CONFIG if config is None and DEFAULT_CONFIG.is_file() else config
 
 
 def existing_database(settings: Settings) -> Database:
@@ -148,6 +157,13 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def reload_on_signal(config: Path | None, settings: Settings, meters: Meters) -> Reload:
+    """From now on SIGHUP asks a role to read its configuration again."""
+    reloader = Reloader(_found(config), settings, meters)
+    reloader.listen()
+    return reloader.poll
 
 
 @contextmanager

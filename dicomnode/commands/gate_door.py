@@ -14,13 +14,16 @@ from dicomnode.commands.common import (
     Config,
     existing_database,
     quiet_settings,
+    reload_on_signal,
     require_own_data_folder,
     say,
     settings_of,
     show,
     stop_on_signals,
 )
+from dicomnode.config import Settings
 from dicomnode.errors import ConfigurationError
+from dicomnode.meters import Meters
 
 
 def serve(config: Config = None) -> None:
@@ -43,9 +46,10 @@ def serve(config: Config = None) -> None:
     examiner.now()  # networks that can't be used are told before anything begins
     wanted = examiner.wanted_digest
 
-    def exits(database: Database, project: str, archive: str, account: str) -> Exit:
-        return Exit(database, key, policy_of(settings, project), wanted, archive, account)
+    def exits(now: Settings, database: Database, project: str, archive: str, account: str) -> Exit:
+        return Exit(database, key, policy_of(now, project), wanted, archive, account)
 
+    meters = Meters()
     serve_gate(
         settings,
         exits,
@@ -53,6 +57,8 @@ def serve(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters),
+        meters=meters,
     )
 
 

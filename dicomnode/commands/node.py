@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,32 +18,49 @@ from dicomnode.commands.common import (
     err,
     out,
     progress_bar,
+    reload_on_signal,
     say,
     settings_of,
     stop_on_signals,
     this_program,
 )
+from dicomnode.config import SCPSettings
+from dicomnode.config_gate_ae import GateAESettings
+from dicomnode.meters import Meters
 from dicomnode.tracking.database import Database
 
 
 def serve(config: Config = None) -> None:
-    """Run the node: receive, examine, deliver. Stops with Ctrl+C or SIGTERM."""
+    """Run the node: receive, examine, deliver. Ctrl+C or SIGTERM stop it, SIGHUP reads the
+    configuration again.
+    """
     from dicomnode.app.supervisor import Supervisor, roles_of
 
     settings = settings_of(config)
     stop = stop_on_signals()
     Database(settings.database_url).migrate()
-    where = f"{settings.scp.ae_title} at {settings.scp.host}:{settings.scp.port}"
+    where = f"{settings.scp.ae_title} at {_ports(settings.scp)}"
     if settings.web.enabled:
-        where += f" and http://{settings.web.host}:{settings.web.port}"
+        where += f" and {settings.web.scheme}://{settings.web.host}:{settings.web.port}"
     if settings.gate_ae.enabled:
-        where += f", the gate at {settings.gate_ae.host}:{settings.gate_ae.port}"
+        where += f", the gate at {_ports(settings.gate_ae)}"
 
     def ready() -> None:
         notify("READY=1")
         err.print(f"dicomnode {__version__} listens as {where}. Ctrl+C stops it.", highlight=False)
 
-    Supervisor(config, roles_of(settings), stop).run(ready)
+    supervisor = Supervisor(config, roles_of(settings), stop)
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload.set())
+    supervisor.run(ready)
+
+
+def _ports(entity: SCPSettings | GateAESettings) -> str:
+    """Where associations are accepted."""
+    plain, tls = f"{entity.host}:{entity.port}", entity.tls
+    if tls is None:
+        return plain
+    encrypted = f"{entity.host}:{tls.port} (TLS)"
+    return encrypted if tls.only else f"{plain} and {encrypted}"
 
 
 def scp(config: Config = None) -> None:
@@ -55,8 +73,10 @@ def scp(config: Config = None) -> None:
         settings,
         ready=lambda: notify("READY=1"),
         stop=stop,
-        prepare_child=partial(logs.configure, settings.node.log_level),
+        prepare_child=partial(logs.configure, settings.node.log_level, settings.node.log_format),
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
@@ -71,33 +91,49 @@ def web(config: Config = None) -> None:
         ready=lambda: notify("READY=1"),
         stop=stop,
         alive=lambda: notify("WATCHDOG=1"),
+        reload=reload_on_signal(config, settings, meters := Meters()),
+        meters=meters,
     )
 
 
 def work(config: Config = None) -> None:
     """Run only the working role: examine and deliver (systemd: dicomnode-work.service)."""
+    from dicomnode.app.measured import read_gpus
     from dicomnode.app.sender_counts import count_at_sender
-    from dicomnode.app.stages import make_stages
+    from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
+    from dicomnode.delivery.ending import abort_open_associations
+    from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
 
     settings = settings_of(config)
     stop = stop_on_signals()
     database = Database(settings.database_url)
+    meters = Meters()
+    reload = reload_on_signal(config, settings, meters)
+
+    def alive() -> None:
+        notify("WATCHDOG=1")
+        read_gpus(meters)
+
     database.migrate()
     start_telling(settings, database, stop)
-    with forwarding(settings, database):
+    start_removing(settings, database, stop)
+    with forwarding(settings, database), running_stages(settings, meters) as stages:
         run_worker(
             settings,
             database,
-            make_stages(settings),
+            stages,
             ready=lambda: notify("READY=1"),
             stop=stop,
-            alive=lambda: notify("WATCHDOG=1"),
-            count_at_sender=count_at_sender(settings),
+            alive=alive,
+            count_at_sender=count_at_sender,
+            reload=reload,
+            meters=meters,
         )
-    os._exit(0)  # a network can't be interrupted; its job is taken up by the next worker
+    abort_open_associations()
+    os._exit(0)  # a thread may wait for its examination; the next worker takes the job up
 
 
 def demo(

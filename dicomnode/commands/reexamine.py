@@ -38,4 +38,8 @@ def reexamine(
     found = requeue(existing_database(settings), wanted, wish)
     queued = "would be queued" if dry_run else "queued at low priority"
     text = f"{found.queued} {queued}, {found.waiting} have a job already, {found.left} left"
+    if found.removed:
+        text += (
+            f"; of {found.removed} retention removed files: send them again, and they are examined"
+        )
     show(Text(text), found, json_)

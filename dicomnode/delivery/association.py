@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,14 +19,17 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_RELEASE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
+from dicomnode.config_tls import TLSClientSettings
 from dicomnode.delivery.guard import Limits, guard
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicomnode.errors import (
     AssociationRejectedError,
+    ConfigurationError,
     DeliveryError,
     DestinationAwayError,
     DialectRefusedError,
 )
+from dicomnode.tls import client_context
 
 MAXIMUM_PDU_BYTES = 131_072
 # The data set of a response: one match of a C-FIND, at most.
@@ -42,6 +47,7 @@ class RemoteEntity:
     port: int
     calling_ae_title: str
     timeout_seconds: float
+    tls: TLSClientSettings | None = None
 
     def __str__(self) -> str:
         return f"{self.label} ({self.ae_title} at {self.host}:{self.port})"
@@ -68,6 +74,8 @@ def associated(
     # is held, even where nobody logs: PS3.5 allows values that break that.)
     pynetdicom_config.LOG_REQUEST_IDENTIFIERS = False
     pynetdicom_config.LOG_RESPONSE_IDENTIFIERS = False
+    # Why there is no connection is told by what is raised here, without the stack of pynetdicom.
+    logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
     entity = AE(ae_title=remote.calling_ae_title)
     entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
@@ -77,6 +85,7 @@ def associated(
     entity.network_timeout = remote.timeout_seconds
     limits = Limits(remote.timeout_seconds, object_bytes, may_wait=True)
     connected: list[bool] = []
+    tls = _TLS(remote) if remote.tls is not None else None
 
     def on_open(event: evt.Event) -> None:
         connected.append(True)
@@ -91,12 +100,13 @@ def associated(
             ae_title=remote.ae_title,
             max_pdu=MAXIMUM_PDU_BYTES,
             ext_neg=list(roles),
+            tls_args=None if tls is None else (tls.context, tls.server_name),
             evt_handlers=[(evt.EVT_CONN_OPEN, on_open), *handlers],
         )
     except OSError as error:  # the name of the host can't be resolved
         raise DestinationAwayError(f"{remote} can't be reached: {error}") from None
     if not association.is_established:
-        raise _why_not(remote, association, bool(connected))
+        raise _why_not(remote, association, bool(connected), "" if tls is None else tls.why)
     keep_messages_for_the_requestor(association, wait_on, check)
     try:
         yield association
@@ -186,7 +196,41 @@ def _send_without_delay(event: evt.Event) -> None:
         wrapper.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _why_not(remote: RemoteEntity, association: Association, connected: bool) -> DeliveryError:
+class _TLS:
+    """What pynetdicom is given for one association, and why its handshake failed (`why`).
+
+    pynetdicom logs the error of a handshake and forgets it.
+    """
+
+    def __init__(self, remote: RemoteEntity) -> None:
+        assert remote.tls is not None
+        try:
+            self.context = client_context(remote.tls, f"{remote.label}: tls")
+        except ConfigurationError as error:
+            raise DeliveryError(str(error)) from None
+        self.server_name = remote.tls.server_name or remote.host
+        self.why = ""
+        outer = self
+
+        class Handshake(ssl.SSLSocket):
+            def do_handshake(self, block: bool = False) -> None:
+                try:
+                    super().do_handshake(block)
+                except ssl.SSLCertVerificationError as error:
+                    outer.why = f"its certificate is not trusted: {error.verify_message}"
+                    raise
+                except OSError as error:
+                    outer.why = f"TLS failed: {getattr(error, 'reason', '') or 'no answer'}"
+                    raise
+
+        self.context.sslsocket_class = Handshake
+
+
+def _why_not(
+    remote: RemoteEntity, association: Association, connected: bool, no_tls: str
+) -> DeliveryError:
+    if no_tls:
+        return DeliveryError(f"{remote} can't be trusted with an association: {no_tls}")
     if not connected:
         return DestinationAwayError(
             f"{remote} does not accept connections; is it running and reachable?"

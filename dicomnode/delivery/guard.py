@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 
@@ -36,12 +37,14 @@ class Limits:
     """`pdu_seconds` is the time that one PDU may take from its first byte to its last.
 
     A requestor is sent responses without asking for each, so they have to wait for their reader
-    (`may_wait`); an acceptor is sent one request at a time.
+    (`may_wait`); an acceptor is sent one request at a time, and the first one has to be whole
+    `opening_seconds` after the connection, with the TLS handshake before it.
     """
 
     pdu_seconds: float
     object_bytes: int
     may_wait: bool = False
+    opening_seconds: float = float("inf")
     pdu_bytes: int = LONGEST_PDU_BYTES
 
 
@@ -62,6 +65,31 @@ def _acknowledge_at_once(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
+def _finish_handshake(connection: socket.socket, deadline: float) -> None:
+    """In the thread of the association: whoever accepts connections must not wait for a peer.
+
+    Raises `TimeoutError` and `ssl.SSLError`.
+    """
+    if isinstance(connection, ssl.SSLSocket) and connection.version() is None:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection.do_handshake()
+
+
+def _read(connection: socket.socket, nr_bytes: int, deadline: float) -> bytearray:
+    """Fewer bytes where the peer closed the connection. Raises `TimeoutError`, `ssl.SSLError`."""
+    buffer = bytearray(nr_bytes)
+    read = 0
+    with memoryview(buffer) as view:
+        while read < nr_bytes:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            count = connection.recv_into(view[read:])
+            if count == 0:
+                break
+            read += count
+    del buffer[read:]
+    return buffer
+
+
 class _BoundedReader:
     """Stands in for `AssociationSocket.recv` of one connection."""
 
@@ -69,6 +97,8 @@ class _BoundedReader:
         self._association = association
         self._wire = wire
         self._limits = limits
+        self._left_to_open = 2  # header and rest of the first PDU
+        self._opening_deadline = time.monotonic() + limits.opening_seconds
 
     def __call__(self, nr_bytes: int) -> bytearray:
         connection = self._wire.socket
@@ -78,28 +108,26 @@ class _BoundedReader:
         if excess:
             return self._hang_up(connection, excess)
         _acknowledge_at_once(connection)
-        buffer = bytearray(nr_bytes)
-        view = memoryview(buffer)
-        deadline = time.monotonic() + self._limits.pdu_seconds
-        read = 0
-        while read < nr_bytes:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            try:
-                count = connection.recv_into(view[read:])
-            except TimeoutError:
-                return self._hang_up(
-                    connection, f"a PDU took longer than {self._limits.pdu_seconds:g} s"
-                )
-            if count == 0:
-                break
-            read += count
+        deadline = self._deadline()
+        try:
+            _finish_handshake(connection, deadline)
+            buffer = _read(connection, nr_bytes, deadline)
+        except TimeoutError:
+            return self._hang_up(connection, "a PDU, or what comes before it, took too long")
+        except ssl.SSLError as error:
+            return self._hang_up(connection, f"TLS failed: {error.reason or 'no reason'}")
         # What is sent to a peer that takes nothing is bounded too.
         connection.settimeout(self._limits.pdu_seconds)
-        view.release()
-        del buffer[read:]
-        if nr_bytes == _HEADER_BYTES and read and not 1 <= buffer[0] <= 7:
+        if nr_bytes == _HEADER_BYTES and buffer and not 1 <= buffer[0] <= 7:
             return self._hang_up(connection, f"it sent something else than a PDU: {buffer[0]:#x}")
         return buffer
+
+    def _deadline(self) -> float:
+        deadline = time.monotonic() + self._limits.pdu_seconds
+        if self._left_to_open:
+            self._left_to_open -= 1
+            deadline = min(deadline, self._opening_deadline)
+        return deadline
 
     def _excess(self, nr_bytes: int) -> str:
         if nr_bytes > self._limits.pdu_bytes:

@@ -115,6 +115,7 @@ def remote_entity(destination: DestinationSettings, calling_ae_title: str = "") 
         destination.port,
         destination.calling_ae_title or calling_ae_title,
         destination.timeout_seconds,
+        destination.tls,
     )
 
 

@@ -62,10 +62,10 @@ def _copies(alike: Sequence[SourceImage]) -> Sequence[SourceImage]:
     """Those after the first, where all hold the same pixels."""
     if len(alike) == 1 or len({text(item.ds, "SOPInstanceUID") for item in alike}) == 1:
         return ()
-    reader = PixelReader()
     try:
-        first = reader.stored_values(alike[0])
-        same = all(np.array_equal(first, reader.stored_values(item)) for item in alike[1:])
+        with PixelReader() as reader:
+            first = reader.stored_values(alike[0])
+            same = all(np.array_equal(first, reader.stored_values(item)) for item in alike[1:])
     except SeriesRefusedError:
         return ()  # reading the volume will say why
     return alike[1:] if same else ()

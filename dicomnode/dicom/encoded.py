@@ -57,10 +57,15 @@ DEEPEST_SEQUENCE = 64
 
 @dataclass(frozen=True)
 class Peek:
-    """What the index needs of a data set; `pixel_sha256` is empty where it has no pixels."""
+    """What the index needs of a data set; `pixel_sha256` is empty where it has no pixels.
+
+    `data_set_sha256` is that of the inflated data set in which the value of each pixel data element
+    is replaced by its own SHA-256 in hexadecimal digits: large values are hashed once.
+    """
 
     header: InstanceHeader
     pixel_sha256: str
+    data_set_sha256: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
     if transfer_syntax_uid in _DEFLATED:
         data = _inflate(data)
     values: dict[int, str] = {}
-    pixels, last = "", -1
+    pixels, last, around, hashed = "", -1, hashlib.sha256(), 0
     for element in elements(data, transfer_syntax_uid):
         if element.tag <= last:
             raise UnreadableObjectError(
@@ -97,10 +102,13 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
         elif element.tag in _PIXEL_DATA:
             value = memoryview(data)[element.start : element.start + element.length]
             pixels = hashlib.sha256(value).hexdigest()
+            around.update(data[hashed : element.start] + pixels.encode())
+            hashed = element.start + element.length
     for tag, name in _TEXT_TAGS.items():
         if not values.get(tag) and name != "Modality":
             raise UnreadableObjectError(f"the data set has no {name}")
-    return Peek(_header(values, transfer_syntax_uid), pixels)
+    around.update(data[hashed:])
+    return Peek(_header(values, transfer_syntax_uid), pixels, around.hexdigest())
 
 
 def claimed_header(data: bytes, transfer_syntax_uid: str) -> InstanceHeader:

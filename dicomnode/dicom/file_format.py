@@ -82,6 +82,7 @@ def read_received(name: str, path: Path) -> StoredInstance:
         size_bytes=len(data),
         file_sha256=hashlib.sha256(data).hexdigest(),
         pixel_sha256=found.pixel_sha256,
+        data_set_sha256=found.data_set_sha256,
         received_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
         calling_ae_title=meta.get(0x00020016, ""),
         called_ae_title=meta.get(0x00020018, ""),

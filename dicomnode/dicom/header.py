@@ -25,7 +25,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from dicomnode.domain import Acquisition, HeaderClaims
 from dicomnode.errors import UnreadableObjectError
 
-MAXIMUM_INFLATED_BYTES = 1 << 30
+MAXIMUM_INFLATED_BYTES = 1 << 29  # as at intake
 _CODE_STRING = re.compile(r"[A-Za-z0-9 _]{0,16}")
 _LONGEST_VALUE = 64
 

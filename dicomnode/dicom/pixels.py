@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, generate_frames, get_frame
-from pydicom.pixels.decoders.base import Decoder, get_decoder
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicomnode.dicom.codestream import announced_size
+from dicomnode.dicom.decoder import Decoder, Encoded
+from dicomnode.dicom.frames import WantedFrame
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import (
-    PARSE_ERRORS,
-    guard_deflated,
-    is_of_the_machine,
-    number,
-    reason,
-    shown,
-)
+from dicomnode.dicom.header import number, shown
 from dicomnode.dicom.images import UNDEFINED_LENGTH, SourceImage
 from dicomnode.dicom.refusals import refuse
 from dicomnode.domain import Refusal, RefusalCode
@@ -32,17 +23,6 @@ from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
 MAXIMUM_SLICE_PIXELS = 4096 * 4096
 MAXIMUM_VOXELS = 1 << 30  # 4 GiB as float32
-_DECODED_BY = (
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-)
 
 
 @dataclass(frozen=True)
@@ -127,131 +107,85 @@ def check_length(image: SourceImage) -> None:
 
 
 class PixelReader:
-    """Reads stored values; of objects that have to be decoded it keeps the last one at hand.
+    """Reads stored values; what has to be decoded for it goes through a process of its own.
 
-    Their frames are parted once, unless an Extended Offset Table tells where each begins: to look
-    for one frame after the other takes a time that grows with the square of their number.
+    To be closed, or used in a `with` statement, so that the process ends.
     """
 
     def __init__(self) -> None:
-        self._path: Path | None = None
-        self._ds = Dataset()
-        self._frames: list[bytes] = []
+        self._decoder = Decoder()
 
-    def stored_values(self, image: SourceImage) -> NDArray[np.integer[Any]]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._decoder.close()
+
+    def each(self, images: Sequence[SourceImage]) -> Iterator[NDArray[np.integer[Any]]]:
+        """`stored_values` of one image after the other, the next decoded while one is used."""
+        for image, following in zip(images, (*images[1:], None), strict=True):
+            yield self.stored_values(image, following)
+
+    def stored_values(
+        self, image: SourceImage, following: SourceImage | None = None
+    ) -> NDArray[np.integer[Any]]:
         """Stored values (row, column) of one image, sign and unused bits sorted out.
 
-        Raises a refusal where they can't be decoded.
+        `following` is the image that will be asked for next. Raises a refusal where they can't be
+        decoded, `DecoderError` where nothing can be.
         """
         layout = pixel_format(image.ds)
-        if image.pixels is not None and image.pixels.offset is not None:
+        if _is_native(image):
             check_length(image)
-            raw = _native(image.path, image.pixels.offset, layout, image.transfer_syntax)
+            raw = _native(image, layout)
         else:
-            raw = self._decode(image, layout)
+            raw = self._decoded(image, following)
         return _significant(raw.reshape(layout.rows, layout.columns), layout)
 
-    def _decode(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
-        """Compressed and deflated objects, through pydicom and pylibjpeg."""
+    def _decoded(self, image: SourceImage, following: SourceImage | None) -> NDArray[Any]:
         try:
-            return self._decoded_frame(image, layout)
-        except BaseException as error:
-            if not _is_decoding_error(error):
-                raise
+            return self._decoder.values(_encoded(image), _encoded_ahead(following))
+        except UnreadableObjectError as error:
             syntax = image.transfer_syntax
             name = syntax.name if syntax.is_valid else "an invalid transfer syntax"
             raise SeriesRefusedError(
                 Refusal(
                     RefusalCode.UNREADABLE_PIXELS,
-                    f"pixel data in {name} can't be decoded: {_why(error)}",
+                    f"pixel data in {name} can't be decoded: {error}",
                     "TransferSyntaxUID",
                     (shown(syntax),),
                 )
             ) from error
 
-    def _decoded_frame(self, image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
-        syntax, frame = image.transfer_syntax, image.frame or 0
-        decoder = None if syntax == DeflatedExplicitVRLittleEndian else _decoder(syntax)
-        ds = self._whole(image.path)
-        if decoder is not None:
-            encoded = self._encoded_frame(ds, frame, image.frames)
-            _check_announced_size(encoded, layout)
-            array, _ = decoder.as_array(_single_frame(ds, encoded), raw=True)
-            return array
-        order = "<" if syntax.is_little_endian else ">"
-        kind = f"{order}u{layout.bits_allocated // 8}"
-        start = frame * layout.bytes_needed
-        return np.frombuffer(ds.PixelData, kind, layout.rows * layout.columns, start)
 
-    def _whole(self, path: Path) -> Dataset:
-        if self._path != path:
-            with path.open("rb") as stream:
-                guard_deflated(stream)
-                self._ds, self._path, self._frames = pydicom.dcmread(stream), path, []
-        return self._ds
-
-    def _encoded_frame(self, ds: Dataset, frame: int, frames: int) -> bytes:
-        if "ExtendedOffsetTable" in ds and "ExtendedOffsetTableLengths" in ds:
-            table = (ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths)  # PS3.3 C.7.6.3.1.8
-            return get_frame(ds.PixelData, frame, extended_offsets=table)
-        if not self._frames:
-            self._frames = list(generate_frames(ds.PixelData, number_of_frames=frames))
-        if frame >= len(self._frames):
-            raise UnreadableObjectError(f"it holds {len(self._frames)} of {frames} frames")
-        return self._frames[frame]
+def _is_native(image: SourceImage) -> bool:
+    return image.pixels is not None and image.pixels.offset is not None
 
 
-def _decoder(syntax: UID) -> Decoder:
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        decoder = None
-    if decoder is None or not decoder.is_available:
-        raise UnreadableObjectError("no decoder is installed for it")
-    return decoder
-
-
-def _single_frame(ds: Dataset, encoded: bytes) -> Dataset:
-    """The image that one frame would be alone, with what decoders look at."""
-    found = Dataset()
-    found.file_meta = ds.file_meta
-    for keyword in _DECODED_BY:
-        if keyword in ds:
-            found[keyword] = ds[keyword]
-    found.PixelData = encapsulate([encoded], has_bot=False)
-    found["PixelData"].VR = "OB"
-    return found
-
-
-def _native(path: Path, offset: int, layout: PixelFormat, syntax: UID) -> NDArray[Any]:
-    order = "<" if syntax.is_little_endian else ">"
-    kind = f"{order}u{layout.bits_allocated // 8}"
-    return np.fromfile(path, kind, count=layout.rows * layout.columns, offset=offset)
-
-
-def _is_decoding_error(error: BaseException) -> bool:
-    """The RLE decoder is Rust; on broken data it panics, which is no `Exception`."""
-    if is_of_the_machine(error):
-        return False
-    return (
-        isinstance(error, (*PARSE_ERRORS, RuntimeError)) or type(error).__name__ == "PanicException"
+def _encoded(image: SourceImage) -> Encoded:
+    layout = pixel_format(image.ds)
+    wanted = WantedFrame(
+        image.frame or 0, image.frames, layout.rows, layout.columns, layout.bits_allocated
     )
+    return Encoded(image.path, wanted, image.transfer_syntax == DeflatedExplicitVRLittleEndian)
 
 
-def _check_announced_size(frame: bytes, layout: PixelFormat) -> None:
-    size = announced_size(frame)
-    if size is not None and size != (layout.rows, layout.columns):
-        raise UnreadableObjectError(
-            f"the compressed image says {size[0]} x {size[1]} pixels, "
-            f"the header {layout.rows} x {layout.columns}"
-        )
+def _encoded_ahead(image: SourceImage | None) -> Encoded | None:
+    """None where there is nothing to decode; what is wrong is said when it is its turn."""
+    with suppress(SeriesRefusedError):
+        if image is not None and not _is_native(image):
+            return _encoded(image)
+    return None
 
 
-def _why(error: BaseException) -> str:
-    """pydicom's RuntimeError lists what each decoder said; it quotes no patient data."""
-    if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
-        return " ".join(str(error).split())[:200]
-    return reason(error)
+def _native(image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
+    order = "<" if image.transfer_syntax.is_little_endian else ">"
+    kind = f"{order}u{layout.bits_allocated // 8}"
+    offset = image.pixels.offset or 0 if image.pixels else 0
+    return np.fromfile(image.path, kind, count=layout.rows * layout.columns, offset=offset)
 
 
 def _significant(raw: NDArray[Any], layout: PixelFormat) -> NDArray[np.integer[Any]]:

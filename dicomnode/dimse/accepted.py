@@ -18,15 +18,20 @@ from dicomnode.delivery.guard import Limits, guard
 from dicomnode.dimse.admission import AssociationRequest, Rejection
 from dicomnode.dimse.received import association_request
 from dicomnode.dimse.store import SUCCESS
+from dicomnode.rates import Rates, address_key
 
 LOGGER = logging.getLogger("dicomnode.scp")
 State = TypeVar("State")
+# Rejected associations of an address that are told: a flood must not grow the audit log, which is
+# never shortened. The log has each of them.
+_RECORDS_PER_MINUTE = 60
 
 
 class AcceptedAssociations(Generic[State]):
     """Called from the threads of the associations; the first event that ends one counts.
 
-    `admit` says who is not welcome, `rejected` is told of it. `opened` makes what is kept of an
+    `admit` says who is not welcome, `rejected` is told of it, 60 times a minute for each address
+    at most. `opened` makes what is kept of an
     association, `closed` is given it with how it ended: released, aborted or lost.
     """
 
@@ -39,12 +44,17 @@ class AcceptedAssociations(Generic[State]):
         opened: Callable[[AssociationRequest], State],
         closed: Callable[[State, str], None],
     ) -> None:
-        self._limits = Limits(settings.network_timeout_seconds, settings.maximum_object_bytes)
+        self._limits = Limits(
+            settings.network_timeout_seconds,
+            settings.maximum_object_bytes,
+            opening_seconds=settings.acse_timeout_seconds,
+        )
         self._admit = admit
         self._rejected = rejected
         self._opened = opened
         self._closed = closed
         self._open: dict[Association, State] = {}
+        self._recording = Rates(_RECORDS_PER_MINUTE)
         self._lock = threading.Lock()
 
     def handlers(self) -> list[evt.EventHandlerType]:
@@ -89,7 +99,8 @@ class AcceptedAssociations(Generic[State]):
                 "peer": request.peer_address,
             },
         )
-        self._rejected(request, rejection)
+        if not self._recording.seconds_to_wait(address_key(request.peer_address)):
+            self._rejected(request, rejection)
         association.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         # Waits until the rejection is out, as pynetdicom does after its own rejections.
         association.kill()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from dicomnode.config import SCPSettings
+from dicomnode.tls import PeerCertificate
 
 _PERMANENT, _TRANSIENT = 1, 2
 _SERVICE_USER, _PRESENTATION_PROVIDER = 1, 3
@@ -14,13 +15,16 @@ _SERVICE_USER, _PRESENTATION_PROVIDER = 1, 3
 
 @dataclass(frozen=True)
 class AssociationRequest:
-    """Who asks; the two counts include this request."""
+    """Who asks; the two counts include this request. `may_store`: it proposes a SOP class of the
+    Storage service, or one that nobody knows."""
 
     calling_ae_title: str
     called_ae_title: str
     peer_address: str
     open_from_peer: int
     open_in_all: int
+    certificate: PeerCertificate | None = None
+    may_store: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Rejection:
     source: int
     diagnostic: int
     sentence: str
+
+
+# A sender that is told so comes again; one that proposes nothing to store is welcome.
+NO_SPACE = Rejection(
+    _TRANSIENT,
+    _PRESENTATION_PROVIDER,
+    1,
+    "it may store, and less than scp.minimum_free_bytes are free",
+)
 
 
 def decide(
@@ -63,6 +76,15 @@ def _calling_title_unknown(settings: SCPSettings, request: AssociationRequest) -
     return bool(allowed) and request.calling_ae_title not in allowed
 
 
+def _certificate_missing_or_wrong(settings: SCPSettings, request: AssociationRequest) -> bool:
+    """Without TLS, too: whose title is bound to a certificate never calls without it."""
+    wanted = settings.tls.ae_certificates if settings.tls is not None else {}
+    names = wanted.get(request.calling_ae_title)
+    if names is None:
+        return False
+    return request.certificate is None or not request.certificate.is_any_of(names)
+
+
 def _too_many_from_peer(settings: SCPSettings, request: AssociationRequest) -> bool:
     return request.open_from_peer > settings.maximum_associations_per_peer
 
@@ -88,6 +110,16 @@ _RULES: tuple[tuple[_Rule, Rejection], ...] = (
             _SERVICE_USER,
             3,
             "its AE title is not in {section}.allowed_calling_ae_titles",
+        ),
+    ),
+    (
+        _certificate_missing_or_wrong,
+        Rejection(
+            _PERMANENT,
+            _SERVICE_USER,
+            3,
+            "it shows none of the certificates that {section}.tls.ae_certificates binds its AE "
+            "title to",
         ),
     ),
     (

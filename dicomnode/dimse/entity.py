@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.ae import ApplicationEntity
@@ -12,7 +13,6 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from dicomnode.config import SCPSettings
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicomnode.dimse.listener import ReceivingServer
 
 _GRACE_SECONDS = 5.0
 
@@ -38,13 +38,14 @@ def accepting_entity(settings: SCPSettings) -> ApplicationEntity:
     return entity
 
 
-def finish_associations(server: ReceivingServer) -> None:
+def finish_associations(entities: Sequence[ApplicationEntity]) -> None:
     """Let senders finish what they are at, for a moment; then abort."""
     deadline = time.monotonic() + _GRACE_SECONDS
-    while server.active_associations and time.monotonic() < deadline:
+    while any(entity.active_associations for entity in entities) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for association in server.active_associations:
-        association.abort()
+    for entity in entities:
+        for association in entity.active_associations:
+            association.abort()
 
 
 def _silence_libraries() -> None:

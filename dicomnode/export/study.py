@@ -77,8 +77,8 @@ class Exporter:
 
     def _begin(self, study_instance_uid: str) -> StudyResult:
         try:
-            release = self.exit.begin(study_instance_uid, again=self.again)
-        except ReceiptError as error:
+            release = self.exit.begin(study_instance_uid, again=self.again, from_spool=True)
+        except (ReceiptError, ExportError) as error:
             return StudyResult(study_instance_uid, StudyOutcome.FAILED, None, 0, (str(error),))
         if not isinstance(release, Release):
             return StudyResult(study_instance_uid, StudyOutcome.HELD, None, 0, release.reasons)

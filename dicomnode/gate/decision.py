@@ -22,6 +22,7 @@ from dicomnode.domain import (
 from dicomnode.gate import people
 from dicomnode.gate.policy import Policy
 from dicomnode.gate.series_rules import deciding_rule
+from dicomnode.tracking import retention
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
 _NOT_EXAMINED = {
@@ -52,10 +53,36 @@ def decide(
     if not holding and not any(finding.volumes for finding in findings):
         holding = ["nothing of this study was examined, so nothing is proven"]
     holding += _unfinished_pulls(findings)
+    remarks = tuple(
+        f"{_name(finding)}: {retention.sentence(finding.removed_at)}"
+        for finding in findings
+        if finding.removed_at is not None
+    )
     if holding:
-        return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding))
+        return GateDecision(study_instance_uid, GateOutcome.HOLD, tuple(holding), remarks)
     passing = tuple(reason for finding in findings for reason in _passes(finding))
-    return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing)
+    return GateDecision(study_instance_uid, GateOutcome.RELEASE, passing, remarks)
+
+
+def waits_for_a_person(finding: SeriesFinding, policy: Policy) -> bool:
+    """Whether a decision could let more of a series leave, or people contradict each other."""
+    if finding.is_own_segmentation:
+        return False
+    volumes = finding.volumes
+    asked = any(
+        policy.passes(volume.verdict.kind) and _wants_a_person(finding, volume, policy)
+        for volume in volumes
+    ) or any(
+        policy.passes(each.refusal.code) and policy.wants_a_person_for(each.refusal.code)
+        for each in finding.refusals
+    )
+    return bool(asked and people.lacking(finding, policy)) or people.contradict(finding)
+
+
+def _wants_a_person(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy) -> bool:
+    rule = deciding_rule(policy.rules.series, finding, volume)
+    by_rule = rule is not None and rule.needs is Demand.PERSON
+    return by_rule or policy.wants_a_person_for(volume.verdict.kind)
 
 
 def _unfinished_pulls(findings: Sequence[SeriesFinding]) -> list[str]:
@@ -141,6 +168,11 @@ def _volume_holds(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy
         yield f"{_label(volume)}no series like it may leave (series rule {rule.name!r})"
     for claim in policy.holding_claims(volume.evidence.claims):
         yield f"{_label(volume)}{claim}"
+    if policy.rules.requires_face_detector and volume.evidence.face_probability is None:
+        yield (
+            f"{_label(volume)}project {policy.project} asks for the face detector, which did not "
+            "look at it ([evidence] face_detector, then dicomnode reexamine)"
+        )
 
 
 def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy) -> Iterator[str]:
@@ -149,6 +181,8 @@ def _set_aside_holds(finding: SeriesFinding, set_aside: SetAside, policy: Policy
         yield f"{images} can't be examined, and may show a face: {set_aside.refusal}"
     elif policy.wants_a_person_for(code) and (lacking := people.lacking(finding, policy)):
         yield f"{images} can't be examined: {set_aside.refusal}; {lacking}"
+    if policy.rules.requires_face_detector:
+        yield f"{images} can't be examined, so no face detector looked at them"
     if policy.requires_claims:
         yield (
             f"{images} can't be examined, so what the headers say, which project "

@@ -64,7 +64,7 @@ def compare(path: Path, known: KnownFile, spool: Spool) -> FileState:
             head = stream.read(HEAD_BYTES)
             meta, _ = split_file(head)
             end = data_set_offset(head)
-            received = _received_head(spool.path(known.name)) or head[:end]
+            received = spool.file_meta(known.name) or head[:end]
             if head[:end] != received and not has_plain_meta(head):
                 return FileState.CHANGED
             digest = hashlib.sha256(received + head[end:])
@@ -87,7 +87,10 @@ def is_as_received(
 
     False too where the spool has lost its copy: then nobody can tell.
     """
-    received = _received_head(spool.path(known.name))
+    try:
+        received = spool.file_meta(known.name)
+    except OSError:
+        received = b""
     digest = hashlib.sha256(received)
     digest.update(data_set)
     same_kind = encoding == (known.sop_class_uid, known.transfer_syntax_uid)
@@ -115,16 +118,6 @@ def _may_be_a_link(path: Path) -> bool:
         return path.is_symlink()
     except OSError:
         return True
-
-
-def _received_head(path: Path) -> bytes:
-    """The file meta with which the node keeps it; empty where the spool has no such file."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-        return head[: data_set_offset(head)]
-    except (OSError, UnreadableObjectError):
-        return b""
 
 
 def _shown(folder: Path, path: Path) -> str:

@@ -25,7 +25,7 @@ def objections(finding: SeriesFinding, policy: Policy) -> tuple[str, ...]:
     fresh, stale = _parted(finding)
     told = _verdict(finding)
     noes = [f"{_by(one)}{told}" for one in fresh if one.kind is DecisionKind.NOT_DEFACED]
-    if len({one.kind for one in fresh}) > 1:
+    if contradict(finding):
         noes.append(f"people contradict each other: {'; '.join(map(_by, fresh))}")
     if len(fresh) < policy.rules.persons_needed:
         noes += [
@@ -34,6 +34,12 @@ def objections(finding: SeriesFinding, policy: Policy) -> tuple[str, ...]:
             if one.kind is DecisionKind.NOT_DEFACED
         ]
     return tuple(noes)
+
+
+def contradict(finding: SeriesFinding) -> bool:
+    """Whether people say different things of what stands there now."""
+    fresh, _ = _parted(finding)
+    return len({one.kind for one in fresh}) > 1
 
 
 def lacking(finding: SeriesFinding, policy: Policy) -> str:

@@ -84,6 +84,7 @@ class Policy:
             and all(getattr(mine, name) >= getattr(others, name) for name in _REQUIREMENTS)
             and mine.persons_needed >= others.persons_needed
             and mine.pass_burned_in_annotation <= others.pass_burned_in_annotation
+            and mine.requires_face_detector >= others.requires_face_detector
             and asks_as_much_as(mine.series, others.series)
             and _is_within(mine.modalities, others.modalities)
         )
@@ -102,13 +103,6 @@ def policy_of(settings: Settings, project: str = DEFAULT_PROJECT) -> Policy:
         f"for it (configured: {known})"
     )
     return Policy(project, GateSettings(pass_verdicts=()), sentence)
-
-
-def persons_asked_for(settings: Settings) -> int:
-    """The most that any project wants, of those that want people by verdict or code; else one."""
-    every = (settings.gate, *settings.projects.values())
-    asking = (each for each in every if each.review_verdicts or each.review_refusals)
-    return max((each.persons_needed for each in asking), default=1)
 
 
 def _is_within(mine: tuple[str, ...] | None, others: tuple[str, ...] | None) -> bool:

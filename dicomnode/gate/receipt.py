@@ -21,7 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from dicomnode.domain import GateOutcome, ModelIdentity, Verdict, as_json
 from dicomnode.errors import ReceiptError
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, FORMAT)
 POLICY = "policy"
 
 
@@ -43,9 +44,17 @@ class KeptHead:
 
 @dataclass(frozen=True)
 class ReceiptInstance:
+    """`file_sha256` is of the file as the node keeps it, with its own file meta.
+
+    By `data_set_sha256` (`dicom.encoded.Peek`) and the transfer syntax it is known in the file meta
+    of others; both are empty in format 1.
+    """
+
     sop_instance_uid: str
     file_sha256: str
     pixel_sha256: str
+    data_set_sha256: str = ""
+    transfer_syntax_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ def read(text: bytes, name: str) -> SignedReceipt:
         raise ReceiptError(f"{name}: no receipt: {error}") from None
     if not isinstance(content, dict) or "signature" not in content:
         raise ReceiptError(f"{name}: no receipt: it has no signature")
-    if content.get("format") != FORMAT:
+    if content.get("format") not in _FORMATS:
         raise ReceiptError(
             f"{name}: a receipt of format {content.get('format')!r}: this version reads {FORMAT}"
         )

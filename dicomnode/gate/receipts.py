@@ -184,7 +184,13 @@ def _series(finding: SeriesFinding, members: Sequence[InstanceDigests]) -> Recei
         networks=_networks(finding),
         software_version=finding.software_version,
         instances=tuple(
-            ReceiptInstance(each.sop_instance_uid, each.file_sha256, each.pixel_sha256)
+            ReceiptInstance(
+                sop_instance_uid=each.sop_instance_uid,
+                file_sha256=each.file_sha256,
+                pixel_sha256=each.pixel_sha256,
+                data_set_sha256=each.data_set_sha256,
+                transfer_syntax_uid=each.transfer_syntax_uid,
+            )
             for each in held
         ),
     )

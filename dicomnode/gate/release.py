@@ -14,18 +14,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dicomnode.domain import GateDecision, GateOutcome, WantedDigest
+from dicomnode.errors import ExportError
 from dicomnode.gate import receipts
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import Policy
 from dicomnode.gate.receipt import ReceiptInstance, ReceiptSeries, SignedReceipt
-from dicomnode.tracking import exports
+from dicomnode.tracking import exports, retention
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.exports import Export, Leaving
 from dicomnode.tracking.findings import SeriesFinding, verdicts_of_study
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,14 @@ class Exit:
             findings = verdicts_of_study(connection, study_instance_uid)
         return decide(study_instance_uid, findings, self._policy, self._wanted)
 
-    def begin(self, study_instance_uid: str, *, again: bool = False) -> Release | GateDecision:
+    def begin(
+        self, study_instance_uid: str, *, again: bool = False, from_spool: bool = False
+    ) -> Release | GateDecision:
         """A release, on record; or the decision that holds the study, and nothing is.
 
-        `again`: what left under the same release before is to leave once more. Raises
-        `ReceiptError` and `DatabaseError`.
+        `again`: what left under the same release before is to leave once more. `from_spool`: the
+        node's own files are to leave. Raises `ReceiptError`, `DatabaseError`, and `ExportError`
+        where files that are to leave are gone: nothing is on record then.
         """
         with self._database.begin() as connection:
             findings = verdicts_of_study(connection, study_instance_uid)
@@ -103,6 +111,8 @@ class Exit:
                     connection, signed.receipt, self._key.public_key()
                 ),
             )
+            if from_spool and leaving is not None:
+                _require_files(connection, leaving)
         if leaving is not None:
             self._export_id = leaving.export_id
         return Release(decision, findings, signed, leaving)
@@ -131,3 +141,9 @@ class Exit:
         assert release.leaving is not None
         with self._database.begin() as connection:
             exports.stop(connection, release.leaving.exported_study_id, reason)
+
+
+def _require_files(connection: Connection, leaving: Leaving) -> None:
+    removed_at = retention.first_removal(connection, leaving.remaining)
+    if removed_at is not None:
+        raise ExportError(f"its {retention.sentence(removed_at)}")

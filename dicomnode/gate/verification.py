@@ -15,9 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicomnode.dicom.encoded import peek
+from dicomnode.dicom.file_format import has_plain_meta, split_file
 from dicomnode.domain import GateOutcome
+from dicomnode.errors import UnreadableObjectError
 from dicomnode.gate.keys import key_id
-from dicomnode.gate.receipt import Receipt, ReceiptInstance, SignedReceipt
+from dicomnode.gate.receipt import Receipt, SignedReceipt
 from dicomnode.tracking.audit_chain import START
 
 
@@ -67,9 +70,16 @@ def verify(
         faults += _broken(before, after)
         gaps += _gap(before.receipt.number, after.receipt.number)
     named = [instance for signed in ordered for instance in signed.receipt.instances]
-    by_sha256 = {instance.file_sha256: instance for instance in named}
     uids = {instance.sop_instance_uid for instance in named}
-    checked = tuple(_check(file, by_sha256, uids) for file in files)
+    released = _Released(
+        {instance.file_sha256: instance.sop_instance_uid for instance in named},
+        frozenset(
+            (each.sop_instance_uid, each.transfer_syntax_uid, each.data_set_sha256)
+            for each in named
+            if each.data_set_sha256
+        ),
+    )
+    checked = tuple(_check(file, released, uids) for file in files)
     given = {file.sop_instance_uid for file in checked if file.state is FileState.RELEASED}
     return Verification(
         receipts=tuple(signed.receipt for signed in ordered),
@@ -122,15 +132,40 @@ def _gap(first: int, second: int) -> Iterable[str]:
         yield f"receipt {first + 1}" if only else f"receipts {first + 1} to {second - 1}"
 
 
-def _check(file: Path, by_sha256: Mapping[str, ReceiptInstance], uids: set[str]) -> CheckedFile:
+@dataclass(frozen=True)
+class _Released:
+    """Files by their bytes, and instances in the file meta of others: UID, syntax and digest."""
+
+    files: Mapping[str, str]
+    data_sets: frozenset[tuple[str, str, str]]
+
+
+def _check(file: Path, released: _Released, uids: set[str]) -> CheckedFile:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if (instance := by_sha256.get(sha256)) is not None:
-        return CheckedFile(file, FileState.RELEASED, instance.sop_instance_uid)
+    if (known := released.files.get(sha256)) is not None:
+        return CheckedFile(file, FileState.RELEASED, known)
     uid = _sop_instance_uid(file)
     if not uid:
         return CheckedFile(file, FileState.NOT_DICOM)
-    return CheckedFile(file, FileState.CHANGED if uid in uids else FileState.NOT_NAMED, uid)
+    if uid not in uids:
+        return CheckedFile(file, FileState.NOT_NAMED, uid)
+    is_same = _in_other_meta(file) in released.data_sets
+    return CheckedFile(file, FileState.RELEASED if is_same else FileState.CHANGED, uid)
+
+
+def _in_other_meta(file: Path) -> tuple[str, str, str]:
+    """What an archive that wrote its own file meta left as it was; file meta that could hide
+    something is nobody's."""
+    data = file.read_bytes()
+    try:
+        meta, data_set = split_file(data)
+        found = peek(data_set, meta.transfer_syntax_uid)
+        is_plain = has_plain_meta(data)
+    except UnreadableObjectError:
+        return "", "", ""
+    digest = found.data_set_sha256 if is_plain else ""
+    return found.header.sop_instance_uid, meta.transfer_syntax_uid, digest
 
 
 def _sop_instance_uid(file: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dicomnode.config import DestinationSettings
 from dicomnode.config_gate_ae import GateTitleSettings
@@ -19,6 +19,7 @@ from dicomnode.errors import DatabaseError, ModelError, ReceiptError
 from dicomnode.gate.files import is_as_received
 from dicomnode.gate.release import Exit, Release
 from dicomnode.intake.received import ReceivedObject
+from dicomnode.meters import Meters
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.held import HeldState
 from dicomnode.tracking.instances import known_files
@@ -56,6 +57,7 @@ class Ways:
     archives: Mapping[str, DestinationSettings]
     exits: Callable[[str, str, str], Exit]
     calling_ae_title: str
+    meters: Meters = field(default_factory=Meters)
 
 
 class Passage:
@@ -122,6 +124,8 @@ class Passage:
         if standing is not None:
             self._end(study)
         decision = self._exit.decide(study)
+        outcome = decision.outcome.value
+        self._ways.meters.count("gate_decisions_total", door="dicom", outcome=outcome)
         if decision.outcome is not GateOutcome.RELEASE:
             raise HeldError(HeldState.WAITING, "\n".join(decision.reasons))
         if len(self._releases) >= _MOST_STUDIES:

@@ -38,7 +38,6 @@ from dicomnode.gate_scp.find import (
 from dicomnode.gate_scp.waiting import WaitingRoom
 from dicomnode.intake.intake import checked
 from dicomnode.intake.refusals import REFUSALS, RefusedObjectError, reason_of
-from dicomnode.rates import Rates, address_key
 from dicomnode.tracking import audit
 from dicomnode.tracking.held import HeldState
 
@@ -59,8 +58,6 @@ TOO_MANY = (0xA700, "More than the gate answers at once: ask for fewer studies")
 BAD_QUESTION = 0xA900
 NOT_ANSWERED = (0xC001, "The gate can't answer now")
 
-# Rejected associations of an address that are written down.
-_RECORDS_PER_MINUTE = 60
 _NO_STORAGE = (str(Verification), str(StudyRootQueryRetrieveInformationModelFind))
 
 
@@ -104,7 +101,6 @@ class GateHandlers:
         self._ways = ways
         self._room = room
         self._released = released
-        self._recording = Rates(_RECORDS_PER_MINUTE)
         self._associations = AcceptedAssociations(
             settings.scp,
             admit=self._admit,
@@ -191,13 +187,11 @@ class GateHandlers:
             "require_called_ae_title": True,
             "allowed_calling_ae_titles": own.allowed_calling_ae_titles,
             "allowed_networks": own.allowed_networks,
+            "tls": own.tls,
         }
         return decide(self._settings.scp.model_copy(update=here), request, "gate_ae")
 
     def _note_rejected(self, request: AssociationRequest, rejection: Rejection) -> None:
-        # A flood must not grow the audit log, which is never shortened. The log has each of them.
-        if self._recording.seconds_to_wait(address_key(request.peer_address)):
-            return
         detail = {
             "reason": rejection.sentence,
             "called_ae_title": request.called_ae_title,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from pynetdicom.ae import ApplicationEntity
@@ -13,8 +13,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from dicomnode.config import Settings
-from dicomnode.dimse.entity import accepting_entity, finish_associations
-from dicomnode.dimse.listener import ReceivingServer
+from dicomnode.dimse.entity import accepting_entity
+from dicomnode.dimse.listener import Door, Servers, doors
+from dicomnode.dimse.serving import Served, Serving
 from dicomnode.domain import WantedDigest
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.policy import policy_of
@@ -23,9 +24,11 @@ from dicomnode.gate_scp.door import ACCOUNT_PREFIX, Ways
 from dicomnode.gate_scp.find import Released
 from dicomnode.gate_scp.handlers import GateHandlers
 from dicomnode.gate_scp.waiting import WaitingRoom, keep_looking
-from dicomnode.intake.listening import listen
+from dicomnode.meters import Meters
+from dicomnode.reloading import Reload, never
 from dicomnode.tracking import exports
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.pulses import Pulse
 from dicomnode.tracking.spool import Spool
 
 LOGGER = logging.getLogger("dicomnode.gate")
@@ -33,65 +36,81 @@ LOGGER = logging.getLogger("dicomnode.gate")
 
 def serve(
     settings: Settings,
-    exits: Callable[[Database, str, str, str], Exit],
+    exits: Callable[[Settings, Database, str, str, str], Exit],
     wanted: WantedDigest,
     *,
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None] = lambda: None,
+    reload: Reload = never,
+    meters: Meters | None = None,
 ) -> None:
     """Serve until `stop` is set; returns when open associations have ended or were aborted.
 
-    `exits` makes an exit for a project, an archive and an account. `ready` and `alive` are as in
-    `scp.server.serve`. Raises `PortInUseError`, `DatabaseError`, and `DicomnodeError` when a
-    thread died.
+    `exits` makes an exit for a project, an archive and an account, under the settings of the
+    moment. `ready`, `alive` and `reload` are as in `scp.server.serve`. Raises `PortInUseError`,
+    `DatabaseError`, and `DicomnodeError` when a thread died.
     """
-    listener = listen(settings.gate_ae.host, settings.gate_ae.port, "gate_ae")
-    with listener, closing(Database(settings.database_url)) as database:
+    meters = meters or Meters()
+    with (
+        doors(settings.gate_ae, "gate_ae") as opened,
+        closing(Database(settings.database_url)) as database,
+    ):
         database.migrate()
         with database.begin() as connection:
             exports.stop_unfinished(connection, ACCOUNT_PREFIX)
-        ways = _ways(settings, database, exits)
-        room = WaitingRoom(ways, _waiting_spool(settings))
+        room = WaitingRoom(_ways(settings, database, exits, meters), _waiting_spool(settings))
         room.sweep()
 
-        def released(project: str) -> Released:
-            policy, most = policy_of(settings, project), settings.gate_ae.maximum_studies
-            return Released(database, policy, wanted, most)
+        def make(now: Settings, handles: Sequence[Door]) -> Served:
+            ways = _ways(now, database, exits, meters)
+            room.use(ways)
 
-        handlers = GateHandlers(settings, ways, room, released)
-        server = ReceivingServer(entity(settings), listener, settings.scp, handlers.handlers())
-        _run(settings, server, handlers, room, ready, stop, alive)
+            def released(project: str) -> Released:
+                policy, most = policy_of(now, project), now.gate_ae.maximum_studies
+                return Released(database, policy, wanted, most)
+
+            handlers = GateHandlers(now, ways, room, released)
+            return Served(
+                Servers(entity(now), handles, now.scp, handlers.handlers()), handlers.close_ended
+            )
+
+        pulse = Pulse(settings.pulses_folder, "gate", meters)
+
+        def beat() -> None:
+            alive()
+            pulse.beat()
+
+        _run(settings, Serving(opened, make), room, ready, stop, beat, reload)
+        pulse.stop()
 
 
 def _run(
     settings: Settings,
-    server: ReceivingServer,
-    handlers: GateHandlers,
+    serving: Serving,
     room: WaitingRoom,
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None],
+    reload: Reload,
 ) -> None:
-    accepting = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
     looking = threading.Thread(
         target=keep_looking,
         args=(room, settings.gate_ae.look_again_seconds, stop),
         name="look again",
         daemon=True,
     )
-    accepting.start()
+    serving.begin(settings)
     looking.start()
     LOGGER.info("the gate is open", extra={"port": settings.gate_ae.port})
     ready()
     while not stop.wait(0.25):
-        handlers.close_ended()
-        if not (accepting.is_alive() and looking.is_alive()):
+        reload(serving.begin)
+        serving.look()
+        if not (serving.is_alive() and looking.is_alive()):
             raise DicomnodeError("a thread of the gate died; see the log")
         alive()
-    server.shutdown()
-    finish_associations(server)
-    handlers.close_ended()
+    serving.end()
 
 
 def entity(settings: Settings) -> ApplicationEntity:
@@ -102,15 +121,21 @@ def entity(settings: Settings) -> ApplicationEntity:
 
 
 def _ways(
-    settings: Settings, database: Database, exits: Callable[[Database, str, str, str], Exit]
+    settings: Settings,
+    database: Database,
+    exits: Callable[[Settings, Database, str, str, str], Exit],
+    meters: Meters,
 ) -> Ways:
     return Ways(
         database=database,
         spool=Spool(settings.spool_folder),
         titles={title.ae_title: title for title in settings.gate_ae.titles},
         archives={archive.name: archive for archive in settings.archives},
-        exits=lambda project, archive, account: exits(database, project, archive, account),
+        exits=lambda project, archive, account: exits(
+            settings, database, project, archive, account
+        ),
         calling_ae_title=settings.scp.ae_title,
+        meters=meters,
     )
 
 

@@ -42,6 +42,10 @@ class WaitingRoom:
         self._ways = ways
         self._spool = spool
 
+    def use(self, ways: Ways) -> None:
+        """Let out by these ways from now on."""
+        self._ways = ways
+
     def keep(
         self, project: str, header: InstanceHeader, received: ReceivedObject, held_by: HeldError
     ) -> None:

@@ -33,7 +33,13 @@ def ignore(_: str) -> None:
 
 
 class Segmenter(Candidate, Protocol):
-    """A network that is loaded and ready; see `dicomnode.inference.nnunet.Network`."""
+    """A network that is loaded and ready; see `dicomnode.inference.nnunet.Network`.
+
+    `falls` tells of the last volume what a device without enough memory made worse or slower.
+    """
+
+    @property
+    def falls(self) -> tuple[str, ...]: ...
 
     def segment(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -42,13 +48,17 @@ class Segmenter(Candidate, Protocol):
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found in one volume; `masks` lie on the grid that the networks saw."""
+    """What was found in one volume; `masks` lie on the grid that the networks saw.
+
+    `falls` says where networks did not run as configured, for want of memory.
+    """
 
     canonical: CanonicalVolume
     masks: Masks
     skin: Renderings
     evidence: Evidence
     verdict: Verdict
+    falls: tuple[str, ...] = ()
 
     @property
     def marked(self) -> MarkedVolume:
@@ -75,9 +85,11 @@ def assess(
     subject = subject_of(volume.modality, claims, canonical.spacing_mm)
     chosen = choose(networks, settings.inference.use, subject)
     masks: dict[SegmentKind, Mask] = {}
+    falls: list[str] = []
     for network in chosen.networks:
         progress(f"network {network.identity.kind.value}")
         masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
+        falls += network.falls
     progress("evidence")
     with ThreadPoolExecutor(max_workers=1) as beside:
         look = beside.submit(_look, canonical, masks, volume.modality, settings, unpictured)
@@ -91,12 +103,13 @@ def assess(
             unanswered=chosen.unanswered,
             in_gap=canonical.in_gap,
             widest_gap_mm=volume.geometry.widest_gap_mm,
-            warnings=volume.warnings,
+            warnings=(*volume.warnings, *falls),
             acquisition=acquisition,
         )
         skin, probability = look.result()
     evidence = replace(measured, face_probability=probability, unpictured=skin.missing)
-    return Assessment(canonical, masks, skin, evidence, judge(evidence, settings.verdict))
+    verdict = judge(evidence, settings.verdict)
+    return Assessment(canonical, masks, skin, evidence, verdict, tuple(falls))
 
 
 def _look(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomnode import __version__
 from dicomnode.config import Settings
+from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import read_acquisition, read_claims
 from dicomnode.dicom.nifti import read_nifti, write_mask_nifti
 from dicomnode.dicom.refusals import merged
@@ -38,6 +39,13 @@ PICTURED_VOLUMES = 8
 TOO_MANY = f"only the first {PICTURED_VOLUMES} volumes of a series have all pictures"
 
 
+Admit = Callable[[SliceGeometry], None]
+
+
+def admit_all(_: SliceGeometry) -> None:
+    """No limit but the machine's."""
+
+
 @dataclass(frozen=True)
 class _Out:
     """The files of one volume; `suffix` tells them from those of the others in its series.
@@ -60,13 +68,15 @@ def examine(
     settings: Settings,
     out_folder: Path,
     progress: Progress = ignore,
+    admit: Admit = admit_all,
 ) -> Examination:
     """Examine every volume in one revision of a DICOM series.
 
     Of `networks` those look at a volume that `inference.use` chooses for it. Writes a SEG and
-    pictures of each volume into `out_folder`. What can't become a volume is set aside with its
-    refusal, which is no error. Raises `SegmentationError` when a SEG, decoded again, does not hold
-    the masks.
+    pictures of each volume into `out_folder`. `admit` sees the geometry of a volume before any
+    pixel is decoded, and raises where there is no memory for it. What can't become a volume is set
+    aside with its refusal, which is no error. Raises `SegmentationError` when a SEG, decoded
+    again, does not hold the masks.
     """
     progress("reading the series")
     series = sort_series(revision.paths, settings.series)
@@ -76,6 +86,7 @@ def examine(
         suffix = f"-{number}" if several else ""
         out = _Out(out_folder, suffix, TOO_MANY if number > PICTURED_VOLUMES else "")
         try:
+            admit(stack.geometry)
             volume = _examine_stack(revision, stack, networks, settings, out, progress)
         except SeriesRefusedError as refused:
             set_aside.append(SetAside(refused.refusal, len(stack.images)))
@@ -179,7 +190,9 @@ def _write_seg(
         found,
         stack,
         series_instance_uid=seg_series_uid(revision.series_instance_uid, stack.label),
-        sop_instance_uid=_sop_instance_uid(revision, stack.label, models, settings),
+        sop_instance_uid=_sop_instance_uid(
+            revision, stack.label, models, settings, assessment.falls
+        ),
         settings=settings.segmentation,
         out=out,
     )
@@ -196,9 +209,15 @@ def seg_series_uid(series_instance_uid: str, label: str = "") -> str:
 
 
 def _sop_instance_uid(
-    revision: Revision, label: str, models: Sequence[ModelIdentity], settings: Settings
+    revision: Revision,
+    label: str,
+    models: Sequence[ModelIdentity],
+    settings: Settings,
+    falls: Sequence[str],
 ) -> str:
     """The same series, pixels, networks and way to run them: the same UID, so a re-run is harmless.
+
+    A network that fell for want of memory ran in another way.
 
     A network that found nothing counts too: its absence from the SEG is its answer.
     """
@@ -206,7 +225,7 @@ def _sop_instance_uid(
     volume = [f"volume {label}"] if label else []
     run = settings.inference.manner
     series = revision.series_instance_uid
-    return result_uid("SEG", series, revision.digest, *volume, *networks, run)
+    return result_uid("SEG", series, revision.digest, *volume, *networks, run, *falls)
 
 
 def _write_pictures(assessed: Assessment, out: _Out) -> tuple[Picture, ...]:

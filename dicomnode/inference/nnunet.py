@@ -1,6 +1,7 @@
 """nnU-Net v2 through `nnunetv2`'s own predictor.
 
-Only this module and the two that it is built on, `checkpoints` and `architecture`, import torch.
+Only this module and those that it is built on, `checkpoints`, `architecture` and `predictor`,
+import torch.
 
 A network is loaded once and kept warm. The result is nnU-Net's own: same preprocessing, sliding
 window and export, so `nnUNetv2_predict_from_modelfolder` gives the same mask for the same step
@@ -14,7 +15,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from dicomnode.errors import ModelError
 from dicomnode.inference.architecture import BASE_TRAINER, Built, build, knows_trainer
 from dicomnode.inference.checkpoints import Checkpoint, load_checkpoint
 from dicomnode.inference.labels import channel_names
+from dicomnode.inference.memory import NetworkSize
 from dicomnode.inference.models import Model, verify
 
 log = logging.getLogger("dicomnode.inference")
@@ -35,18 +37,30 @@ log = logging.getLogger("dicomnode.inference")
 _AS_IS = (slice(None), slice(None), slice(None))
 _TURNED = (slice(None), slice(None, None, -1), slice(None, None, -1))
 
+Beat = Callable[[], None]
+
+
+def still() -> None:
+    """Nobody watches."""
+
 
 class Network:
     """A pinned nnU-Net, loaded and ready; `segment` may be called any number of times."""
 
-    def __init__(self, model: Model, settings: InferenceSettings) -> None:
+    def __init__(self, model: Model, settings: InferenceSettings, beat: Beat = still) -> None:
         verify(model)
         self.identity: ModelIdentity = model.identity
         self.modalities = model.modalities
+        self.falls: tuple[str, ...] = ()
         self._labels = model.labels
-        self._predictor = _load(model, settings)
+        self._predictor = _load(model, settings, beat)
         reader = self._predictor.plans_manager.plans.get("image_reader_writer", "")
         self._reads_ras = str(reader).endswith("WithReorient")
+
+    @property
+    def size(self) -> NetworkSize:
+        """What its memory depends on."""
+        return self._predictor.size  # type: ignore[no-any-return]
 
     def segment(
         self, array: npt.NDArray[np.float32], spacing_mm: tuple[float, float, float]
@@ -55,21 +69,29 @@ class Network:
 
         `array` has the axes (z, y, x) toward head, posterior and left, `spacing_mm` likewise;
         CT in Hounsfield units, MR in any unit. The mask is where nnU-Net answers one of the labels
-        that the manifest names, or, where it names none, any but background.
+        that the manifest names, or, where it names none, any but background. `falls` says
+        afterwards what a device without enough memory made worse or slower.
         """
         turned = _TURNED if self._reads_ras else _AS_IS
+        image, properties = array[turned][np.newaxis], {"spacing": list(spacing_mm)}
         with _quiet():
-            labels = self._predictor.predict_single_npy_array(
-                array[turned][np.newaxis], {"spacing": list(spacing_mm)}
-            )
+            labels, falls = self._predictor.predict_falling(image, properties)
+        self.falls = tuple(f"network {self.identity.kind.value}: {fall}" for fall in falls)
+        for fall in self.falls:
+            log.warning("out of device memory", extra={"fall": fall})
         answer = np.asarray(labels)[turned]
         inside = np.isin(answer, self._labels) if self._labels else answer > 0
         return cast("npt.NDArray[np.uint8]", inside.astype(np.uint8))
 
 
-def load_networks(models: Sequence[Model], settings: InferenceSettings) -> tuple[Network, ...]:
-    """Load every pinned network once; raises `ModelError` for the first that is not as pinned."""
-    networks = tuple(Network(model, settings) for model in models)
+def load_networks(
+    models: Sequence[Model], settings: InferenceSettings, beat: Beat = still
+) -> tuple[Network, ...]:
+    """Load every pinned network once; raises `ModelError` for the first that is not as pinned.
+
+    `beat` is called at every step of a network's sliding window.
+    """
+    networks = tuple(Network(model, settings, beat) for model in models)
     for network in networks:
         log.info("network loaded", extra={"model": network.identity.name})
     return networks
@@ -88,15 +110,15 @@ def device_name(wanted: str) -> str:
     return wanted
 
 
-def _load(model: Model, settings: InferenceSettings) -> Any:
+def _load(model: Model, settings: InferenceSettings, beat: Beat) -> Any:
     torch = _torch()
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from dicomnode.inference.predictor import Predictor
 
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
     device = torch.device(device_name(settings.device))
     with _quiet():
-        predictor = nnUNetPredictor(
+        predictor = Predictor(
             tile_step_size=settings.tile_step,
             use_mirroring=settings.mirroring,
             device=device,
@@ -105,6 +127,7 @@ def _load(model: Model, settings: InferenceSettings) -> Any:
         built, checkpoints = _built(model)
         if settings.precision != "auto":
             _compute_in(built.network, device.type, getattr(torch, settings.precision))
+        _beat_at_each_step(built.network, beat)
         _initialise(predictor, built, checkpoints)
     return predictor
 
@@ -197,6 +220,16 @@ def _compute_in(network: Any, device: str, dtype: Any) -> None:
             return forward(x).float()
 
     network.forward = in_dtype
+
+
+def _beat_at_each_step(network: Any, beat: Beat) -> None:
+    forward = network.forward
+
+    def beating(x: Any) -> Any:
+        beat()
+        return forward(x)
+
+    network.forward = beating
 
 
 def _torch() -> Any:

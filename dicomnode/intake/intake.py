@@ -45,11 +45,16 @@ class Intake:
     def __init__(
         self, settings: SCPSettings, database: Database, spool: Spool, receiver_id: str
     ) -> None:
-        self._malformed_uids = settings.malformed_uids
+        self._malformed_uids: Literal["accept", "refuse"] = settings.malformed_uids
         self._spool = spool
         self._arrivals = Arrivals(database)
         self._indexer = Indexer(database, receiver_id)
         self._receiver_id = receiver_id
+
+    def use(self, settings: SCPSettings) -> None:
+        """Take in what comes from now on under these settings."""
+        self._malformed_uids = settings.malformed_uids
+        self._spool.keep_free(settings.minimum_free_bytes)
 
     def start(self) -> None:
         self._indexer.start()
@@ -57,6 +62,14 @@ class Intake:
     def is_alive(self) -> bool:
         """Whether rows are still written."""
         return self._indexer.is_alive()
+
+    def is_full(self) -> bool:
+        """Whether nothing more is taken in; False where the disk can't be asked: each object is
+        told then."""
+        try:
+            return self._spool.is_full()
+        except OSError:
+            return False
 
     def stop(self) -> None:
         """Write the rows that wait, for as long as is reasonable."""
@@ -141,11 +154,13 @@ class Intake:
                 size_bytes=result.size_bytes,
                 file_sha256=result.file_sha256,
                 pixel_sha256=found.pixel_sha256,
+                data_set_sha256=found.data_set_sha256,
                 received_at=datetime.now(UTC),
                 calling_ae_title=peer.calling_ae_title,
                 called_ae_title=peer.called_ae_title,
                 peer_address=peer.address,
                 association_id=peer.association_id,
+                was_there=result.outcome is StoreOutcome.DUPLICATE,
             )
         )
         if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):
@@ -178,7 +193,12 @@ class Intake:
         LOGGER.warning(
             "object refused: %s",
             refused,
-            extra={"association": peer.association_id, "quarantined": kept.name},
+            extra={
+                "association": peer.association_id,
+                "quarantined": kept.name,
+                "series": only_uid(refused.header.series_instance_uid),
+                "study": only_uid(refused.header.study_instance_uid),
+            },
         )
 
     def _note_not_kept(self, received: ReceivedObject, refused: RefusedObjectError) -> None:

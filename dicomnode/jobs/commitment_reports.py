@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dicomnode.config import Settings
+from dicomnode.config import DestinationSettings, Settings, SourceSettings
 from dicomnode.delivery.association import RemoteEntity
 from dicomnode.delivery.proof import report_commitment
 from dicomnode.errors import DeliveryError
@@ -19,10 +19,13 @@ from dicomnode.tracking.spool import Spool
 log = logging.getLogger("dicomnode.jobs")
 
 _AT_ONCE = 20
+_LABEL = "the sender"
 
 
-@dataclass(frozen=True)
+@dataclass
 class CommitmentReports:
+    """`settings` may change."""
+
     settings: Settings
     database: Database
     spool: Spool
@@ -50,12 +53,12 @@ class CommitmentReports:
     def _remote(self, asked: CommitmentRequest) -> RemoteEntity:
         """Where the configuration has the AE title; else where it called from, at the port for
         senders."""
-        title = asked.calling_ae_title
-        peers = [(each.ae_title, each.host, each.port) for each in self.settings.destinations]
-        peers += [(each.ae_title or "", each.host, each.port) for each in self.settings.sources]
-        places = [(host, port) for known, host, port in peers if known == title]
-        at_sender = (asked.peer_address, self.settings.delivery.return_port)
-        host, port = places[0] if places else at_sender
-        calling = self.settings.scp.ae_title
-        seconds = self.settings.scp.dimse_timeout_seconds
-        return RemoteEntity("the sender", title, host, port, calling, seconds)
+        title, scp = asked.calling_ae_title, self.settings.scp
+        timeout_seconds = scp.dimse_timeout_seconds
+        peers: list[DestinationSettings | SourceSettings] = [*self.settings.destinations]
+        for known in [*peers, *self.settings.sources]:
+            if known.ae_title == title:
+                place, tls = (known.host, known.port), known.tls
+                return RemoteEntity(_LABEL, title, *place, scp.ae_title, timeout_seconds, tls)
+        host, port = asked.peer_address, self.settings.delivery.return_port
+        return RemoteEntity(_LABEL, title, host, port, scp.ae_title, timeout_seconds)

@@ -17,6 +17,7 @@ from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import (
     OPEN,
     WORKFLOW_VERSION,
+    Examining,
     JobQueue,
     Lane,
     Stage,
@@ -24,7 +25,7 @@ from dicomnode.jobs.lanes import (
     first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
-from dicomnode.tracking import circuits, deliveries, parked, series
+from dicomnode.tracking import circuits, deliveries, parked, retention, series
 from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
 
@@ -95,7 +96,7 @@ def retry(settings: Settings, database: Database, job_id: str) -> None:
         if stage is Stage.DELIVER:
             _retry_delivery(settings, queue, database, int(key))
         else:
-            _retry_examination(queue.client, job_id)
+            _retry_examination(queue.client, database, job_id)
 
 
 def cancel(database: Database, job_id: str) -> None:
@@ -163,13 +164,16 @@ def _revision_id(status: WorkflowStatus) -> int:
 
 
 def _examination(status: WorkflowStatus) -> Job:
+    state = _STATES[status.status]
+    waits = state is JobState.WAITING_TO_RETRY
     return Job(
         id=status.workflow_id,
         stage=Stage.EXAMINE,
         subject=status.workflow_id.split(":")[1],
-        state=_STATES[status.status],
+        state=state,
         attempts=status.recovery_attempts or 0,
         created_at=_time(status.created_at) or datetime.now(UTC),
+        next_attempt_at=_time(status.delay_until_epoch_ms) if waits else None,
         error=_error(status),
     )
 
@@ -177,7 +181,11 @@ def _examination(status: WorkflowStatus) -> Job:
 def _error(status: WorkflowStatus) -> str:
     if _STATES[status.status] is JobState.SET_ASIDE:
         return set_aside_sentence(status)
-    return str(status.error) if status.error is not None else ""
+    if status.error is not None:
+        return str(status.error)
+    arguments = status.input["args"] if status.input is not None else ()
+    is_examination = status.name == Stage.EXAMINE
+    return Examining(*arguments).reason if is_examination else ""
 
 
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
@@ -234,10 +242,18 @@ def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
     return sorted(found, key=_age)
 
 
-def _retry_examination(client: DBOSClient, job_id: str) -> None:
-    state = _examination(_find(client, job_id)).state
+def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> None:
+    status = _find(client, job_id)
+    state = _examination(status).state
+    if state is JobState.WAITING_TO_RETRY:
+        client.set_workflow_delay(job_id, delay_seconds=0)
+        return
     if state in _ACTIVE:
         raise JobError(f"job {job_id} is not at its end: it is {state}")
+    with database.read() as connection:
+        removed_at = series.removed_at(connection, _revision_id(status))
+    if removed_at is not None:
+        raise JobError(f"job {job_id}: its {retention.sentence(removed_at)}")
     client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)
 
 

@@ -40,6 +40,12 @@ WORKFLOW_VERSION = "1"
 only taken up by the version that began it."""
 
 DRAIN_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 900.0
+
+
+# Parts of the ids of examinations.
+_REEXAMINED = ":again-"
+_AGAIN = ":try-"
 
 
 class Stage(StrEnum):
@@ -109,6 +115,28 @@ def first_attempt(delivery_id: int, settings: Settings) -> Attempt:
     return Attempt(delivery_id, 1, 0.0, deadline)
 
 
+@dataclass(frozen=True)
+class Examining:
+    """One try of an examination, with why there is another one after the first.
+
+    `deaths` counts the examining processes that crashed or hung over it; `number` counts tries, of
+    which some only found that there was no memory.
+    """
+
+    revision_id: int
+    number: int = 1
+    deaths: int = 0
+    reason: str = ""
+
+    def next(self, reason: str, *, died: bool) -> Examining:
+        return Examining(self.revision_id, self.number + 1, self.deaths + died, reason)
+
+    def pause_seconds(self, first_seconds: float) -> float:
+        """Before this try: doubles with each, up to `LONGEST_PAUSE_SECONDS`."""
+        doublings = min(self.number - 2, 20)
+        return min(first_seconds * 2.0**doublings, LONGEST_PAUSE_SECONDS)
+
+
 def attempt_order(job_id: str) -> tuple[int, int, int]:
     """Delivery, deadline in milliseconds, number; the newest of a delivery is the largest."""
     _, delivery_id, deadline_ms, number = job_id.split(":")
@@ -160,6 +188,18 @@ class JobQueue:
             return False
         return True
 
+    def enqueue_again(
+        self, connection: Connection, job_id: str, again: Examining, pause_seconds: float
+    ) -> str:
+        """Another try behind all that waits, after the one that was `job_id`; returns its id."""
+        first, _, _ = job_id.partition(_AGAIN)
+        priority = Priority.BATCH if _REEXAMINED in first else Priority.ROUTINE
+        next_id = f"{first}{_AGAIN}{again.number}-{time.time_ns()}"
+        options = _options(Stage.EXAMINE, Lane.GPU, next_id, priority)
+        options["delay_seconds"] = pause_seconds
+        self.client.enqueue_in_transaction(connection, options, *astuple(again))
+        return next_id
+
     def _enqueue_new(
         self, connection: Connection, options: EnqueueOptions, revision_id: int
     ) -> str:
@@ -188,7 +228,7 @@ def examination_id(revision: Revision) -> str:
 def reexamination_id(examined: Examined) -> str:
     """The same with the examination that is to be replaced."""
     series, digest = examined.series_instance_uid, examined.revision_digest[:16]
-    return f"{Stage.EXAMINE}:{series}:{digest}:again-{examined.examination_id}"
+    return f"{Stage.EXAMINE}:{series}:{digest}{_REEXAMINED}{examined.examination_id}"
 
 
 @contextmanager

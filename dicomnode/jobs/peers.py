@@ -32,9 +32,10 @@ _AT_ONCE = 100
 _GRACE_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Peers:
-    """What the workers do together for destinations that are away, and for those that are back."""
+    """What the workers do together for destinations that are away, and for those that are back;
+    `settings` may change."""
 
     settings: Settings
     database: Database

@@ -39,11 +39,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class Requeued:
-    """How many series were queued now, how many had a job already, and how many are left."""
+    """How many series were queued now, how many had a job already, and how many are left.
+
+    `removed`: retention took files of them away, so they have to be sent again first.
+    """
 
     queued: int
     waiting: int
     left: int
+    removed: int = 0
 
 
 def reexamine(database: Database, wanted: WantedDigest, wish: Wish) -> Requeued:
@@ -58,21 +62,23 @@ def reexamine(database: Database, wanted: WantedDigest, wish: Wish) -> Requeued:
 
 def _requeue(database: Database, queue: JobQueue, wanted: WantedDigest, wish: Wish) -> Requeued:
     open_jobs = _open_jobs(queue)
-    seen = queued = waiting = left = 0
+    seen = queued = waiting = left = removed = 0
     for page in _pages(database, wish):
         seen += len(page)
         meant = [one for one in page if wish.everything or one.is_outdated(wanted)]
-        due = [one for one in meant if reexamination_id(one) not in open_jobs]
+        here = [one for one in meant if one.removed_at is None]
+        due = [one for one in here if reexamination_id(one) not in open_jobs]
         room = len(due) if wish.limit is None else max(0, wish.limit - queued)
         now = due[:room]
         if not wish.dry_run:
             _enqueue(database, queue, now)
         queued += len(now)
-        waiting += len(meant) - len(due)
+        waiting += len(here) - len(due)
+        removed += len(meant) - len(here)
         left += len(due) - len(now)
     if not seen and (wish.study or wish.series):
         raise JobError("no series of that UID was examined here: nothing is queued")
-    return Requeued(queued, waiting, left)
+    return Requeued(queued, waiting, left, removed)
 
 
 def _open_jobs(queue: JobQueue) -> set[str]:

@@ -17,10 +17,11 @@ from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import resolve
 from dicomnode.domain import DeliveryState, SegmentationFile
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
+from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.outcome import GOES_ON, Contact, Ending, Outcome, outcome_of
 from dicomnode.jobs.proving import Proving
-from dicomnode.jobs.stages import Stages, sentence_of
+from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import audit, circuits, deliveries, dialects, parked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.deliveries import Delivery

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ from dicomnode.delivery.proof import ask_commitment, has_instance
 from dicomnode.delivery.store import Sent, echo
 from dicomnode.dicom.storage_commitment import Report, Request
 from dicomnode.domain import Examination, Revision
-from dicomnode.errors import DicomnodeError
 
 
 @dataclass(frozen=True)
 class Stages:
-    """`examine` returns volumes or refusals and raises where it fails; the others are those of
+    """`examine` returns volumes or refusals and raises where it fails: `ExaminationDiedError` and
+    `ExaminationPostponedError` where another try may not. The others are those of
     `dicomnode.delivery`."""
 
     examine: Callable[[Revision], Examination]
@@ -25,12 +24,3 @@ class Stages:
     echo: Callable[[DestinationSettings, str], None] = echo
     has_instance: Callable[[DestinationSettings, str, str, str, str], bool] = has_instance
     ask_commitment: Callable[[DestinationSettings, str, Request], Report | None] = ask_commitment
-
-
-def sentence_of(error: Exception) -> str:
-    """Ours, written for people; others' messages may quote what a scanner wrote into a header."""
-    if isinstance(error, DicomnodeError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{type(error).__name__}: {os.strerror(error.errno)}"
-    return f"{type(error).__name__}, see the log of this moment"

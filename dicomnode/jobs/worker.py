@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from dicomnode.config import Settings
+from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.lanes import JobQueue
@@ -18,7 +20,10 @@ from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
 from dicomnode.jobs.watch import Watch
 from dicomnode.jobs.workflows import Stages, Workflows
+from dicomnode.meters import Meters
+from dicomnode.reloading import Reload, never
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.pulses import Pulse
 from dicomnode.tracking.spool import Spool
 
 log = logging.getLogger("dicomnode.jobs")
@@ -34,11 +39,14 @@ def work(
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None] = lambda: None,
-    count_at_sender: CountAtSender | None = None,
+    count_at_sender: Callable[[Settings], CountAtSender | None] = lambda _: None,
+    reload: Reload = never,
+    meters: Meters | None = None,
 ) -> None:
     """Run until `stop` is set; `alive` is called in every round, for a watchdog.
 
-    `count_at_sender` asks the PACS that sent a study how many instances its series have.
+    `count_at_sender` makes what asks the PACS that sent a study how many instances its series
+    have. `reload` brings new settings, for what begins from then on.
 
     A job that does not end in time goes on in its thread, and is taken up again by the next
     worker. So the process should end with `os._exit`: Python would wait for that thread.
@@ -55,23 +63,36 @@ def work(
     workflows.register()
     peers = Peers(settings, database, queue, stages)
     reports = CommitmentReports(settings, database, spool)
+    pulse = Pulse(settings.pulses_folder, "work", meters or Meters())
     try:
         with (
-            asking(database, settings.completeness, count_at_sender) as questions,
+            ExitStack() as questions,
             lanes.running(settings),
             again_and_again("peers", peers.look, settings.jobs.poll_seconds),
             again_and_again("commitment", reports.send_due, settings.jobs.poll_seconds),
         ):
+
+            def watch(now: Settings) -> Watch:
+                asked = asking(database, now.completeness, count_at_sender(now))
+                return Watch(now, database, spool, queue, questions.enter_context(asked))
+
+            def use(now: Settings) -> None:
+                questions.close()
+                workflows.settings = peers.settings = reports.settings = now
+                rounds.watch = watch(now)
+
             log.info("working", extra={"executor": executor_id})
-            watch = Watch(settings, database, spool, queue, questions)
-            rounds = _Rounds(watch, lock)
+            rounds = _Rounds(watch(settings), lock)
             rounds.recover()
             ready()
-            while not stop.wait(settings.completeness.poll_seconds):
+            while not stop.wait(rounds.watch.settings.completeness.poll_seconds):
+                reload(use)
                 rounds.run()
                 alive()
+                pulse.beat()
     finally:
         queue.close()
+    pulse.stop()
     if workflows.is_busy:
         log.warning("stopped with a job running; the next worker takes it up again")
         return  # and the lock stays until the process ends
@@ -82,13 +103,14 @@ class _Rounds:
     """What the working process does again and again besides its jobs."""
 
     def __init__(self, watch: Watch, lock: Liveness) -> None:
-        self._watch = watch
+        self.watch = watch
         self._lock = lock
         self._recovered_at = time.monotonic()
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
-        self._guarded(self._watch.enqueue_complete_series)
+        self._guarded(self.watch.enqueue_complete_series)
+        self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
 
@@ -101,5 +123,5 @@ class _Rounds:
     def recover(self) -> None:
         self._lock.hold()
         recover_the_dead(self._lock)
-        record_set_aside(self._watch.queue.client, self._watch.database)
+        record_set_aside(self.watch.queue.client, self.watch.database)
         self._recovered_at = time.monotonic()

@@ -20,12 +20,18 @@ from pydantic import TypeAdapter
 from dicomnode.config import Settings
 from dicomnode.delivery.destinations import destination_names
 from dicomnode.domain import DeliveryState, Examination
-from dicomnode.errors import DatabaseError, ExaminationFailedError
-from dicomnode.jobs.lanes import Attempt, JobQueue, Stage, first_attempt
+from dicomnode.errors import (
+    DatabaseError,
+    ExaminationDiedError,
+    ExaminationFailedError,
+    ExaminationPostponedError,
+)
+from dicomnode.errors import sentence as sentence_of
+from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
-from dicomnode.jobs.stages import sentence_of
-from dicomnode.tracking import deliveries, examinations, series
+from dicomnode.log_context import about
+from dicomnode.tracking import deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -53,21 +59,21 @@ class Workflows:
     queue: JobQueue
     once: SQLAlchemyDatasource
     stages: Stages
-    _sending: Sending = field(init=False)
     _gpu: threading.Lock = field(default_factory=threading.Lock)
     _active: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._sending = Sending(self.settings, self.database, self.queue, self.stages)
 
     def register(self) -> None:
         # The engine counts recoveries after the first start; we count starts.
         recoveries = self.settings.jobs.maximum_attempts - 1
 
         @DBOS.workflow(name=Stage.EXAMINE, max_recovery_attempts=recoveries)
-        def examine(revision_id: int) -> str:
+        def examine(revision_id: int, number: int = 1, deaths: int = 0, reason: str = "") -> str:
+            job_id, this = str(DBOS.workflow_id), Examining(revision_id, number, deaths, reason)
             with self._working():
                 found = DBOS.run_step(_step("examine"), self._examine, revision_id)
+                if again := self._again(this, found):
+                    self.once.run_tx_step({"name": "again"}, self._enqueue_again, job_id, again)
+                    return "tried again"
                 failure = self.once.run_tx_step(
                     {"name": "record"}, self._record, revision_id, found
                 )
@@ -83,6 +89,11 @@ class Workflows:
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
 
     @property
+    def _sending(self) -> Sending:
+        """Under the settings of now."""
+        return Sending(self.settings, self.database, self.queue, self.stages)
+
+    @property
     def is_busy(self) -> bool:
         """Whether a job is running."""
         return bool(self._active)
@@ -92,14 +103,43 @@ class Workflows:
         with self._gpu:
             with self.database.begin() as connection:
                 revision = series.load_revision(connection, revision_id, self.spool)
+                removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
+            if removed_at is not None:
+                return {"failure": f"some of its {retention.sentence(removed_at)}"}
             try:
                 examination = self.stages.examine(revision)
+            except ExaminationDiedError as error:
+                return {"failure": str(error), "again": "died"}
+            except ExaminationPostponedError as error:
+                return {"failure": str(error), "again": "postponed"}
             except Exception as error:
                 # The edge of the worker: any failure is recorded and shown.
                 log.exception("examination failed", extra={"series": revision.series_instance_uid})
                 return {"failure": sentence_of(error)}
         return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
+
+    def _again(self, this: Examining, found: dict[str, Any]) -> Examining | None:
+        """The next try, where there is to be one; else `found` says why the series is set aside."""
+        if "again" not in found:
+            return None
+        again = this.next(found["failure"], died=found["again"] == "died")
+        if again.deaths < self.settings.jobs.examination_attempts:
+            return again
+        found["failure"] = (
+            f"set aside after {again.deaths} tries that took their process down; at last: "
+            f"{again.reason}"
+        )
+        return None
+
+    def _enqueue_again(self, job_id: str, again: Examining) -> str:
+        connection = self.once.sql_session().connection()
+        pause = again.pause_seconds(self.settings.jobs.examination_pause_seconds)
+        log.warning(
+            "examination is tried again",
+            extra={"job": job_id, "try": again.number, "reason": again.reason},
+        )
+        return self.queue.enqueue_again(connection, job_id, again, pause)
 
     def _record(self, revision_id: int, found: dict[str, Any]) -> str:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
@@ -133,7 +173,8 @@ class Workflows:
     def _working(self) -> Iterator[None]:
         self._active.append(1)
         try:
-            yield
+            with about(job=DBOS.workflow_id or ""):
+                yield
         finally:
             self._active.pop()
 

@@ -212,6 +212,7 @@ def _why_none(source: _Source, unanswered: Mapping[SegmentKind, str]) -> str:
 def _made(item: Item, source: _Source, networks: Sequence[Segmenter], job: Job) -> Made:
     canonical = source.canonical
     masks = {n.identity.kind: n.segment(canonical.array, canonical.spacing_mm) for n in networks}
+    falls = [fall for network in networks for fall in network.falls]
     image, paths = _write(item, source, masks, job)
     volumes_ml = {
         kind: round(float(np.count_nonzero(masks[kind])) * canonical.voxel_ml, 2) for kind in MASKS
@@ -226,7 +227,7 @@ def _made(item: Item, source: _Source, networks: Sequence[Segmenter], job: Job) 
         anatomy_ml=volumes_ml[SegmentKind.FOREGROUND],
         anonymised_ml=volumes_ml[SegmentKind.ANONYMISED_AREA],
         networks=tuple(network.identity for network in networks),
-        warnings=(*source.warnings, *no_anatomy),
+        warnings=(*source.warnings, *falls, *no_anatomy),
     )
 
 

@@ -14,6 +14,7 @@ _SENTENCES = {
     Topic.REFUSED: ("delivery was given up", "deliveries were given up"),
     Topic.QUARANTINED: ("object was not accepted", "objects were not accepted"),
     Topic.NEEDS_PERSON: ("series waits for a person", "series wait for a person"),
+    Topic.DISK: ("warning that the disk fills", "warnings that the disk fills"),
 }
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from dicomnode.config import Settings
 from dicomnode.errors import NoticeError
-from dicomnode.gate.policy import persons_asked_for
+from dicomnode.gate import asking
 from dicomnode.notices.mail import Mail
 from dicomnode.notices.message import Message, message_of
 from dicomnode.notices.webhook import Webhook
 from dicomnode.tracking import notices
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.notices import Place, Topic, Untold
-from dicomnode.tracking.reviews import ReviewFilter
 
 log = logging.getLogger("dicomnode.notices")
 
@@ -87,8 +86,8 @@ class Teller:
     def _waiting(self, channel: Channel, progress: _Progress, now: datetime) -> Untold | None:
         """What has to be told now; None while it may wait to be told with more."""
         told = self._settings.notifications
-        persons = persons_asked_for(self._settings)
-        wanted = ReviewFilter(kinds=told.verdicts, codes=(), persons=persons)
+        asked = asking.review_filter(self._settings)
+        wanted = replace(asked, kinds=told.verdicts, codes=())
         with self._database.begin() as connection:
             progress.places = notices.note(connection, channel.name, progress.places, wanted, now)
         due = now - timedelta(hours=told.digest_hours)

@@ -23,6 +23,7 @@ def remote_of(source: SourceSettings, settings: Settings) -> RemoteEntity:
         source.port,
         source.calling_ae_title or settings.scp.ae_title,
         source.timeout_seconds,
+        source.tls,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pynetdicom.presentation import build_context
 
-from dicomnode.config import DestinationSettings, Settings, SourceSettings
+from dicomnode.config import DestinationSettings, SCPSettings, Settings, SourceSettings
 from dicomnode.delivery.association import associated
 from dicomnode.delivery.store import echo
 from dicomnode.errors import (
@@ -20,6 +20,7 @@ from dicomnode.retrieval.content import SeriesContent
 from dicomnode.retrieval.deadline import Deadline
 from dicomnode.retrieval.report import Report
 from dicomnode.retrieval.suboperations import STUDY_ROOT_MOVE, follow, study_identifier
+from dicomnode.tls import shows
 
 _DESTINATION_UNKNOWN = 0xA801
 _UNABLE_TO_PROCESS = range(0xC000, 0xD000)
@@ -82,6 +83,10 @@ class Mover:
 def require_receiver(settings: Settings) -> None:
     """Raises `RetrievalError` where this node's own receiver is not there to be sent to."""
     scp = settings.scp
+    if scp.tls is not None and scp.tls.only:
+        if shows(scp.host, scp.tls.port, scp.tls.certificate_file):
+            return
+        raise _no_receiver(scp, scp.tls.port, "nobody there shows its certificate")
     ourselves = DestinationSettings(
         name="self", ae_title=scp.ae_title, host=scp.host, port=scp.port, timeout_seconds=5.0
     )
@@ -95,7 +100,11 @@ def require_receiver(settings: Settings) -> None:
         why = "nobody answers a C-ECHO there"
     else:
         return
-    raise RetrievalError(
-        f"this node's own receiver, {scp.ae_title} at {scp.host}:{scp.port}, is not running, and "
+    raise _no_receiver(scp, scp.port, why)
+
+
+def _no_receiver(scp: SCPSettings, port: int, why: str) -> RetrievalError:
+    return RetrievalError(
+        f"this node's own receiver, {scp.ae_title} at {scp.host}:{port}, is not running, and "
         f"C-MOVE would send to it: {why}. Start it: dicomnode serve, or dicomnode scp"
     )

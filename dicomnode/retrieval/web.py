@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from dicomnode.dicom.uid_syntax import only_uid
 from dicomnode.errors import RetrievalError, SourceUnavailableError
 from dicomnode.retrieval.content import SeriesContent, stated_count, usable_studies
 from dicomnode.retrieval.deadline import Deadline
+from dicomnode.tls import client_context
 
 _PAGE = 200  # some services refuse to be asked for more at once
 _MOST_PAGES = 5000
@@ -150,8 +152,14 @@ def client(source: SourceSettings) -> Iterator[httpx.Client]:
     if source.token_file is not None:
         key = f"sources: {source.name}: token_file"
         headers["Authorization"] = f"Bearer {token_in(source.token_file, key)}"
+    trusted: ssl.SSLContext | bool = True
+    if source.tls is not None:
+        trusted = client_context(source.tls, f"sources: {source.name}: tls")
     with httpx.Client(
-        base_url=source.url.rstrip("/"), headers=headers, timeout=source.timeout_seconds
+        base_url=source.url.rstrip("/"),
+        headers=headers,
+        timeout=source.timeout_seconds,
+        verify=trusted,
     ) as http:
         yield http
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from dicomnode.config import Settings
+from dicomnode.dimse.listener import Door
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.running import new_receiver
+from dicomnode.reloading import Apply, Reload, never
 from dicomnode.scp.process import receive
 
 LOGGER = logging.getLogger("dicomnode.scp")
@@ -32,11 +34,12 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class _ReceivingProcess:
-    """A child; its end of `report` gets one byte when it accepts associations."""
+    """A child; its end of `channel` tells one byte when it accepts associations, and then gets
+    new settings."""
 
     receiver_id: str
     process: BaseProcess
-    report: Connection
+    channel: Connection
 
 
 class Supervisor:
@@ -45,19 +48,23 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        listener: socket.socket,
+        doors: Sequence[Door],
         prepare_child: Callable[[], None],
         living: set[str],
     ) -> None:
         self._settings = settings
-        self._listener = listener
+        self._doors = doors
         self._prepare_child = prepare_child
         self._living = living
         self._context = multiprocessing.get_context("spawn")
         self._children: list[_ReceivingProcess] = []
 
     def run(
-        self, ready: Callable[[], None], alive: Callable[[], None], stop: threading.Event
+        self,
+        ready: Callable[[], None],
+        alive: Callable[[], None],
+        stop: threading.Event,
+        reload: Reload = never,
     ) -> None:
         try:
             for _ in range(self._settings.scp.processes):
@@ -68,6 +75,7 @@ class Supervisor:
                 ready()
             while not stop.is_set():
                 wait([child.process.sentinel for child in self._children], timeout=0.5)
+                reload(self._use)
                 if all(child.process.is_alive() for child in self._children):
                     alive()
                 else:
@@ -75,12 +83,19 @@ class Supervisor:
         finally:
             self._stop()
 
+    def _use(self, settings: Settings) -> None:
+        """Also for children that are started later."""
+        self._settings = settings
+        for child in self._children:
+            with suppress(OSError):  # it died; the one that replaces it has them
+                child.channel.send(settings)
+
     def _start(self) -> _ReceivingProcess:
-        ours, theirs = self._context.Pipe(duplex=False)
+        ours, theirs = self._context.Pipe()
         receiver_id = new_receiver(self._living)
         process = self._context.Process(
             target=_child,
-            args=(self._settings, self._listener, receiver_id, theirs, self._prepare_child),
+            args=(self._settings, self._doors, receiver_id, theirs, self._prepare_child),
             name="dicomnode-receiver",
         )
         process.start()
@@ -95,7 +110,7 @@ class Supervisor:
             LOGGER.error("a receiving process died", extra={"exit_code": child.process.exitcode})
             self._children.remove(child)
             self._living.discard(child.receiver_id)
-            child.report.close()
+            child.channel.close()
             if not stop.wait(_RESTART_SECONDS):
                 self._start_again(stop)
 
@@ -123,34 +138,42 @@ class Supervisor:
 def _await_ready(child: _ReceivingProcess, stop: threading.Event) -> None:
     """Raises `DicomnodeError` where the child died, or isn't ready in time."""
     deadline = time.monotonic() + _START_SECONDS
-    while not stop.is_set() and not child.report.poll(0.2):
+    while not stop.is_set() and not child.channel.poll(0.2):
         if time.monotonic() > deadline:
             raise DicomnodeError("a receiving process did not start in time; see its log")
     try:
         if not stop.is_set():
-            child.report.recv_bytes()
+            child.channel.recv_bytes()
     except EOFError:
         raise DicomnodeError("a receiving process did not start; see its log") from None
 
 
 def _child(
     settings: Settings,
-    listener: socket.socket,
+    doors: Sequence[Door],
     receiver_id: str,
-    report: Connection,
+    channel: Connection,
     prepare_child: Callable[[], None],
 ) -> None:
     """The main function of a child: stops at SIGTERM, and when its parent is gone."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # the parent's business
+        signal.signal(number, signal.SIG_IGN)
     prepare_child()
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
 
     def ready() -> None:
-        report.send_bytes(b"1")
+        channel.send_bytes(b"1")
 
-    receive(settings, listener, receiver_id, ready=ready, alive=lambda: None, stop=stop)
+    def reload(apply: Apply) -> None:
+        try:
+            if channel.poll():
+                apply(channel.recv())
+        except EOFError:
+            stop.set()  # the parent is gone
+
+    receive(settings, doors, receiver_id, ready=ready, alive=lambda: None, stop=stop, reload=reload)
 
 
 def _stop_with_parent(stop: threading.Event) -> None:

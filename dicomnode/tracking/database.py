@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlch
 
 from dicomnode.errors import DatabaseError
 from dicomnode.tracking import audit, study_summaries
+from dicomnode.tracking.private import make_private
 
 BUSY_TIMEOUT_SECONDS = 30.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -84,7 +85,7 @@ class Database:
         from alembic import command
 
         if self.is_sqlite and self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            make_private(Path(self.url.database).absolute().parent)
         with _plain_errors(self.url), self._migrating_engine().begin() as connection:
             if not self.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))

@@ -54,7 +54,8 @@ class SeriesFinding:
     revision complete, `completion` is its sentence. `expected`: the largest count that anyone
     named. `unfinished_pull`: a source that its study is still to be pulled from. `open_from` and
     `open_since`: who keeps an association open that sent to its study, and since when.
-    `decisions`: the last of each account that stands, also where it is stale.
+    `decisions`: the last of each account that stands, also where it is stale. `removed_at`: since
+    when files of it are gone, by retention.
     """
 
     study_instance_uid: str
@@ -86,6 +87,7 @@ class SeriesFinding:
     open_from: str = ""
     open_since: datetime | None = None
     decisions: tuple[HumanDecision, ...] = ()
+    removed_at: datetime | None = None
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -279,6 +281,7 @@ def _finding(
         open_from=row.open_from or "",
         open_since=row.open_since,
         decisions=tuple(decided),
+        removed_at=row.removed_at,
     )
 
 

@@ -29,7 +29,7 @@ class HeldState(StrEnum):
     DISCARDED = "discarded"
 
 
-_OPEN = (HeldState.WAITING.value, HeldState.CHANGED.value)
+OPEN = (HeldState.WAITING.value, HeldState.CHANGED.value)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def discard(
 ) -> HeldObject:
     """A person settles it: it never leaves. Raises `GateError` where nothing of this id waits."""
     row = c.execute(sa.select(held_objects).where(held_objects.c.id == held_id)).one_or_none()
-    if row is None or row.state not in _OPEN:
+    if row is None or row.state not in OPEN:
         raise GateError(f"no object {held_id} waits at the gate (dicomnode gate waiting)")
     held = _held(row)
     _end(c, held, HeldState.DISCARDED, now or datetime.now(UTC), account=account)
@@ -157,7 +157,7 @@ def newest(
 def names_open(c: sa.Connection, names: Sequence[str]) -> set[str]:
     """Those of the files' `names` that still wait; the others are of no use any more."""
     row = held_objects.c
-    query = sa.select(row.name).where(row.name.in_(names), row.state.in_(_OPEN))
+    query = sa.select(row.name).where(row.name.in_(names), row.state.in_(OPEN))
     return set(c.scalars(query))
 
 

@@ -39,6 +39,7 @@ class KnownFile:
     transfer_syntax_uid: str
     name: str
     file_sha256: str
+    removed_at: datetime | None = None
 
 
 def add(c: sa.Connection, stored: Sequence[StoredInstance]) -> int:
@@ -46,17 +47,15 @@ def add(c: sa.Connection, stored: Sequence[StoredInstance]) -> int:
 
     Series rows are locked in one order, so two receivers never wait for each other in a circle.
     """
-    known = _known(c, [instance.header.sop_instance_uid for instance in stored])
-    new = {
-        instance.header.sop_instance_uid: instance
-        for instance in stored
-        if instance.header.sop_instance_uid not in known
-    }
+    stored_by_uid = {instance.header.sop_instance_uid: instance for instance in stored}
+    known = _known(c, list(stored_by_uid))
+    new = {uid: instance for uid, instance in stored_by_uid.items() if uid not in known}
     by_series: dict[SeriesKey, list[StoredInstance]] = {}
     for instance in new.values():
         by_series.setdefault(_key(instance.header), []).append(instance)
     for key, members in sorted(by_series.items()):
         _add_to_series(c, key, members)
+    _bring_back(c, [uid for uid in known if not stored_by_uid[uid].was_there])
     # A rebuild may have been here first; who sent them is still to be noted.
     repeat(c, [_again(i) for i in stored if i.header.sop_instance_uid in known])
     return len(new)
@@ -89,17 +88,18 @@ def expect(
 
 
 def missing(c: sa.Connection, names: Sequence[str]) -> list[str]:
-    """Those of the spool's `names` that have no row."""
+    """Those of the spool's `names` that have no row, or one that says that they are gone."""
     found: set[str] = set()
+    here = sa.select(instances.c.name).where(instances.c.removed_at.is_(None))
     for chunk in _chunks(names):
-        found.update(c.scalars(sa.select(instances.c.name).where(instances.c.name.in_(chunk))))
+        found.update(c.scalars(here.where(instances.c.name.in_(chunk))))
     return [name for name in names if name not in found]
 
 
 def known_files(c: sa.Connection, uids: Sequence[str]) -> Mapping[str, KnownFile]:
     """Those of the SOP Instance UIDs that were received, with the study that they count in."""
     i = instances.c
-    columns = (i.sop_class_uid, i.transfer_syntax_uid, i.name, i.file_sha256)
+    columns = (i.sop_class_uid, i.transfer_syntax_uid, i.name, i.file_sha256, i.removed_at)
     query = sa.select(i.sop_instance_uid, series.c.study_instance_uid, *columns).join(series)
     found: dict[str, KnownFile] = {}
     for chunk in _chunks(uids):
@@ -123,6 +123,21 @@ def pages_of_series(
             return
         yield [(row.sop_class_uid, row.sop_instance_uid) for row in page]
         last = page[-1].id
+
+
+def _bring_back(c: sa.Connection, uids: Sequence[str]) -> None:
+    """Their files were stored anew: of those that were removed, what was found counts as before."""
+    i, back = instances.c, sa.null()
+    for chunk in _chunks(uids):
+        removed = sa.and_(i.sop_instance_uid.in_(chunk), i.removed_at.is_not(None))
+        for series_id in sorted(set(c.scalars(sa.select(i.series_id).where(removed)))):
+            c.execute(sa.select(series.c.id).where(series.c.id == series_id).with_for_update())
+            of_it = sa.and_(removed, i.series_id == series_id)
+            count = c.execute(instances.update().where(of_it).values(removed_at=back)).rowcount
+            left = series.c.removed_count - count
+            at = sa.case((left <= 0, back), else_=series.c.removed_at)
+            values = {"removed_count": left, "removed_at": at}
+            c.execute(series.update().where(series.c.id == series_id).values(values))
 
 
 def _known(c: sa.Connection, uids: Sequence[str]) -> set[str]:
@@ -199,6 +214,7 @@ def _row(instance: StoredInstance, series_id: int) -> Mapping[str, Any]:
         "size_bytes": instance.size_bytes,
         "file_sha256": instance.file_sha256,
         "pixel_sha256": instance.pixel_sha256,
+        "data_set_sha256": instance.data_set_sha256,
         "received_at": instance.received_at,
         "calling_ae_title": instance.calling_ae_title,
         "called_ae_title": instance.called_ae_title,

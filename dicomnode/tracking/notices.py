@@ -16,12 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import DeliveryState
-from dicomnode.tracking import audit
+from dicomnode.tracking import audit, disk_alerts
 from dicomnode.tracking.columns import UtcDateTime
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.gate_schema import notices
 from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.schema import (
+    audit_events,
     deliveries,
     examinations,
     quarantine,
@@ -43,6 +44,7 @@ class Topic(StrEnum):
     REFUSED = "refused"
     QUARANTINED = "quarantined"
     NEEDS_PERSON = "needs_person"
+    DISK = "disk"
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ _KEYS: Mapping[Topic, sa.Column[int]] = {
     Topic.REFUSED: deliveries.c.id,
     Topic.QUARANTINED: quarantine.c.id,
     Topic.NEEDS_PERSON: verdicts.c.id,
+    Topic.DISK: audit_events.c.id,
 }
 
 
@@ -224,10 +227,20 @@ def _needs_person(wanted: ReviewFilter) -> sa.Select[Any]:
         .join(series, series.c.id == verdicts.c.series_id)
         .where(
             verdicts.c.is_current,
-            verdicts.c.kind.in_([kind.value for kind in wanted.kinds]),
+            sa.or_(
+                verdicts.c.kind.in_([kind.value for kind in wanted.kinds]),
+                sa.and_(verdicts.c.is_asked_by_kind, sa.literal(wanted.is_by_kind)),
+            ),
             verdicts.c.decided_by < wanted.persons,
         )
     )
+
+
+def _disk(_: ReviewFilter) -> sa.Select[Any]:
+    """Of no study."""
+    no_study = sa.literal("").label("study_instance_uid")
+    fills = disk_alerts.is_standing()
+    return sa.select(audit_events.c.id.label("key"), no_study).where(fills)
 
 
 _SELECTS: Mapping[Topic, Callable[[ReviewFilter], sa.Select[Any]]] = {
@@ -235,4 +248,5 @@ _SELECTS: Mapping[Topic, Callable[[ReviewFilter], sa.Select[Any]]] = {
     Topic.REFUSED: _refused,
     Topic.QUARANTINED: _quarantined,
     Topic.NEEDS_PERSON: _needs_person,
+    Topic.DISK: _disk,
 }

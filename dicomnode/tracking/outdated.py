@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -32,6 +33,7 @@ class Examined:
     series_instance_uid: str
     examiner_digest: str
     subjects: tuple[Subject, ...]
+    removed_at: datetime | None = None
 
     def is_outdated(self, wanted: WantedDigest) -> bool:
         return self.examiner_digest != wanted(self.subjects)
@@ -83,6 +85,7 @@ def examined_now(
         series.c.series_instance_uid,
         e.examiner_digest,
         e.subjects,
+        series.c.removed_at,
     )
     query = sa.select(*columns).select_from(_of_now()).where(_COUNTS, e.id > after)
     if study:

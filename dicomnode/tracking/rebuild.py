@@ -103,6 +103,8 @@ class _Found:
         for name in names:
             try:
                 self._read_one(name)
+            except FileNotFoundError:  # retention was quicker
+                continue
             except OSError as error:
                 LOGGER.error(
                     "a spool file can't be read", extra={"file": name, "error": str(error)}

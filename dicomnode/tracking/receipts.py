@@ -27,7 +27,7 @@ class ListedReceipt:
 
 @dataclass(frozen=True)
 class StoredReceipt(ListedReceipt):
-    """With what was signed: some 250 bytes for each instance, so no list holds it."""
+    """With what was signed: some 400 bytes for each instance, so no list holds it."""
 
     document: str
 
@@ -35,8 +35,10 @@ class StoredReceipt(ListedReceipt):
 @dataclass(frozen=True)
 class InstanceDigests:
     sop_instance_uid: str
+    transfer_syntax_uid: str
     file_sha256: str
     pixel_sha256: str
+    data_set_sha256: str
     first_revision: int
 
 
@@ -104,8 +106,10 @@ def instances_of(
         sa.select(
             series.c.series_instance_uid,
             i.sop_instance_uid,
+            i.transfer_syntax_uid,
             i.file_sha256,
             i.pixel_sha256,
+            i.data_set_sha256,
             i.first_revision,
         )
         .join(series, series.c.id == i.series_id)

@@ -22,11 +22,15 @@ PAGE = 50
 
 @dataclass(frozen=True)
 class ReviewFilter:
-    """Which verdicts and refusal codes want a person, and how many different ones they want."""
+    """Which verdicts and refusal codes want a person, and how many different ones they want.
+
+    `is_by_kind`: also series that are marked because of their kind (`kinds`).
+    """
 
     kinds: tuple[VerdictKind, ...] = (VerdictKind.FACE_VISIBLE, VerdictKind.UNDETERMINED)
     codes: tuple[RefusalCode, ...] = tuple(RefusalCode)
     persons: int = 1
+    is_by_kind: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ class ReviewItem:
     """A series that waits for a person, since its examination.
 
     `verdict` is empty where no volume was made, `codes` are those of images that were set aside.
-    `why` is the first sentence of the verdict, or of what was set aside. `decided_by`: how many
-    people have decided so far.
+    `why` is the first sentence of the verdict, or of what was set aside. `is_asked_by_kind`: a
+    project wants a person for every series of its kind. `decided_by`: how many people have decided
+    so far.
     """
 
     examination_id: int
@@ -46,6 +51,7 @@ class ReviewItem:
     verdict: str
     codes: tuple[str, ...]
     why: str
+    is_asked_by_kind: bool
     decided_by: int
 
 
@@ -118,6 +124,9 @@ def _ranges(
             for name in names:
                 matches = (column == name.value, table.c.decided_by == people)
                 yield sa.select(key).where(current, *matches), key
+        if wanted.is_by_kind:
+            asked, key = sa.text("is_current AND is_asked_by_kind"), verdicts.c.examination_id
+            yield sa.select(key).where(asked, verdicts.c.decided_by == people), key
 
 
 def _items(c: sa.Connection, examination_ids: Sequence[int]) -> Iterable[ReviewItem]:
@@ -125,7 +134,7 @@ def _items(c: sa.Connection, examination_ids: Sequence[int]) -> Iterable[ReviewI
     e, v, r, s = examinations.c, verdicts.c, refusals.c, series.c
     columns = (e.id, e.created_at, s.study_instance_uid, s.series_instance_uid, s.modality)
     judged: sa.Select[Any] = (
-        sa.select(*columns, v.kind, v.reasons, v.decided_by)
+        sa.select(*columns, v.kind, v.reasons, v.is_asked_by_kind, v.decided_by)
         .join(series, s.id == e.series_id)
         .outerjoin(verdicts, v.examination_id == e.id)
         .where(e.id.in_(examination_ids))
@@ -154,5 +163,6 @@ def _item(row: sa.Row[Any], aside: Sequence[sa.Row[Any]]) -> ReviewItem:
         verdict=row.kind or "",
         codes=tuple(dict.fromkeys(each.code for each in aside)),
         why=next(iter(sentences), ""),
+        is_asked_by_kind=bool(row.is_asked_by_kind),
         decided_by=aside[0].decided_by if row.decided_by is None else row.decided_by,
     )

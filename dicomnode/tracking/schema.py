@@ -78,6 +78,9 @@ series = sa.Table(
     sa.Column("revised_count", sa.Integer, nullable=False),
     # The same as a column, of which PostgreSQL knows how rare it is.
     sa.Column("is_arriving", sa.Boolean, sa.Computed(_ARRIVING, persisted=True)),
+    # How many of its instances have no file any more, and since when (`retention`).
+    counter("removed_count"),
+    time("removed_at", nullable=True),
     sa.UniqueConstraint("study_instance_uid", "series_instance_uid"),
     prefixes("ix_series_series_instance_uid", "series_instance_uid"),
     partial("ix_series_unrevised", "is_arriving", "last_received_at"),
@@ -124,7 +127,11 @@ instances = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("file_sha256", sa.String(64), nullable=False),
     sa.Column("pixel_sha256", sa.String(64), nullable=False),
+    # Of the data set around its pixel data (`dicom.encoded.Peek`); empty before version 0014.
+    title("data_set_sha256"),
     time("received_at"),
+    # When retention took its file away; empty while it is here.
+    time("removed_at", nullable=True),
     title("calling_ae_title"),
     title("called_ae_title"),
     title("peer_address"),
@@ -240,8 +247,20 @@ verdicts = sa.Table(
     current(),
     # By how many people, of this very examination.
     counter("decided_by"),
+    # Whether a project wants a person for its kind, by the tables of this digest (`kinds`).
+    sa.Column(
+        "is_asked_by_kind", sa.Boolean, nullable=False, default=False, server_default=sa.false()
+    ),
+    title("kinds_digest"),
     only_one_current("verdicts"),
     partial("ix_verdicts_review", "is_current", "kind", "decided_by", "examination_id"),
+    partial(
+        "ix_verdicts_asked",
+        "is_current AND is_asked_by_kind",
+        "decided_by",
+        "examination_id",
+    ),
+    partial("ix_verdicts_unmarked", "is_current", "kinds_digest"),
 )
 
 volumes = sa.Table(

@@ -104,6 +104,12 @@ def load_revision(c: sa.Connection, revision_id: int, spool: Spool) -> Revision:
     )
 
 
+def removed_at(c: sa.Connection, revision_id: int) -> datetime | None:
+    """When retention took away files that the revision is of; None where all are here."""
+    query = sa.select(series.c.removed_at).join(revisions, revisions.c.series_id == series.c.id)
+    return c.scalar(query.where(revisions.c.id == revision_id))
+
+
 def is_current(c: sa.Connection, revision_id: int) -> bool:
     """Whether that revision is the newest of its series."""
     return bool(c.scalar(sa.select(revisions.c.is_current).where(revisions.c.id == revision_id)))

@@ -6,6 +6,7 @@ across processes), the folder synced. The database follows and can be rebuilt fr
 
     spool/incoming/...             being written
     spool/objects/ab/<sha256>.dcm  SHA-256 of the SOP Instance UID
+    spool/objects/ab/<sha256>.removed  what remains of one that was removed (`removal`)
     spool/quarantine/<reason>/<sha256>.dcm  SHA-256 of the bytes: kept for a person to look at
 """
 
@@ -23,6 +24,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from dicomnode.errors import OutOfSpaceError, SpoolError
+from dicomnode.tracking import removal
+from dicomnode.tracking.private import make_private
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ABANDONED_AFTER_SECONDS = 3600.0
@@ -65,7 +68,7 @@ class Spool:
         """Make every folder, durably, so that storing an object touches one folder only."""
         prefixes = [self._objects / f"{number:02x}" for number in range(256)]
         for folder in (self._incoming, self._quarantine, *prefixes):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
         for folder in (self._objects, self._folder, self._folder.parent):
             _sync_folder(folder)
 
@@ -73,30 +76,34 @@ class Spool:
         """Make one object durable under the name of its UID.
 
         `data_set` is the encoded data set as received; a DUPLICATE has the same data set, byte
-        for byte, whoever sent it. Raises `OutOfSpaceError` or `SpoolError`; then nothing is kept.
+        for byte, whoever sent it. One that was removed comes back as the file that it was, and
+        only with the data set that it had: anything else is a CONFLICT. Raises `OutOfSpaceError`
+        or `SpoolError`; then nothing is kept.
         """
         name = object_name(sop_instance_uid)
-        digest = hashlib.sha256(file_meta)
-        digest.update(data_set)
-        size = len(file_meta) + len(data_set)
         try:
-            created = self._write(self.path(name), file_meta, data_set)
-            if created:
-                return StoreResult(StoreOutcome.STORED, name, size, digest.hexdigest())
+            remains = removal.remains_of(self.path(name))
+            comes_back = remains is not None and remains.is_of(data_set)
+            if remains is not None and comes_back:
+                file_meta = remains.file_meta
+            size, sha256 = len(file_meta) + len(data_set), _sha256(file_meta, data_set)
+            conflict = StoreResult(StoreOutcome.CONFLICT, name, size, sha256)
+            if remains is not None and not comes_back:
+                return conflict
+            if self._write(self.path(name), file_meta, data_set):
+                removal.forget(self.path(name))
+                return StoreResult(StoreOutcome.STORED, name, size, sha256)
             there = _as_it_is_there(self.path(name), data_set)
         except OSError as error:
             raise _spool_error(error, self._folder) from error
-        if there is None:
-            return StoreResult(StoreOutcome.CONFLICT, name, size, digest.hexdigest())
-        return StoreResult(StoreOutcome.DUPLICATE, name, *there)
+        return conflict if there is None else StoreResult(StoreOutcome.DUPLICATE, name, *there)
 
     def quarantine(self, reason: str, file_meta: bytes, data_set: bytes) -> StoreResult:
         """Keep an object that was not accepted; the same bytes are kept once."""
         if not reason.isidentifier():
             raise ValueError(f"{reason!r} is no reason code")
-        digest = hashlib.sha256(file_meta)
-        digest.update(data_set)
-        name = f"{reason}/{digest.hexdigest()}.dcm"
+        sha256 = _sha256(file_meta, data_set)
+        name = f"{reason}/{sha256}.dcm"
         path = self._quarantine / name
         size = len(file_meta) + len(data_set)
         try:
@@ -105,7 +112,7 @@ class Spool:
         except OSError as error:
             raise _spool_error(error, self._folder) from error
         outcome = StoreOutcome.STORED if created else StoreOutcome.DUPLICATE
-        return StoreResult(outcome, name, size, digest.hexdigest())
+        return StoreResult(outcome, name, size, sha256)
 
     def path(self, name: str) -> Path:
         return self._objects / name
@@ -113,10 +120,38 @@ class Spool:
     def quarantine_path(self, name: str) -> Path:
         return self._quarantine / name
 
+    def file_meta(self, name: str) -> bytes:
+        """Of an object that is here, or was before it was removed; empty where there is none."""
+        try:
+            with self.path(name).open("rb") as file:
+                return removal.read_file_meta(file)
+        except FileNotFoundError:
+            remains = removal.remains_of(self.path(name))
+            return remains.file_meta if remains is not None else b""
+
+    def remove(self, name: str) -> None:
+        """Give the space of an object back; what it was stays known. May be repeated.
+
+        Raises `SpoolError`.
+        """
+        try:
+            removal.remove(self.path(name))
+        except OSError as error:
+            raise _spool_error(error, self._folder) from error
+
+    def erase(self, name: str) -> None:
+        """Leave nothing of an object, so that its UID is as if it had never come."""
+        self.path(name).unlink(missing_ok=True)
+        removal.forget(self.path(name))
+
     def names(self) -> Iterator[list[str]]:
-        """The names of all objects, one list per prefix folder."""
+        """The names of all objects that are here, one list per prefix folder."""
         for folder in sorted(self._objects.iterdir()):
-            yield [f"{folder.name}/{entry.name}" for entry in os.scandir(folder)]
+            yield [
+                f"{folder.name}/{entry.name}"
+                for entry in os.scandir(folder)
+                if not entry.name.endswith(removal.SUFFIX)
+            ]
 
     def quarantined_names(self) -> Iterator[str]:
         for folder in sorted(self._quarantine.iterdir()):
@@ -137,6 +172,31 @@ class Spool:
     def free_bytes(self) -> int:
         state = os.statvfs(self._folder)
         return state.f_bavail * state.f_frsize
+
+    def keep_free(self, minimum_free_bytes: int) -> None:
+        """From now on."""
+        self._minimum_free_bytes = minimum_free_bytes
+
+    def can_write(self) -> bool:
+        """Whether a file can be made and removed here now: the folder is there, and not read-only,
+        and has an inode left."""
+        probe = self._incoming / f"{uuid.uuid4().hex}.tmp"
+        try:
+            probe.write_bytes(b"?")
+            probe.unlink()
+        except OSError:
+            return False
+        return True
+
+    def used_percent(self) -> float:
+        """Of the space that this user may use, as df(1) shows it."""
+        state = os.statvfs(self._folder)
+        used = state.f_blocks - state.f_bfree
+        return 100.0 * used / max(1, used + state.f_bavail)
+
+    def is_full(self) -> bool:
+        """Whether nothing more is taken in, however small."""
+        return self.free_bytes() < self._minimum_free_bytes
 
     def _write(self, path: Path, file_meta: bytes, data_set: bytes) -> bool:
         """True when `path` was made, False when it was there already; durable either way."""
@@ -169,8 +229,19 @@ def object_name(sop_instance_uid: str) -> str:
     return f"{digest[:2]}/{digest}.dcm"
 
 
+def short_name(identifier: str) -> str:
+    """A folder name from a hash: no path is ever built from an attribute."""
+    return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
+
+
+def _sha256(file_meta: bytes, data_set: bytes) -> str:
+    digest = hashlib.sha256(file_meta)
+    digest.update(data_set)
+    return digest.hexdigest()
+
+
 def _write_synced(path: Path, *parts: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         for part in parts:
             view = memoryview(part)
@@ -193,8 +264,7 @@ def _as_it_is_there(path: Path, data_set: bytes) -> tuple[int, str] | None:
     """Size and digest of a file that is its own file meta (PS3.10 7.1) followed by exactly this
     data set; None for another one."""
     with path.open("rb") as file:
-        head = file.read(144)
-        head += file.read(int.from_bytes(head[140:144], "little"))
+        head = removal.read_file_meta(file)
         size = path.stat().st_size
         if size - len(head) != len(data_set):
             return None

@@ -2,7 +2,9 @@
 
 A connection carries one request. Until its header is whole it is silent: it has a deadline, and
 where too many are silent the oldest is closed, so that they shut nobody out. From then on it is a
-request, of which each peer, and all together, may have so many at once.
+request, of which each client, and all together, may have so many at once. With TLS the handshake
+is part of the silence, so it is begun here rather than by uvicorn, which would let anybody begin
+one and wait a minute for each.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 from collections import Counter
 from dataclasses import dataclass
 
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dicomnode.config import SCPSettings
-from dicomnode.web.access import HEALTH_PATH
+from dicomnode.config import SCPSettings, WebSettings
+from dicomnode.rates import address_key
+from dicomnode.tls import ServerTLS
+from dicomnode.web.access import OPEN_PATHS
+from dicomnode.web.origin import client_address, is_trusted_proxy
 
 LOGGER = logging.getLogger("dicomnode.web")
 
@@ -44,20 +51,56 @@ def limits_of(scp: SCPSettings) -> Limits:
     )
 
 
-def bounded_protocol(limits: Limits) -> type[asyncio.Protocol]:
+def bounded_protocol(
+    limits: Limits, settings: WebSettings, tls: ServerTLS | None = None
+) -> type[asyncio.Protocol]:
     """For one server: its connections know of each other."""
     silent: dict[asyncio.Transport, str] = {}
 
     class BoundedProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
             silent[transport] = _peer(transport)
-            _close_the_oldest_of_too_many(silent, limits)
-            self._tail = b""
+            _close_the_oldest_of_too_many(silent, limits, settings)
+            self._tail, self._early = b"", b""
             self._wire = transport
             self._late = self.loop.call_later(limits.header_seconds, self._close_late)
+            self._is_open = tls is None
+            if tls is None:
+                super().connection_made(transport)
+            else:
+                transport.pause_reading()  # until the handshake reads
+                self._handshake = self.loop.create_task(self._shake_hands(tls.context()))
+
+        async def _shake_hands(self, context: ssl.SSLContext) -> None:
+            try:
+                encrypted = await self.loop.start_tls(
+                    self._wire,
+                    self,
+                    context,
+                    server_side=True,
+                    ssl_handshake_timeout=limits.header_seconds,
+                    ssl_shutdown_timeout=limits.header_seconds,
+                )
+            except OSError as error:
+                reason = getattr(error, "reason", None) or type(error).__name__
+                LOGGER.warning(
+                    "connection closed: TLS failed: %s", reason, extra={"peer": _peer(self._wire)}
+                )
+                self._wire.abort()
+                self._is_silent_no_more()
+                return
+            if encrypted is None or self._wire.is_closing():
+                self._is_silent_no_more()
+                return
+            super().connection_made(encrypted)
+            self._is_open = True
+            if self._early:  # it came with the end of the handshake
+                self.data_received(self._early)
 
         def data_received(self, data: bytes) -> None:
+            if not self._is_open:
+                self._early += data
+                return
             if self._wire in silent:
                 self._tail += data
                 if _END_OF_HEADER.search(self._tail):
@@ -67,7 +110,8 @@ def bounded_protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._is_silent_no_more()
-            super().connection_lost(exc)
+            if self._is_open:
+                super().connection_lost(exc)
 
         def _is_silent_no_more(self) -> None:
             self._late.cancel()
@@ -83,16 +127,18 @@ def bounded_protocol(limits: Limits) -> type[asyncio.Protocol]:
 class BoundedRequests:
     """Answers 503 where too many requests are open; whether the node is well is always told."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, settings: WebSettings) -> None:
         self._app = app
+        self._settings = settings
         self._limits = limits
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == HEALTH_PATH:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        peer = scope["client"][0] if scope.get("client") else ""
+        # Behind a proxy that is trusted each client counts by itself.
+        peer = address_key(client_address(HTTPConnection(scope), self._settings))
         if self._is_full(peer):
             LOGGER.warning("request refused: too many are open", extra={"peer": peer})
             answer = PlainTextResponse(
@@ -112,10 +158,14 @@ class BoundedRequests:
         return self._open[peer] >= limits.most_per_peer or self._open.total() >= limits.most
 
 
-def _close_the_oldest_of_too_many(silent: dict[asyncio.Transport, str], limits: Limits) -> None:
-    newest = next(reversed(silent))
-    of_peer = [transport for transport, peer in silent.items() if peer == silent[newest]]
-    too_many = of_peer[: -limits.most_per_peer] or list(silent)[: -limits.most]
+def _close_the_oldest_of_too_many(
+    silent: dict[asyncio.Transport, str], limits: Limits, settings: WebSettings
+) -> None:
+    """A trusted proxy may have all places: it waits for the header before it connects."""
+    newest = silent[next(reversed(silent))]
+    most = limits.most if is_trusted_proxy(newest, settings) else limits.most_per_peer
+    of_peer = [transport for transport, peer in silent.items() if peer == newest]
+    too_many = of_peer[:-most] or list(silent)[: -limits.most]
     for transport in too_many:
         LOGGER.warning("connection closed: too many are silent", extra={"peer": silent[transport]})
         del silent[transport]

@@ -33,7 +33,7 @@ class OidcLogin:
     def __init__(self, settings: WebSettings) -> None:
         """Raises `ConfigurationError` where the client's secret can't be read."""
         assert settings.oidc is not None
-        origin = settings.origin or f"http://{settings.host}:{settings.port}"
+        origin = settings.origin or f"{settings.scheme}://{settings.host}:{settings.port}"
         self._provider = Provider(settings.oidc, f"{origin}{CALLBACK_PATH}")
         self._pending = PendingLogins()
         self._is_https = settings.is_https

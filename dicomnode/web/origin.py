@@ -44,7 +44,9 @@ def is_of_our_pages(request: HTTPConnection, settings: WebSettings) -> bool:
         return False
     if origin is None:
         return site is not None
-    return origin.lower() == (settings.origin or f"http://{request.headers.get('host', '')}")
+    return origin.lower() == (
+        settings.origin or f"{settings.scheme}://{request.headers.get('host', '')}"
+    )
 
 
 def client_address(request: HTTPConnection, settings: WebSettings) -> str:
@@ -52,11 +54,16 @@ def client_address(request: HTTPConnection, settings: WebSettings) -> str:
     peer = _address(request.client.host if request.client else "")
     if peer is None:
         return ""
-    if any(peer in network for network in settings.trusted_proxies):
+    if is_trusted_proxy(str(peer), settings):
         # Some proxies write a line of their own after what the client sent.
         told = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
         return str(_address(told) or peer)
     return str(peer)
+
+
+def is_trusted_proxy(address: str, settings: WebSettings) -> bool:
+    peer = _address(address)
+    return peer is not None and any(peer in network for network in settings.trusted_proxies)
 
 
 def local_path(given: str | None) -> str:

@@ -10,12 +10,17 @@ from contextlib import closing, contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.listening import listen
 from dicomnode.intake.running import running_intake
+from dicomnode.meters import Meters
+from dicomnode.reloading import Reload, never
+from dicomnode.tls import ServerTLS
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.pulses import Pulse
 from dicomnode.web.access import read_token
 from dicomnode.web.application import make_application
 from dicomnode.web.connections import ONE_REQUEST, bounded_protocol, limits_of
@@ -33,39 +38,65 @@ def serve(
     ready: Callable[[], None],
     stop: threading.Event,
     alive: Callable[[], None] = lambda: None,
+    reload: Reload = never,
+    meters: Meters | None = None,
 ) -> None:
     """Answer requests until `stop` is set; open ones get a moment to end.
 
     `ready` is called once requests are answered, and then `alive` again and again while every
-    thread is at work. Raises `PortInUseError`, `ConfigurationError`, `DatabaseError`, and
-    `DicomnodeError` when a thread died.
+    thread is at work. `reload` brings new settings, for requests that come from then on. Raises
+    `PortInUseError`, `ConfigurationError`, `DatabaseError`, and `DicomnodeError` when a thread
+    died.
     """
-    token = read_token(settings.web)
+    meters = meters or Meters()
+    pulse = Pulse(settings.pulses_folder, "web", meters)
+    tls = ServerTLS(settings.web.tls, "web.tls") if settings.web.tls else None
     with (
         listen(settings.web.host, settings.web.port, "web") as listener,
         running_intake(settings) as intake,
         closing(Database(settings.database_url)) as database,
     ):
-        refuse_without_accounts(settings, database)
-        application = make_application(settings, intake, database, token)
-        with _answering(settings, application, listener) as thread:
+
+        def make(now: Settings) -> Starlette:
+            refuse_without_accounts(now, database)
+            return make_application(now, intake, database, read_token(now.web), meters)
+
+        def use(now: Settings) -> None:
+            application.current = make(now)
+            intake.use(now.scp)
+
+        application = _Newest(make(settings))
+        with _answering(settings, application, listener, tls) as thread:
             LOGGER.info("answering", extra={"port": settings.web.port})
             ready()
             while not stop.wait(0.25):
+                reload(use)
                 if not (intake.is_alive() and thread.is_alive()):
                     raise DicomnodeError("a thread of the HTTP role died; see the log")
                 alive()
+                pulse.beat()
+    pulse.stop()
+
+
+class _Newest:
+    """The application of the newest settings; a request is answered by the one it began with."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self.current = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.current(scope, receive, send)
 
 
 @contextmanager
 def _answering(
-    settings: Settings, application: Starlette, listener: socket.socket
+    settings: Settings, application: ASGIApp, listener: socket.socket, tls: ServerTLS | None
 ) -> Iterator[threading.Thread]:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            http=bounded_protocol(limits_of(settings.scp)),
+            http=bounded_protocol(limits_of(settings.scp), settings.web, tls),
             headers=ONE_REQUEST,
             loop="asyncio",
             ws="none",

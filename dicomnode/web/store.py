@@ -26,6 +26,7 @@ from dicomnode.intake.intake import Intake
 from dicomnode.intake.multipart import MultipartReader, PartTooLongError, parse_media_type
 from dicomnode.intake.received import Peer
 from dicomnode.intake.refusals import RefusedObjectError, reason_of
+from dicomnode.meters import Meters
 from dicomnode.web.store_report import RefusedRequestError, StoreReport, StoreStatus
 
 LOGGER = logging.getLogger("dicomnode.web")
@@ -39,8 +40,9 @@ _MOST_UNREADABLE = 100
 class StoreService:
     """The store transaction; one for all requests."""
 
-    def __init__(self, settings: Settings, intake: Intake) -> None:
+    def __init__(self, settings: Settings, intake: Intake, meters: Meters) -> None:
         self._intake = intake
+        self._meters = meters
         self._ae_title = settings.scp.ae_title
         self._idle_seconds = settings.scp.network_timeout_seconds
         self._object_bytes = settings.scp.maximum_object_bytes
@@ -79,13 +81,18 @@ class StoreService:
             raise RefusedRequestError(StoreStatus.BAD_REQUEST, "the request brings no object")
 
     def _store_one(self, peer: Peer, data: bytes, study: str, report: StoreReport) -> None:
+        outcome = "refused"
         try:
-            report.stored.append(self._intake.store_file(peer, data, study_instance_uid=study))
+            with self._meters.timing("receive_seconds", way="stow"):
+                header = self._intake.store_file(peer, data, study_instance_uid=study)
+            report.stored.append(header)
+            outcome = "stored"
         except RefusedObjectError as refused:
             report.failed.append((refused.header, refused.reason))
         except (DatabaseError, SpoolError) as error:
             LOGGER.error("an object could not be taken in", extra={"error": str(error)})
             report.failed.append((_claims(data), reason_of(error)))
+        self._meters.count("objects_received_total", way="stow", outcome=outcome)
 
     def _objects(self, request: Request) -> AsyncGenerator[bytes]:
         """The bytes of each object as soon as it is whole."""

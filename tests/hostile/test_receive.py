@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import struct
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -266,52 +264,3 @@ def test_one_peer_can_not_take_all_associations(
         assert [association.is_established for association in held] == [True, True, False]
         assert held[2].is_rejected
         wait_until(lambda: len(node.events("association rejected")) == 1)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 6 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(folder)]
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    if subprocess.run(mount, capture_output=True, timeout=10, check=False).returncode != 0:
-        pytest.skip("this machine does not permit to mount a small file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
-
-
-def test_a_full_disk_is_said_and_nothing_confirmed_is_lost(
-    make_settings: Callable[..., Settings], tmp_path: Path, small_disk: Path
-) -> None:
-    """Spool and database share the disk; when there is space again, everything goes on."""
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(2_000_000))
-    images = make_series(tmp_path / "made", slices=60, rows=256, columns=256)
-    settings = make_settings(node={"data_folder": small_disk / "data"})
-    with running(settings, tmp_path / "node") as node:
-        with associated(node.settings.scp.port) as association:
-            answers = [
-                send(association, data_set_bytes(path), sop_instance_uid=uid_of(path)).status
-                for path in images
-            ]
-        assert set(answers) == {0x0000, 0xA700}
-        confirmed = [data_set_bytes(p) for p, s in zip(images, answers, strict=True) if s == 0]
-        assert {data_set_bytes(path) for path in node.objects()} == set(confirmed)
-        ballast.unlink()
-        wait_until(lambda: is_alive(node, images[answers.index(0xA700)]))
-
-
-def test_too_little_free_space_is_answered_before_writing(
-    make_settings: Callable[..., Settings], tmp_path: Path, image: Path
-) -> None:
-    settings = make_settings(scp={"minimum_free_bytes": 1 << 60})
-    with running(settings, tmp_path / "node") as node:
-        with associated(node.settings.scp.port) as association:
-            answer = send(association, data_set_bytes(image), sop_instance_uid=uid_of(image))
-        assert answer.status == 0xA700
-        assert "space" in answer.comment
-        assert node.objects() == []

@@ -23,6 +23,13 @@ def test_so_many_pass_at_once_and_then_as_many_a_minute() -> None:
     assert rates.seconds_to_wait("a") > 0
 
 
+def test_looking_counts_nothing() -> None:
+    rates = Rates(1, clock=Clock())
+    assert [rates.seconds_left("a") for _ in range(3)] == [0, 0, 0]
+    assert rates.seconds_to_wait("a") == 0
+    assert rates.seconds_left("a") == 60
+
+
 def test_keys_do_not_share() -> None:
     rates = Rates(1, clock=Clock())
     assert [rates.seconds_to_wait(key) for key in "ab"] == [0, 0]

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from dicomnode.inference.models import STARTER_FOLDER
+
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 
 
 def drop_in_of_the_readme() -> str:
@@ -43,6 +46,37 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, with_drop_in
     assert (found.returncode, found.stderr.strip()) == (0, "")
 
 
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.stem)
+def test_the_exposure_of_every_unit_is_as_the_document_says_and_ok(unit: Path) -> None:
+    analyze = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)]
+    told = subprocess.run(analyze, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = re.search(rf"{unit.name}: ([\d.]+) (\w+)", told)
+    assert found is not None
+    said = re.search(rf"`{unit.stem}` ([\d.]+)", (ROOT / "docs" / "security.md").read_text())
+    assert said is not None
+    # Versions of systemd weigh a little differently.
+    assert float(found[1]) <= float(said[1]) + 0.3
+    assert found[2] == "OK"
+
+
+def directives(unit: str, name: str) -> set[str]:
+    lines = (ROOT / "systemd" / f"dicomnode-{unit}.service").read_text().splitlines()
+    values = [line.partition("=")[2] for line in lines if line.startswith(f"{name}=")]
+    return {value for line in values for value in line.split()}
+
+
+def test_what_receives_sees_no_networks_no_gpu_and_no_keys() -> None:
+    hidden = directives("scp", "InaccessiblePaths")
+    assert {"-/var/lib/dicomnode/models", "-/var/lib/dicomnode/results"} <= hidden
+    assert "-/opt/dicomnode/dicomnode/inference/starter" in hidden
+    assert STARTER_FOLDER == ROOT / "dicomnode/inference/starter"
+    assert "-/etc/dicomnode/gate-key" in hidden
+    assert directives("scp", "PrivateDevices") == {"true"}
+    assert directives("scp", "SupplementaryGroups") == set()
+
+
 def test_the_drop_in_for_port_104_gives_the_capability_back_in_both_lists() -> None:
     lists = drop_in_of_the_readme().splitlines()[1:]
     assert lists == [
@@ -50,7 +84,7 @@ def test_the_drop_in_for_port_104_gives_the_capability_back_in_both_lists() -> N
     ]
 
 
-@pytest.mark.parametrize("unit", [u for u in UNITS if u.suffix == ".service"], ids=lambda u: u.name)
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_every_role_is_hardened_and_watched(unit: Path) -> None:
     lines = set(unit.read_text().splitlines())
     assert {
@@ -62,3 +96,4 @@ def test_every_role_is_hardened_and_watched(unit: Path) -> None:
         "User=dicomnode",
     } <= lines
     assert any(line.startswith("WatchdogSec=") for line in lines)
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in lines

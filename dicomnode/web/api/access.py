@@ -14,8 +14,10 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomnode.config import Settings
+from dicomnode.domain import GateDecision
 from dicomnode.errors import DatabaseError
 from dicomnode.inference.examiner import ExaminerInUse
+from dicomnode.meters import Meters
 from dicomnode.rates import Rates, address_key
 from dicomnode.tracking import api_tokens
 from dicomnode.tracking.api_tokens import TokenHolder
@@ -33,7 +35,10 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 class Door:
     """What the paths of the API share; it is `app.state.door`."""
 
-    def __init__(self, settings: Settings, identity: Identity, examiner: ExaminerInUse) -> None:
+    def __init__(
+        self, settings: Settings, identity: Identity, examiner: ExaminerInUse, meters: Meters
+    ) -> None:
+        self.meters = meters
         self.settings = settings
         self.examiner = examiner
         self.identity = identity
@@ -41,6 +46,11 @@ class Door:
         self.busy: set[int] = set()  # tokens with a list under way
         self._rates = Rates(settings.web.api_requests_per_minute)
         self._failures = Rates(settings.web.logins_per_minute)
+
+    def counted(self, decision: GateDecision) -> GateDecision:
+        """The same, after it was counted."""
+        self.meters.count("gate_decisions_total", door="http", outcome=decision.outcome.value)
+        return decision
 
     async def holder(self, request: HTTPConnection) -> TokenHolder:
         """Raises `RequestRefusedError`: 401, and 429 after too many requests or guesses."""

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from dicomnode import __version__
 from dicomnode.config import Settings
 from dicomnode.inference.examiner import ExaminerInUse
+from dicomnode.meters import Meters
 from dicomnode.web.api import problems, projects, receipts, studies
 from dicomnode.web.api.access import Door, TokensOnly
 from dicomnode.web.api.problems import Problem, responses
@@ -65,8 +66,10 @@ class _Api(FastAPI):
         return self.openapi_schema
 
 
-def make_api(settings: Settings, identity: Identity, examiner: ExaminerInUse) -> FastAPI:
-    door = Door(settings, identity, examiner)
+def make_api(
+    settings: Settings, identity: Identity, examiner: ExaminerInUse, meters: Meters | None = None
+) -> FastAPI:
+    door = Door(settings, identity, examiner, meters or Meters())
     api = _Api(
         title="dicomnode gate",
         version=__version__,

@@ -73,7 +73,7 @@ def decision(
     A project that is not configured holds everything.
     """
     policy, wanted = _rules(door, project)
-    return decide_study(door.database, study_uid, policy, wanted).decision
+    return door.counted(decide_study(door.database, study_uid, policy, wanted).decision)
 
 
 @router.post(
@@ -87,7 +87,7 @@ def decisions(
 ) -> StreamingResponse:
     """May these studies leave? One list at a time for each token."""
     policy, wanted = _rules(door, project)
-    lines = _lines(decide_studies(door.database, sent.studies, policy, wanted))
+    lines = _lines(map(door.counted, decide_studies(door.database, sent.studies, policy, wanted)))
     return _OneAtATime(lines, door.busy, reader.token_id)
 
 

@@ -43,6 +43,7 @@ def issue(project: Project, sent: ReceiptRequest, door: TheDoor, steward: Releas
     key = private_key(_key_file(door))
     by = Person(steward.account.name, sent.note)
     decided = decide_and_issue(door.database, key, sent.study_instance_uid, policy, wanted, by)
+    door.counted(decided.decision)
     # The document as it was signed: a model would write some of its values in another way.
     document = "null" if decided.signed is None else decided.signed.document
     answer = f'{{"decision":{json.dumps(as_json(decided.decision))},"receipt":{document}}}'

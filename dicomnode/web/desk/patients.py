@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dicomnode.dicom.patient import read_patient
 from dicomnode.errors import UnreadableObjectError
-from dicomnode.tracking import audit
+from dicomnode.tracking import audit, retention
 from dicomnode.tracking.receipts import instances_of
 from dicomnode.tracking.spool import Spool, object_name
 from dicomnode.web.desk.desk import Desk
@@ -29,9 +29,12 @@ def show_patient(desk: Desk, study_instance_uid: str, account: str) -> ShownPati
     """Recorded before anything is read: what was shown has its event, whatever happens then."""
     with desk.database.begin() as connection:
         uid = _any_instance(connection, study_instance_uid)
+        removed_at = retention.first_removal(connection, [uid])
         audit.append(connection, "patient shown", study_instance_uid, {"account": account})
     if not uid:
         return ShownPatient(error="No series of this study is complete yet.")
+    if removed_at is not None:
+        return ShownPatient(error=f"One file was asked: its {retention.sentence(removed_at)}.")
     path = Spool(desk.settings.spool_folder).path(object_name(uid))
     try:
         said = read_patient(path)

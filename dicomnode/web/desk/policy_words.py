@@ -39,6 +39,8 @@ def rules(policy: GateSettings) -> Iterator[Fact]:
     yield Fact("Headers of every instance", _listed(claims, "nothing is asked for"))
     burned_in = "may leave" if policy.pass_burned_in_annotation else "hold"
     yield Fact("Images that say they have burned-in text", burned_in)
+    looked_at = "looked at every volume" if policy.requires_face_detector else "is not asked for"
+    yield Fact("The independent face detector", looked_at)
     for rule in policy.series:
         yield Fact(f"Series of the kind “{rule.name}”", _DEMANDS[rule.needs], _conditions(rule))
     yield Fact("Other files in a folder", _listed(policy.other_file_suffixes))

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from dicomnode.gate import asking
 from dicomnode.tracking import reviews, work_queue
 from dicomnode.tracking.paging import CappedCount
 from dicomnode.tracking.reviews import ReviewItem
@@ -63,6 +64,7 @@ class QueueContent:
     first_href: str
     persons_needed: int
     is_asked_for: bool
+    is_asked_by_kind: bool
     now: datetime
     sentence: str
 
@@ -96,8 +98,7 @@ def live(
 
 
 def _content(desk: Desk, part: str, after: int) -> QueueContent:
-    wanted = neighbours.review_filter(desk)
-    is_asked_for = neighbours.asked_by_policies(desk.settings, desk.projects) is not None
+    wanted = asking.review_filter(desk.settings)
     with desk.database.read() as c:
         waiting, counts = reviews.count(c, wanted), work_queue.counts(c)
         return QueueContent(
@@ -106,7 +107,8 @@ def _content(desk: Desk, part: str, after: int) -> QueueContent:
             parts=tuple(_parts(c, desk, part, after)),
             first_href=neighbours.first(c, desk),
             persons_needed=wanted.persons,
-            is_asked_for=is_asked_for,
+            is_asked_for=asking.asks_by_verdict(desk.settings),
+            is_asked_by_kind=wanted.is_by_kind,
             now=datetime.now(UTC),
             sentence=f"{waiting} wait for a person, {counts[QueueKind.FAILED]} failed",
         )
@@ -126,7 +128,7 @@ def _parts(c: Connection, desk: Desk, part: str, after: int) -> Iterator[QueuePa
     """The beginning of each, or a page of the one that is asked for."""
     limit = _AT_A_TIME if part else _AT_A_GLANCE
     if part in ("", REVIEW):
-        waiting = reviews.page(c, neighbours.review_filter(desk), after, limit)
+        waiting = reviews.page(c, asking.review_filter(desk.settings), after, limit)
         yield QueuePart(REVIEW, REVIEW_WORDS, waiting.items, _more(REVIEW, waiting.next_after))
     for kind, words in PARTS.items():
         if part in ("", kind):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dicomnode.domain import ExaminedVolume, Role, SetAside
+from dicomnode.tracking import retention
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 from dicomnode.tracking.status import STATE_SENTENCES
@@ -140,6 +141,7 @@ def warnings(finding: SeriesFinding, outdated: str) -> tuple[str, ...]:
         f"The verdict is {outdated}." if outdated else "",
         f"{templating.count(held, 'object')} in quarantine belong to it." if held else "",
         f"The examination failed: {finding.failure}" if finding.failure else "",
+        f"Its {retention.sentence(finding.removed_at)}." if finding.removed_at else "",
         "Some of its images were set aside and were not examined; see below."
         if finding.refusals and finding.volumes
         else "",

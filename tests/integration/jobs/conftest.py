@@ -17,6 +17,7 @@ from dicomnode.jobs.engine import Job, list_jobs
 from dicomnode.jobs.questions import CountAtSender
 from dicomnode.jobs.worker import work
 from dicomnode.jobs.workflows import Stages
+from dicomnode.reloading import Reload, never
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.status import StudyStatus, studies_status
 from tests import postgres, small_node
@@ -54,7 +55,10 @@ class Node:
 
     @contextmanager
     def working(
-        self, stages: Stages | None = None, count_at_sender: CountAtSender | None = None
+        self,
+        stages: Stages | None = None,
+        count_at_sender: CountAtSender | None = None,
+        reload: Reload = never,
     ) -> Iterator[None]:
         ready, stop = threading.Event(), threading.Event()
         given = stages or small_node.stages(self.settings)
@@ -66,7 +70,8 @@ class Node:
                 given,
                 ready=ready.set,
                 stop=stop,
-                count_at_sender=count_at_sender,
+                count_at_sender=lambda _settings: count_at_sender,
+                reload=reload,
             )
 
         thread = threading.Thread(target=run)

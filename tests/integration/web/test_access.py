@@ -18,6 +18,7 @@ from dicomnode.web.access import read_token
 from dicomnode.web.server import serve
 from tests.factories import make_series
 from tests.integration.scp.receiving import Node, wait_until
+from tests.integration.web.desk import behind_a_proxy
 from tests.integration.web.stow import multipart, post, running_web, url, web_settings
 
 TOKEN = "a-long-random-text"
@@ -61,6 +62,25 @@ def test_with_the_token_everything_is(guarded: Node, tmp_path: Path) -> None:
     told = httpx.get(url(node, "/metrics"), headers=given)
     assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "dicomnode_instances_stored_total 1\n" in told.text
+
+
+def test_guessing_the_token_is_slowed_down_for_each_client(tmp_path: Path) -> None:
+    """On every path together; what is right counts again when the client has waited."""
+    web = behind_a_proxy(tmp_path) | {"logins_per_minute": 5}
+    with running_web(web_settings(tmp_path, **web), tmp_path / "node") as node:
+
+        def status(client: str, token: str, method: str = "GET") -> int:
+            given = {"X-Forwarded-For": client, "Authorization": f"Bearer {token}"}
+            path = "/metrics" if method == "GET" else "/dicom-web/studies"
+            answer = httpx.request(method, url(node, path), headers=given, timeout=30)
+            return answer.status_code
+
+        tried = [status("192.0.2.1", f"guess{number}") for number in range(3)]
+        tried += [status("192.0.2.1", f"guess{number}", "POST") for number in range(3)]
+        assert tried == [401] * 5 + [429]
+        assert status("192.0.2.1", "a-token") == 429
+        assert status("192.0.2.2", "a-token") == 200
+        wait_until(lambda: len(node.events("request refused")) == 5)
 
 
 def test_health_is_told_to_everyone(guarded: Node) -> None:

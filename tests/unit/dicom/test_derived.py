@@ -25,8 +25,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def derived(path: Path, out: Path, add: int = 1) -> pydicom.FileDataset:
-    images, reader = read_images(path), PixelReader()
-    planes = [reader.stored_values(image) + add for image in images]
+    images = read_images(path)
+    with PixelReader() as reader:
+        planes = [reader.stored_values(image) + add for image in images]
     (written,) = write_derived(images, planes, DERIVATION, lambda ds: None, out)
     return pydicom.dcmread(written)
 
@@ -98,10 +99,11 @@ def test_values_keep_to_the_bits_that_the_header_names(source: Path, tmp_path: P
     path = tmp_path / "twelve.dcm"
     ds.save_as(path)
     (image,) = read_images(path)
-    before = PixelReader().stored_values(image)
     derived(path, tmp_path / "out", add=3)
     (again,) = read_images(tmp_path / "out" / "00001.dcm")
-    assert np.array_equal(PixelReader().stored_values(again), before + 3)
+    with PixelReader() as reader:
+        before, after = reader.stored_values(image), reader.stored_values(again)
+    assert np.array_equal(after, before + 3)
 
 
 def test_an_object_of_which_a_frame_is_missing_is_not_written(source: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -112,6 +113,28 @@ def test_the_pixel_digest_is_of_the_pixels_alone() -> None:
     bare = data_set()
     del bare.PixelData
     assert peek(encode(bare, EXPLICIT), EXPLICIT).pixel_sha256 == ""
+
+
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("syntax", [IMPLICIT, EXPLICIT, BIG, JPEG_2000])
+def test_the_digest_of_the_data_set_changes_with_any_byte(syntax: str, undefined: bool) -> None:
+    whole = encode(data_set(undefined=undefined), syntax)
+    seen = {peek(whole, syntax).data_set_sha256}
+    readable = 1
+    for place in range(len(whole)):
+        changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        with contextlib.suppress(UnreadableObjectError):
+            seen.add(peek(changed, syntax).data_set_sha256)
+            readable += 1
+    assert len(seen) == readable > 1
+
+
+def test_the_digest_of_the_data_set_can_be_made_without_us() -> None:
+    made = data_set()
+    whole = encode(made, EXPLICIT)
+    pixels, digest = bytes(made.PixelData), hashlib.sha256(bytes(made.PixelData)).hexdigest()
+    around = whole.replace(pixels, digest.encode())
+    assert peek(whole, EXPLICIT).data_set_sha256 == hashlib.sha256(around).hexdigest()
 
 
 @pytest.mark.parametrize("undefined", [True, False])

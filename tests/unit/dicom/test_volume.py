@@ -18,7 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicomnode.dicom import pixels
+from dicomnode.dicom import frames, pixels
+from dicomnode.dicom.frames import EncodedObject, WantedFrame
 from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError
@@ -181,25 +182,29 @@ def test_frames_without_an_offset_table_are_parted_once(
 ) -> None:
     made = make_multiframe(tmp_path, slices=24, transfer_syntax=RLELossless)
     ds = dcmread(made.paths[0])
-    frames = list(generate_frames(ds.PixelData, number_of_frames=24))
-    ds.PixelData = encapsulate(frames, has_bot=False)
+    parts = list(generate_frames(ds.PixelData, number_of_frames=24))
+    ds.PixelData = encapsulate(parts, has_bot=False)
     ds.save_as(made.paths[0])
+    np.testing.assert_allclose(read_volume(only_stack(made.paths)).array, made.values[0])
     walks = []
 
     def counted(*args: Any, **options: Any) -> Any:
         walks.append(1)
         return generate_frames(*args, **options)
 
-    monkeypatch.setattr(pixels, "generate_frames", counted)
-    np.testing.assert_allclose(read_volume(only_stack(made.paths)).array, made.values[0])
+    monkeypatch.setattr(frames, "generate_frames", counted)
+    with made.paths[0].open("rb") as stream:
+        opened = EncodedObject(stream)
+    for frame in range(24):
+        opened.values(WantedFrame(frame, 24, ds.Rows, ds.Columns, ds.BitsAllocated))
     assert len(walks) == 1
 
 
 def test_frames_are_found_by_an_extended_offset_table(tmp_path: Path) -> None:
     made = make_multiframe(tmp_path, slices=9, transfer_syntax=JPEG2000Lossless)
     ds = dcmread(made.paths[0])
-    frames = list(generate_frames(ds.PixelData, number_of_frames=9))
-    pixel_data, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(frames)
+    parts = list(generate_frames(ds.PixelData, number_of_frames=9))
+    pixel_data, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(parts)
     ds.PixelData = pixel_data
     ds.save_as(made.paths[0])
     np.testing.assert_allclose(read_volume(only_stack(made.paths)).array, made.values[0])
@@ -208,8 +213,8 @@ def test_frames_are_found_by_an_extended_offset_table(tmp_path: Path) -> None:
 def test_an_object_of_fewer_frames_than_it_says_is_refused(tmp_path: Path) -> None:
     made = make_multiframe(tmp_path, slices=9, transfer_syntax=JPEG2000Lossless)
     ds = dcmread(made.paths[0])
-    frames = list(generate_frames(ds.PixelData, number_of_frames=9))
-    ds.PixelData = encapsulate(frames[:-2])
+    parts = list(generate_frames(ds.PixelData, number_of_frames=9))
+    ds.PixelData = encapsulate(parts[:-2])
     ds.save_as(made.paths[0])
     refusal = refusal_of(made.paths)
     assert refusal.code == RefusalCode.UNREADABLE_PIXELS

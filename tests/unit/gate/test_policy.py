@@ -104,6 +104,23 @@ def test_a_required_claim_has_to_stand_in_every_volume(
         assert by(BURNED_IN_PASSES, of(bad)).outcome is GateOutcome.RELEASE
 
 
+def test_where_the_face_detector_is_required_it_has_to_have_looked_at_every_volume() -> None:
+    rules = GateSettings(requires_face_detector=True, pass_refusals=(RefusalCode.LOCALIZER,))
+    looked_at = with_evidence(face_probability=0.1)
+    assert by(rules, of(looked_at)).outcome is GateOutcome.RELEASE
+    decision = by(rules, of(looked_at, with_evidence(face_probability=None)))
+    assert decision.outcome is GateOutcome.HOLD
+    assert "asks for the face detector" in decision.reasons[0]
+    aside = by(rules, of(looked_at, refusals=(LOCALIZER,)))
+    assert aside.outcome is GateOutcome.HOLD
+    assert "no face detector looked" in aside.reasons[0]
+    assert by(rules, OWN, of(looked_at)).outcome is GateOutcome.RELEASE
+
+
+def with_evidence(**changes: Any) -> ExaminedVolume:
+    return replace(volume(VerdictKind.DEFACED), evidence=replace(EVIDENCE, **changes))
+
+
 def test_burned_in_text_holds_unless_the_policy_lets_it_pass() -> None:
     burned_in = of(with_claims(burned_in_annotation="YES"))
     decision = by(GateSettings(), burned_in)
@@ -204,6 +221,7 @@ def some_rules(draw: Any) -> GateSettings:
         patient_identity_removed=draw(st.booleans()),
         no_burned_in_annotation=draw(st.booleans()),
         pass_burned_in_annotation=draw(st.booleans()),
+        requires_face_detector=draw(st.booleans()),
         series=draw(st.sampled_from(TABLES)),
     )
 

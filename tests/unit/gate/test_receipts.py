@@ -45,7 +45,7 @@ def test_a_receipt_names_the_evidence_and_every_file(
 ) -> None:
     said = issue(database, study, key, project="heads", by=Person("steward", "looked at it"))
     document = json.loads(said.document)
-    assert (document["format"], document["number"], document["previous_sha256"]) == (1, 1, "0" * 64)
+    assert (document["format"], document["number"], document["previous_sha256"]) == (2, 1, "0" * 64)
     assert (document["study_instance_uid"], document["outcome"]) == (study.uid, "release")
     assert document["by"] == {"account": "steward", "note": "looked at it"}
     assert (document["project"], document["reasons"]) == ("heads", ["both are DEFACED"])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, JPEGBaseline8Bit
 
+from dicomnode.dicom.file_format import split_file
 from dicomnode.domain import GateOutcome
 from dicomnode.errors import ReceiptError
 from dicomnode.gate import receipt
@@ -77,6 +82,54 @@ def test_a_changed_a_foreign_and_a_strange_file_are_told_apart(
         (FileState.NOT_DICOM, ""),
     ]
     assert found.missing == (str(dcmread(study.files[0]).SOPInstanceUID),)
+
+
+def with_meta(file: Path, out: Path, transfer_syntax_uid: str = "") -> Path:
+    """The same data set behind the file meta of an archive."""
+    meta, data_set = split_file(file.read_bytes())
+    other, head = FileMetaDataset(), BytesIO()
+    other.MediaStorageSOPClassUID = UID(meta.sop_class_uid)
+    other.MediaStorageSOPInstanceUID = UID(meta.sop_instance_uid)
+    other.TransferSyntaxUID = UID(transfer_syntax_uid or meta.transfer_syntax_uid)
+    other.SourceApplicationEntityTitle = "ARCHIVE"
+    write_file_meta_info(head, other)
+    out.write_bytes(bytes(128) + b"DICM" + head.getvalue() + data_set)
+    return out
+
+
+def test_a_released_file_is_proven_in_the_file_meta_of_an_archive(
+    three: list[SignedReceipt], study: Study, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    file = with_meta(study.files[0], tmp_path / "other.dcm")
+    assert file.read_bytes() != study.files[0].read_bytes()
+    found = verify(three[:1], key.public_key(), [file])
+    assert (found.is_proven, found.files[0].state) == (True, FileState.RELEASED)
+
+
+def test_file_meta_that_could_hide_something_or_reads_the_bytes_otherwise_is_a_change(
+    three: list[SignedReceipt], study: Study, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    hiding = with_meta(study.files[0], tmp_path / "hiding.dcm")
+    hiding.write_bytes(b"Somebody".ljust(128, b"!") + hiding.read_bytes()[128:])
+    read_otherwise = with_meta(study.files[0], tmp_path / "jpeg.dcm", JPEGBaseline8Bit)
+    cut = tmp_path / "cut.dcm"
+    cut.write_bytes(study.files[0].read_bytes()[:-1])
+    found = verify(three[:1], key.public_key(), [hiding, read_otherwise, cut])
+    assert [file.state for file in found.files] == [FileState.CHANGED] * 3
+
+
+def test_a_receipt_of_format_1_knows_files_by_all_their_bytes_alone(
+    three: list[SignedReceipt], study: Study, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    content = json.loads(three[0].document)
+    for each in (i for s in content["series"] for i in s["instances"]):
+        del each["data_set_sha256"], each["transfer_syntax_uid"]
+    older = receipt.read(json.dumps(content | {"format": 1}).encode(), "older")
+    signed = replace(older, signature=key.sign(older.signed))
+    other = with_meta(study.files[1], tmp_path / "other.dcm")
+    found = verify([signed], key.public_key(), [study.files[0], other])
+    assert found.faults == ()
+    assert [file.state for file in found.files] == [FileState.RELEASED, FileState.CHANGED]
 
 
 def tampered(signed: SignedReceipt, old: str, new: str) -> SignedReceipt:
@@ -153,7 +206,7 @@ def test_a_receipt_that_was_replaced_in_the_chain_is_noticed(
         ("", "no receipt"),
         ("[]", "it has no signature"),
         ("{}", "it has no signature"),
-        ('{"signature": "", "format": 2}', "of format 2: this version reads 1"),
+        ('{"signature": "", "format": 3}', "of format 3: this version reads 2"),
         ('{"signature": "", "format": 1}', "number: Field required"),
         ('{"signature": "%", "format": 1}', "no receipt"),
         ('{"signature": "", "signature": ""}', "a key stands in it twice"),

@@ -19,7 +19,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
 from dicomnode.config_gate_ae import GateTitleSettings
-from dicomnode.gate_scp import handlers as gate_handlers
+from dicomnode.dimse import accepted
 from dicomnode.gate_scp.door import Ways
 from dicomnode.gate_scp.find import Question, Released
 from dicomnode.gate_scp.handlers import GateHandlers
@@ -126,7 +126,7 @@ def test_a_question_ends_when_the_peer_aborts(database: Database, tmp_path: Path
 def test_a_flood_of_rejected_associations_does_not_grow_the_audit_log(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_handlers, "_RECORDS_PER_MINUTE", 2)
+    monkeypatch.setattr(accepted, "_RECORDS_PER_MINUTE", 2)
     with served(database, tmp_path, EndlessPages()) as port:
         for _ in range(4):
             with asking(port, called="NOBODY") as association:

@@ -28,6 +28,7 @@ class Network:
     name: str
     modalities: tuple[str, ...] = ("CT", "MR")
     seen: list[tuple[int, ...]] = field(default_factory=list)
+    falls: tuple[str, ...] = ()
 
     @property
     def identity(self) -> ModelIdentity:

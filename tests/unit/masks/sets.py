@@ -20,6 +20,8 @@ AFFINE = np.array(
 class Threshold:
     """Calls what is above a value its region."""
 
+    falls: tuple[str, ...] = ()
+
     def __init__(self, kind: SegmentKind, above: float, name: str = "", *modalities: str) -> None:
         self.identity = ModelIdentity(kind, name or kind.value, "1", "0" * 64)
         self.modalities = modalities or ("CT", "MR")

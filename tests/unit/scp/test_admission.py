@@ -13,7 +13,13 @@ from dicomnode.dimse.admission import AssociationRequest, decide
 from dicomnode.errors import ConfigurationError, PortInUseError
 from dicomnode.intake.listening import listen
 from dicomnode.intake.refusals import REFUSALS, Reason
+from dicomnode.tls import PeerCertificate
 
+BOUND = {
+    "certificate_file": "node.pem",
+    "client_ca_file": "ca.pem",
+    "ae_certificates": {"PACS": ["san:pacs.example", "cn:PACS"]},
+}
 REQUEST = AssociationRequest("PACS", "DICOMNODE", "10.1.2.3", 1, 1)
 
 
@@ -36,6 +42,10 @@ def rejection(settings: dict[str, Any], **changes: Any) -> tuple[int, int, int] 
         ({"allowed_networks": ["10.1.0.0/16"]}, {"peer_address": "::ffff:10.1.2.3"}, None),
         ({"allowed_networks": ["10.1.0.0/16"]}, {"peer_address": "2001:db8::1"}, (1, 1, 1)),
         ({"allowed_networks": ["fe80::/10"]}, {"peer_address": "fe80::1%eth0"}, None),
+        ({"tls": BOUND}, {}, (1, 1, 3)),
+        ({"tls": BOUND}, {"certificate": PeerCertificate(frozenset({"cn:pacs"}))}, None),
+        ({"tls": BOUND}, {"certificate": PeerCertificate(frozenset({"cn:pacs2"}))}, (1, 1, 3)),
+        ({"tls": BOUND}, {"calling_ae_title": "CT1"}, None),
         ({"maximum_associations_per_peer": 2}, {"open_from_peer": 2}, None),
         ({"maximum_associations_per_peer": 2}, {"open_from_peer": 3}, (2, 3, 2)),
         ({"maximum_associations": 2}, {"open_in_all": 3}, (2, 3, 2)),

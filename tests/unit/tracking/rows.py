@@ -59,6 +59,7 @@ def instance(
         size_bytes=1000,
         file_sha256=f"{number:064x}",
         pixel_sha256=pixels or f"{number:064x}",
+        data_set_sha256=f"{number + 1:064x}",
         received_at=at(seconds),
         calling_ae_title="SCANNER",
         called_ae_title="DICOMNODE",

@@ -24,8 +24,10 @@ from dicomnode.tracking import (
     expected,
     exports,
     findings,
+    flow,
     held,
     instances,
+    kinds,
     logins,
     notices,
     oidc_accounts,
@@ -66,7 +68,9 @@ EVERYTHING = StudyFilter(
     received_until=at(99),
     decided=False,
 )
-TWO_PERSONS = ReviewFilter((VerdictKind.UNDETERMINED,), (RefusalCode.LOCALIZER,), persons=2)
+TWO_PERSONS = ReviewFilter(
+    (VerdictKind.UNDETERMINED,), (RefusalCode.LOCALIZER,), 2, is_by_kind=True
+)
 ANNA = Export("heads", "research", "anna")
 LIMITS = LoginLimits(timedelta(hours=1), timedelta(hours=12))
 
@@ -99,6 +103,7 @@ READS: dict[str, Ask] = {
     "for review, count": lambda c: reviews.count(c, TWO_PERSONS),
     "for review, next": lambda c: reviews.next_for_review(c, 1, TWO_PERSONS),
     "for review, previous": lambda c: reviews.previous_for_review(c, 9, TWO_PERSONS),
+    "verdicts of other tables of kinds": lambda c: kinds.unmarked(c, "ab", 2),
     "decisions": lambda c: (decisions.standing(c, [1, 2]), decisions.history(c, SERIES)),
     "what can be decided": lambda c: decisions.examination_now(c, SERIES),
     "receipts": lambda c: receipts.newest(c),
@@ -135,6 +140,9 @@ READS: dict[str, Ask] = {
     "files that wait": lambda c: held.names_open(c, ["ab/1", "ab/2"]),
     "what nobody was told": lambda c: notices.untold(c, "mail", ReviewFilter(), at(0)),
     "what the collector was not sent": lambda c: audit_cursor.unsent(c, 100),
+    "what waits, for a monitor": lambda c: flow.queues(c, at(0)),
+    "what waits for each destination": lambda c: flow.destinations(c, ["pacs"]),
+    "what happened since the last scrape": lambda c: flow.Flow(9, 9).look(c),
 }
 
 LATE = instance(99, series=SERIES, study=STUDY)

@@ -36,6 +36,8 @@ AFFINE = centred_affine(SHAPE, 10.0, np.zeros(3))
 class Threshold:
     """A segmenter that calls what is above a value its region; counts how often it is asked."""
 
+    falls: tuple[str, ...] = ()
+
     def __init__(self, kind: SegmentKind, above: float) -> None:
         self.identity = ModelIdentity(kind, f"threshold_{kind.value}", "1", "0" * 64)
         self.modalities = ("CT", "MR")

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.config import Settings, VerdictSettings
+from dicomnode.config import VerdictSettings
 from dicomnode.config_policy import GateSettings
 from dicomnode.domain import FacePart, FaceSurface, RefusalCode, SegmentKind, VerdictKind
 from dicomnode.tracking.findings import SeriesState
 from dicomnode.tracking.timeline import Happening, TimelineEvent
 from dicomnode.tracking.work_queue import QueueKind
 from dicomnode.web.desk import facts, machine, policy_words, templating, words
-from dicomnode.web.desk.neighbours import asked_by_policies
 from dicomnode.web.desk.queue_words import PARTS
 from dicomnode.web.desk.steps import steps
 from tests.unit.tracking.rows import EVIDENCE
@@ -111,22 +110,6 @@ def test_a_policy_is_told_in_plain_words() -> None:
     assert told["Images without a volume that leave"] == "LOCALIZER"
     assert told["Modalities"] == "MR"
     assert told["Headers of every instance"] == "(0012,0062) Patient Identity Removed is YES"
-
-
-def test_the_review_queue_asks_for_what_any_project_wants_a_person_for() -> None:
-    review = {"pass_verdicts": tuple(VerdictKind)[:3], "review_verdicts": ("UNDETERMINED",)}
-    settings = Settings(
-        projects={
-            "one": GateSettings(**review),
-            "two": GateSettings(**review, persons_needed=2, review_refusals=("LOCALIZER",)),
-        }
-    )
-    assert asked_by_policies(settings, ("default",)) is None
-    both = asked_by_policies(settings, ("default", "one", "two"))
-    assert both is not None
-    assert both.kinds == (VerdictKind.UNDETERMINED,)
-    assert both.codes == (RefusalCode.LOCALIZER,)
-    assert both.persons == 2
 
 
 def test_what_happened_to_several_series_in_a_row_is_one_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from dicomnode.config import WebSettings
+from dicomnode.config_tls import TLSServerSettings
 from dicomnode.web.origin import client_address, is_of_our_pages, local_path
 
 PROXY = WebSettings(token_file="token", trusted_proxies=("10.0.0.0/8",))  # type: ignore[arg-type]
@@ -56,6 +58,14 @@ def test_only_a_trusted_proxy_says_who_asks(peer: str, told: str, address: str) 
 )
 def test_a_form_has_to_come_from_our_own_pages(headers: dict[str, str], is_ours: bool) -> None:
     assert is_of_our_pages(asked(host="127.0.0.1:8080", **headers), WebSettings()) is is_ours
+
+
+def test_with_tls_of_our_own_our_pages_are_https() -> None:
+    settings = WebSettings(tls=TLSServerSettings(certificate_file=Path("web.pem")))
+    for scheme in ("http", "https"):
+        form = asked(host="127.0.0.1:8080", origin=f"{scheme}://127.0.0.1:8080")
+        assert is_of_our_pages(form, settings) is (scheme == "https")
+    assert settings.is_https
 
 
 @given(st.text(max_size=40))

@@ -7,8 +7,8 @@ from alembic import op
 
 from dicomnode.tracking.columns import counter, key, text, time, title, uid
 
-revision = "0014"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:

@@ -1,0 +1,130 @@
+"""What runs in the examining process: networks loaded once, then series after series.
+
+A revision comes in, JSON goes out: `{"step", "limit_seconds"}` at every sign of progress, at last
+one of `{"examination"}`, `{"failure"}`, `{"died"}` and `{"postponed"}`. What comes out is no
+pickle: whoever reads what strangers sent should not choose what its parent unpickles.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from dicomnode.config import JobSettings
+from dicomnode.domain import Examination, Revision
+from dicomnode.errors import (
+    DicomnodeError,
+    ExaminationDiedError,
+    ExaminationPostponedError,
+    sentence,
+)
+
+log = logging.getLogger("dicomnode.jobs")
+
+_EXAMINATION = TypeAdapter(Examination)
+_BEAT_SECONDS = 1.0
+# Of those that could be killed for want of memory, the child comes before the node's other roles.
+_KILLED_EARLIER = "500"
+
+
+@dataclass
+class Pulse:
+    """Tells the parent that something goes on, and how long it may be before the next sign."""
+
+    connection: Connection
+    settings: JobSettings
+    voxels: int = 0
+    _step: str = ""
+    _told_at: float = 0.0
+
+    def step(self, step: str) -> None:
+        """The next part of the work begins."""
+        self._step = step
+        self._tell()
+
+    def beat(self) -> None:
+        """The same part goes on; as often as one likes."""
+        if time.monotonic() - self._told_at >= _BEAT_SECONDS:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told_at = time.monotonic()
+        limit_seconds = silence_seconds(self.settings, self.voxels)
+        self.send({"step": self._step, "limit_seconds": limit_seconds})
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.connection.send_bytes(json.dumps(message).encode("utf-8"))
+
+
+Examine = Callable[[Revision], Examination]
+# Called once in the child: loads the networks and returns what examines with them.
+Load = Callable[[Pulse], Examine]
+
+
+def silence_seconds(settings: JobSettings, voxels: int) -> float:
+    """How long one step on a volume of so many voxels may take."""
+    return settings.silence_seconds + settings.silence_seconds_per_megavoxel * voxels / 1e6
+
+
+def serve(
+    connection: Connection, load: Load, settings: JobSettings, prepare: Callable[[], None]
+) -> None:
+    """The main function of the child; returns when its parent has closed the connection."""
+    _be_a_child()
+    prepare()
+    pulse = Pulse(connection, settings)
+    try:
+        examine = load(pulse)
+    except DicomnodeError as error:
+        pulse.send({"failure": str(error)})
+        return
+    pulse.send({"ready": True})
+    with suppress(EOFError, OSError):  # the parent is gone
+        while True:
+            revision: Revision = connection.recv()
+            pulse.voxels = 0
+            pulse.send(_answer(examine, revision))
+
+
+def _be_a_child() -> None:
+    """Signals are for the parent, who decides what becomes of us; without it there is no use."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_KILLED_EARLIER, encoding="ascii")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+
+def _answer(examine: Examine, revision: Revision) -> dict[str, Any]:
+    try:
+        examination = examine(revision)
+    except ExaminationPostponedError as error:
+        return {"postponed": str(error)}
+    except (ExaminationDiedError, MemoryError) as error:
+        return {"died": str(error) or "the memory was used up"}
+    except Exception as error:
+        # The edge of the process: any failure is told, recorded and shown.
+        log.exception("examination failed", extra={"series": revision.series_instance_uid})
+        return {"failure": sentence(error)}
+    return {"examination": _EXAMINATION.dump_python(examination, mode="json")}

@@ -1,0 +1,220 @@
+"""Series whose files may go: delivered, judged, past their days, and awaited by nobody.
+
+What is recorded stays. Of the instances it is noted that their files are gone, and since when, so
+that whoever needs one is told, and a file that comes again is known as the one that it was. Files
+go a few at a time, each few in one transaction: whoever is killed between file and row finds the
+rest in the next look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from dicomnode.domain import DeliveryState, RefusalCode, VerdictKind
+from dicomnode.tracking import audit, holds
+from dicomnode.tracking.exports import ExportState
+from dicomnode.tracking.gate_schema import exported_studies, held_objects
+from dicomnode.tracking.held import OPEN as HELD_OPEN
+from dicomnode.tracking.pulls import PullState
+from dicomnode.tracking.results import remove_results
+from dicomnode.tracking.schema import (
+    deliveries,
+    examinations,
+    human_decisions,
+    instances,
+    pulls,
+    refusals,
+    segmentations,
+    series,
+    verdicts,
+    volumes,
+)
+from dicomnode.tracking.spool import Spool
+from dicomnode.tracking.states import series_now
+
+_PAGE = 200
+# SQLite has one writer: who receives must not wait for long.
+_FILES_AT_A_TIME = 50
+
+
+@dataclass(frozen=True)
+class Rules:
+    """`before`: nothing that happened to a series is younger. `verdicts` and `codes` are those
+    that wait for no person, else `persons` have to have decided. `are_delivered`: whether SEGs go
+    anywhere."""
+
+    before: datetime
+    verdicts: tuple[VerdictKind, ...]
+    codes: tuple[RefusalCode, ...]
+    persons: int
+    are_delivered: bool
+
+
+@dataclass(frozen=True)
+class Removable:
+    series_id: int
+    examination_id: int
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def removable(c: sa.Connection, rules: Rules, after: int = 0) -> list[Removable]:
+    """A page of those that may go, in the order in which they were examined, whatever the clock
+    said then, behind the examination `after`."""
+    e = examinations.c
+    query = _select(rules).where(e.id > after).order_by(e.id).limit(_PAGE)
+    return [Removable(*row) for row in c.execute(query).tuples()]
+
+
+def remove_some(
+    c: sa.Connection,
+    rules: Rules,
+    one: Removable,
+    spool: Spool,
+    results: Path,
+    why: str,
+    now: datetime,
+    *,
+    is_first: bool = True,
+) -> int:
+    """Remove a few files of a series, or none where it may not go any more; returns how many.
+
+    Its row is locked meanwhile, so nobody sends to it, examines it or decides on it. Raises
+    `OSError` and `SpoolError`.
+    """
+    c.execute(sa.select(series.c.id).where(series.c.id == one.series_id).with_for_update())
+    if c.execute(_select(rules).where(series.c.id == one.series_id)).first() is None:
+        return 0
+    i = instances.c
+    here = sa.and_(i.series_id == one.series_id, i.removed_at.is_(None))
+    if is_first:
+        _note(c, one, here, why, now)
+    rows = c.execute(sa.select(i.id, i.name).where(here).order_by(i.id).limit(_FILES_AT_A_TIME))
+    names = {row.id: row.name for row in rows}
+    remove_results(c, one.series_id, one.series_instance_uid, results)
+    for name in names.values():
+        spool.remove(name)
+    c.execute(instances.update().where(i.id.in_(names)).values(removed_at=now))
+    count = series.c.removed_count + len(names)
+    of_it = series.c.id == one.series_id
+    c.execute(series.update().where(of_it).values(removed_count=count, removed_at=now))
+    return len(names)
+
+
+def first_removal(c: sa.Connection, sop_instance_uids: Collection[str]) -> datetime | None:
+    """When the first file that is gone of some instances went; None where all are here."""
+    i = instances.c
+    found: list[datetime | None] = []
+    uids = list(sop_instance_uids)
+    for start in range(0, len(uids), _PAGE):
+        some = i.sop_instance_uid.in_(uids[start : start + _PAGE])
+        found += c.scalars(sa.select(i.removed_at).where(some, i.removed_at.is_not(None))).all()
+    return min(filter(None, found), default=None)
+
+
+def sentence(removed_at: datetime) -> str:
+    """For whoever needs a file that is gone."""
+    return (
+        f"files were removed on {removed_at.date().isoformat()} by retention; what was found in "
+        "them still counts. Send the series again to have them back"
+    )
+
+
+def _note(
+    c: sa.Connection, one: Removable, here: sa.ColumnElement[bool], why: str, now: datetime
+) -> None:
+    total = sa.select(sa.func.count(), sa.func.sum(instances.c.size_bytes)).where(here)
+    count, size = c.execute(total).one()
+    detail = {"study": one.study_instance_uid, "instances": count, "bytes": int(size), "why": why}
+    audit.append(c, "files removed", one.series_instance_uid, detail, now)
+
+
+def _select(rules: Rules) -> sa.Select[Any]:
+    e = examinations.c
+    columns = (series.c.id, e.id, series.c.study_instance_uid, series.c.series_instance_uid)
+    return (
+        sa.select(*columns)
+        .select_from(series_now())
+        .where(
+            series.c.instance_count > series.c.removed_count,
+            series.c.instance_count == series.c.revised_count,
+            # Judged: it was examined, and not in vain.
+            e.id.is_not(None),
+            e.failure == "",
+            _is_past(rules.before),
+            sa.not_(holds.is_being_sent()),
+            holds.quarantined() == 0,
+            sa.or_(holds.is_own_segmentation(), _waits_for_no_person(rules)),
+            *_is_delivered(rules),
+            *_is_not_leaving(),
+        )
+    )
+
+
+def _is_past(before: datetime) -> sa.ColumnElement[bool]:
+    """Each of the times: after a clock was set, one of them may lie in the future."""
+    e, v, d = examinations.c, verdicts.c, human_decisions.c
+    decided = sa.exists().where(d.series_id == series.c.id, d.at > before)
+    delivered = _has_delivery(deliveries.c.updated_at > before)
+    return sa.and_(
+        series.c.last_received_at <= before,
+        e.created_at <= before,
+        sa.or_(v.id.is_(None), v.created_at <= before),
+        ~decided,
+        ~delivered,
+    )
+
+
+def _waits_for_no_person(rules: Rules) -> sa.ColumnElement[bool]:
+    v, r = verdicts.c, refusals.c
+    judged = sa.or_(v.id.is_(None), v.kind.in_(rules.verdicts), v.decided_by >= rules.persons)
+    awaited = sa.exists().where(
+        r.examination_id == examinations.c.id,
+        r.code.not_in(rules.codes),
+        r.decided_by < rules.persons,
+    )
+    return sa.and_(judged, ~awaited)
+
+
+def _is_delivered(rules: Rules) -> tuple[sa.ColumnElement[bool], ...]:
+    """Nothing waits, of whichever examination; of the one that counts all was delivered."""
+    d, is_now = deliveries.c, volumes.c.examination_id == examinations.c.id
+    delivered = d.state == DeliveryState.DELIVERED.value
+    # What is stored there and not proven yet may have to be sent again.
+    is_open = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
+    waiting = _has_delivery(d.state.in_(is_open))
+    failed = _has_delivery(sa.and_(is_now, ~delivered))
+    never = (
+        sa.exists()
+        .where(segmentations.c.volume_id == volumes.c.id, is_now)
+        .where(~sa.exists().where(d.segmentation_id == segmentations.c.id, delivered))
+    )
+    return (~waiting, ~failed, ~never) if rules.are_delivered else (~waiting, ~failed)
+
+
+def _has_delivery(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    of_series = examinations.alias()
+    return (
+        sa.select(sa.literal(1))
+        .select_from(deliveries)
+        .join(segmentations, segmentations.c.id == deliveries.c.segmentation_id)
+        .join(volumes, volumes.c.id == segmentations.c.volume_id)
+        .join(of_series, of_series.c.id == volumes.c.examination_id)
+        .where(of_series.c.series_id == series.c.id, condition)
+        .correlate(series, examinations)
+        .exists()
+    )
+
+
+def _is_not_leaving() -> tuple[sa.ColumnElement[bool], ...]:
+    x, h, p, study = exported_studies.c, held_objects.c, pulls.c, series.c.study_instance_uid
+    leaving = sa.exists().where(x.study_instance_uid == study, x.state == ExportState.LEAVING.value)
+    at_the_gate = sa.exists().where(h.study_instance_uid == study, h.state.in_(HELD_OPEN))
+    coming = sa.exists().where(p.study_instance_uid == study, p.state != PullState.DONE.value)
+    return ~leaving, ~at_the_gate, ~coming
