@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState, RefusalCode, VerdictKind
+from dicomnode.domain import OPEN_DELIVERIES, DeliveryState, RefusalCode, VerdictKind
 from dicomnode.tracking import audit, holds
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects
@@ -187,8 +187,7 @@ def _is_delivered(rules: Rules) -> tuple[sa.ColumnElement[bool], ...]:
     d, is_now = deliveries.c, volumes.c.examination_id == examinations.c.id
     delivered = d.state == DeliveryState.DELIVERED.value
     # What is stored there and not proven yet may have to be sent again.
-    is_open = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
-    waiting = _has_delivery(d.state.in_(is_open))
+    waiting = _has_delivery(d.state.in_([state.value for state in OPEN_DELIVERIES]))
     failed = _has_delivery(sa.and_(is_now, ~delivered))
     never = (
         sa.exists()
