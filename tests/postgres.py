@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import shutil
 import socket
 import subprocess
@@ -68,6 +69,24 @@ def fresh_database(server_url: str, name: str) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def crashed(server_url: str) -> Iterator[None]:
+    """The server is stopped as by a crash, and started again with the same options."""
+    import psycopg
+
+    with psycopg.connect(server_url) as connection:
+        (data,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    options = shlex.split(Path(data, "postmaster.opts").read_text())[3:]
+    programs = _programs()
+    assert programs is not None
+    control = (programs / "pg_ctl", "-D", data, "-w")
+    _run(*control, "-m", "immediate", "stop")
+    try:
+        yield
+    finally:
+        _run(*control, "-l", Path(data).parent / "log", "-o", shlex.join(options), "start")
 
 
 def _programs() -> Path | None:

@@ -25,6 +25,7 @@ from dicomnode.retrieval.probe import probe
 from dicomnode.tls import shows
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import used_percent_of
 from dicomnode.web.access import HEALTH_PATH, read_token
 
 # Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
@@ -227,6 +228,9 @@ def disk(settings: Settings) -> Iterator[Finding]:
     free_bytes = shutil.disk_usage(existing).free
     enough = free_bytes > settings.scp.minimum_free_bytes
     sentence = f"{free_bytes / 1e9:.1f} GB free for {folder}"
+    used_percent, limit = used_percent_of(existing), settings.retention.used_percent
+    if used_percent > limit:
+        sentence += f"; {used_percent:.0f} percent used, retention.used_percent is {limit:g}"
     yield Finding(
         "disk", enough, sentence if enough else f"{sentence}: under scp.minimum_free_bytes"
     )

@@ -19,7 +19,6 @@ from dicomnode.tracking.spool import Spool
 log = logging.getLogger("dicomnode.jobs")
 
 _AT_ONCE = 20
-_LABEL = "the sender"
 
 
 @dataclass
@@ -53,12 +52,15 @@ class CommitmentReports:
     def _remote(self, asked: CommitmentRequest) -> RemoteEntity:
         """Where the configuration has the AE title; else where it called from, at the port for
         senders."""
-        title, scp = asked.calling_ae_title, self.settings.scp
-        timeout_seconds = scp.dimse_timeout_seconds
-        peers: list[DestinationSettings | SourceSettings] = [*self.settings.destinations]
-        for known in [*peers, *self.settings.sources]:
-            if known.ae_title == title:
-                place, tls = (known.host, known.port), known.tls
-                return RemoteEntity(_LABEL, title, *place, scp.ae_title, timeout_seconds, tls)
-        host, port = asked.peer_address, self.settings.delivery.return_port
-        return RemoteEntity(_LABEL, title, host, port, scp.ae_title, timeout_seconds)
+        title, calling = asked.calling_ae_title, self.settings.scp.ae_title
+        seconds = self.settings.scp.dimse_timeout_seconds
+        configured: tuple[DestinationSettings | SourceSettings, ...] = (
+            *self.settings.destinations,
+            *self.settings.sources,
+        )
+        for peer in configured:
+            if peer.ae_title == title:
+                where = (peer.host, peer.port, calling, seconds, peer.tls)
+                return RemoteEntity("the sender", title, *where)
+        port = self.settings.delivery.return_port
+        return RemoteEntity("the sender", title, asked.peer_address, port, calling, seconds)

@@ -116,15 +116,16 @@ class Retention:
         after = 0
         while True:
             with self._database.read() as connection:
-                page = retention.removable(connection, self._rules(), after)
-                ids = [one.series_id for one in page]
+                page = retention.page(connection, after)
+                found = retention.removable(connection, self._rules(), page)
+                ids = [one.series_id for one in found]
                 known = findings(connection, series.c.id.in_(ids))
             if not page:
                 return
             awaited = {each.series_instance_uid for each in known if self._is_awaited(each)}
-            awaited |= self._with_jobs()
-            yield from (one for one in page if one.series_instance_uid not in awaited)
-            after = page[-1].examination_id
+            awaited |= self._with_jobs() if found else set()
+            yield from (one for one in found if one.series_instance_uid not in awaited)
+            after = page[-1]
 
     def _is_awaited(self, finding: SeriesFinding) -> bool:
         """By a person, by what the policies say; or by whoever names more than is here."""

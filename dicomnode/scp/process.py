@@ -42,8 +42,8 @@ def receive(
     database = Database(settings.database_url)
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     intake = Intake(settings.scp, database, spool, receiver_id)
-    commitment = CommitmentReceiver(database, spool)
     pulse = Pulse(settings.pulses_folder, "scp", meters)
+    commitment = CommitmentReceiver(database, spool)
 
     def make(now: Settings, handles: Sequence[Door]) -> Served:
         receiver = Receiver(now, intake, meters)
@@ -69,6 +69,7 @@ def receive(
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
         pulse.beat()
+    serving.stop_accepting()
     commitment.stop()
     serving.end()
     intake.stop()

@@ -147,6 +147,17 @@ class Database:
         )
 
 
+def schema_versions() -> frozenset[str]:
+    """Those that this software can migrate from."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def insert_missing(
     connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:

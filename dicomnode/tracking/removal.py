@@ -23,13 +23,13 @@ _TAIL_BYTES = len(_MARK) + _SHA256_BYTES
 
 @dataclass(frozen=True)
 class Remains:
-    """Of an object that is not here any more."""
+    """Of an object that is not here any more; `sha256` is of its data set as it was stored."""
 
     file_meta: bytes
-    data_set_sha256: bytes
+    sha256: bytes
 
     def is_of(self, data_set: bytes) -> bool:
-        return hashlib.sha256(data_set).digest() == self.data_set_sha256
+        return hashlib.sha256(data_set).digest() == self.sha256
 
 
 def remove(path: Path) -> None:

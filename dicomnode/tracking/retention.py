@@ -8,7 +8,7 @@ rest in the next look.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +39,7 @@ from dicomnode.tracking.spool import Spool
 from dicomnode.tracking.states import series_now
 
 _PAGE = 200
+_ENDS = tuple(state for state in DeliveryState if state not in OPEN_DELIVERIES)
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 50
 
@@ -59,16 +60,21 @@ class Rules:
 @dataclass(frozen=True)
 class Removable:
     series_id: int
-    examination_id: int
     study_instance_uid: str
     series_instance_uid: str
 
 
-def removable(c: sa.Connection, rules: Rules, after: int = 0) -> list[Removable]:
-    """A page of those that may go, in the order in which they were examined, whatever the clock
-    said then, behind the examination `after`."""
-    e = examinations.c
-    query = _select(rules).where(e.id > after).order_by(e.id).limit(_PAGE)
+def page(c: sa.Connection, after: int = 0) -> Sequence[int]:
+    """A page of the series that have files, in the order in which they came, whatever the clock
+    said then, behind the series `after`."""
+    here = sa.text("series.instance_count > series.removed_count")
+    query = sa.select(series.c.id).where(here, series.c.id > after).order_by(series.c.id)
+    return c.scalars(query.limit(_PAGE)).all()
+
+
+def removable(c: sa.Connection, rules: Rules, series_ids: Collection[int]) -> list[Removable]:
+    """Those of a page that may go, in the same order."""
+    query = _select(rules).where(series.c.id.in_(series_ids)).order_by(series.c.id)
     return [Removable(*row) for row in c.execute(query).tuples()]
 
 
@@ -137,7 +143,7 @@ def _note(
 
 def _select(rules: Rules) -> sa.Select[Any]:
     e = examinations.c
-    columns = (series.c.id, e.id, series.c.study_instance_uid, series.c.series_instance_uid)
+    columns = (series.c.id, series.c.study_instance_uid, series.c.series_instance_uid)
     return (
         sa.select(*columns)
         .select_from(series_now())
@@ -183,16 +189,17 @@ def _waits_for_no_person(rules: Rules) -> sa.ColumnElement[bool]:
 
 
 def _is_delivered(rules: Rules) -> tuple[sa.ColumnElement[bool], ...]:
-    """Nothing waits, of whichever examination; of the one that counts all was delivered."""
+    """Nothing waits, of whichever examination; of the one that counts all was delivered.
+
+    No state is asked for by name: most deliveries have the same.
+    """
     d, is_now = deliveries.c, volumes.c.examination_id == examinations.c.id
-    delivered = d.state == DeliveryState.DELIVERED.value
-    # What is stored there and not proven yet may have to be sent again.
-    waiting = _has_delivery(d.state.in_([state.value for state in OPEN_DELIVERIES]))
-    failed = _has_delivery(sa.and_(is_now, ~delivered))
+    waiting = _has_delivery(d.state.not_in([each.value for each in _ENDS]))
+    failed = _has_delivery(sa.and_(is_now, d.state != DeliveryState.DELIVERED.value))
     never = (
         sa.exists()
         .where(segmentations.c.volume_id == volumes.c.id, is_now)
-        .where(~sa.exists().where(d.segmentation_id == segmentations.c.id, delivered))
+        .where(~sa.exists().where(d.segmentation_id == segmentations.c.id))
     )
     return (~waiting, ~failed, ~never) if rules.are_delivered else (~waiting, ~failed)
 

@@ -87,6 +87,8 @@ series = sa.Table(
     # What the queue lists, in the order of the keys, here and in other tables (`work_queue`).
     partial("ix_series_arriving", "is_arriving", "id"),
     partial("ix_series_expected", "instance_count = 0", "id"),
+    # What has files, in the order in which it came (`retention`).
+    partial("ix_series_here", "instance_count > removed_count", "id"),
 )
 
 associations = sa.Table(

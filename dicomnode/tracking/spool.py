@@ -189,10 +189,7 @@ class Spool:
         return True
 
     def used_percent(self) -> float:
-        """Of the space that this user may use, as df(1) shows it."""
-        state = os.statvfs(self._folder)
-        used = state.f_blocks - state.f_bfree
-        return 100.0 * used / max(1, used + state.f_bavail)
+        return used_percent_of(self._folder)
 
     def is_full(self) -> bool:
         """Whether nothing more is taken in, however small."""
@@ -222,6 +219,13 @@ class Spool:
                 f"{self._folder}: {max(free, 0)} bytes would be free, "
                 f"minimum_free_bytes asks for {self._minimum_free_bytes}"
             )
+
+
+def used_percent_of(folder: Path) -> float:
+    """Of the space of a disk that this user may use, as df(1) shows it."""
+    state = os.statvfs(folder)
+    used = state.f_blocks - state.f_bfree
+    return 100.0 * used / max(1, used + state.f_bavail)
 
 
 def object_name(sop_instance_uid: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicomnode.tracking.spool import used_percent_of
+
 # The NVIDIA driver describes each of its devices in a text file.
 _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
@@ -16,6 +18,7 @@ class Disk:
     total_bytes: int
     free_bytes: int
     minimum_free_bytes: int
+    used_percent: float = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -27,7 +30,7 @@ def disk(folder: Path, minimum_free_bytes: int) -> Disk:
     folder = folder.absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     usage = shutil.disk_usage(existing)
-    return Disk(usage.total, usage.free, minimum_free_bytes)
+    return Disk(usage.total, usage.free, minimum_free_bytes, used_percent_of(existing))
 
 
 def gpus(folder: Path = _NVIDIA) -> Sequence[str]:

@@ -56,7 +56,9 @@ def system(request: Request, desk: DeskOf, principal: SystemReader) -> Response:
         last = {each.destination: each for each in last_deliveries(connection)}
         absent = {each.destination: each for each in away(connection)}
     page = SystemPage(
-        problems=tuple(filter(None, (_full(disk), problem, *map(_away, absent.values())))),
+        problems=tuple(
+            filter(None, (_full(disk, settings), problem, *map(_away, absent.values())))
+        ),
         disk=disk,
         facts=tuple(_facts(desk)),
         counts=tuple(_rows(desk.totals())),
@@ -73,8 +75,12 @@ def _models(desk: Desk) -> tuple[Sequence[Model], str]:
         return (), f"Nothing can be examined: {error}"
 
 
-def _full(disk: Disk) -> str:
-    return "The disk is full: nothing more is taken in." if disk.is_full else ""
+def _full(disk: Disk, settings: Settings) -> str:
+    if disk.is_full:
+        return "The disk is full: nothing more is taken in."
+    if disk.used_percent > (limit := settings.retention.used_percent):
+        return f"The disk fills: {disk.used_percent:.0f} percent are used, the limit is {limit:g}."
+    return ""
 
 
 def _away(peer: Away) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests import postgres, small_node
@@ -26,21 +23,9 @@ def test_work_goes_on_after_the_database_was_away(make_node: Callable[..., Node]
             node.put(f"series {number}")
         with node.working(small_node.stages(node.settings, lambda: 0.3)):
             until(lambda: len(peer.received) >= 2)
-            _away(url, seconds=3.0)
+            with postgres.crashed(url):
+                time.sleep(3.0)
             until(lambda: node.states() == ["delivered"] * series, seconds=60)
             until(lambda: node.jobs() == [])
             assert [study.verdict for study in node.status()] == ["DEFACED"] * series
     assert len(peer.received) == series
-
-
-def _away(url: str, seconds: float) -> None:
-    """Stop the server as a crash does, and start it again with the same options."""
-    with psycopg.connect(url) as connection:
-        (data,) = connection.execute("SHOW data_directory").fetchone() or ("",)
-    options = shlex.split(Path(data, "postmaster.opts").read_text())[3:]
-    programs = postgres._programs()
-    assert programs is not None
-    control = (programs / "pg_ctl", "-D", data, "-w")
-    postgres._run(*control, "-m", "immediate", "stop")
-    time.sleep(seconds)
-    postgres._run(*control, "-l", Path(data).parent / "log", "-o", shlex.join(options), "start")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,125 +22,33 @@ from dicomnode.gate.release import Exit
 from dicomnode.gate.studies import decide_studies
 from dicomnode.jobs import engine, lanes, retention
 from dicomnode.jobs.reexamine import Wish, reexamine
-from dicomnode.jobs.retention import Retention
 from dicomnode.tracking import (
     audit,
     decisions,
-    deliveries,
     examinations,
     exports,
     instances,
     notices,
     receipts,
+    schema,
     series,
 )
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import Export
-from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
 from tests import small_node
 from tests.databases import *  # noqa: F403
+from tests.examined_site import *  # noqa: F403
+from tests.examined_site import PACS, Site
 from tests.unit.gate.released import new_key
 from tests.unit.tracking.rows import LOCALIZER, examined, instance, volume
 
 
 def wanted(_subjects: object) -> str:
     return ""
-
-
-class Site:
-    """A node that sends masks to one PACS, and removes what is done with at once."""
-
-    def __init__(self, settings: Settings, database: Database) -> None:
-        self.settings, self.database = settings, database
-        self.spool = Spool(settings.spool_folder)
-        self.spool.prepare()
-
-    def keeper(self, **retention_values: Any) -> Retention:
-        values = {"remove": "always", "days": 0.0} | retention_values
-        changed = self.settings.retention.model_copy(update=values)
-        settings = self.settings.model_copy(update={"retention": changed})
-        return Retention(settings, self.database, self.spool)
-
-    def series(
-        self,
-        name: str,
-        found: Callable[[Revision], Examination] = examined,
-        state: DeliveryState = DeliveryState.DELIVERED,
-        slices: int = 3,
-    ) -> str:
-        """Received, examined and sent a minute ago; its Study Instance UID."""
-        small_node.put_series(self.settings, self.database, name, slices)
-        ago = datetime.now(UTC) - timedelta(minutes=1)
-        with self.database.begin() as c:
-            (series_id,) = self._unexamined(c)
-            revision = series.add_revision(c, series_id, self.spool, ago)
-            assert revision is not None
-            examination = self._written(found(revision), name)
-            key = examinations.record(c, revision.id, examination, ago)
-            for delivery in deliveries.add(c, key, "pacs", ago):
-                if state is DeliveryState.DELIVERED:
-                    deliveries.mark_delivered(c, delivery, ago)
-                elif state is DeliveryState.STORED:
-                    deliveries.mark_stored(c, delivery, ago)
-                elif state is DeliveryState.REFUSED:
-                    deliveries.mark_refused(c, delivery, "no", ago)
-        return revision.study_instance_uid
-
-    def _written(self, examination: Examination, name: str) -> Examination:
-        """With files of its own for its SEGs and pictures."""
-        folder, volumes = self.settings.results_folder, []
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, one in enumerate(examination.volumes):
-            mask, view = folder / f"{name}-{number}.dcm", folder / f"{name}-{number}.png"
-            mask.write_bytes(b"mask")
-            view.write_bytes(b"face")
-            assert one.segmentation is not None
-            uids = (f"2.25.{abs(hash((name, number)))}", f"2.25.{abs(hash(name))}")
-            seg = replace(
-                one.segmentation, path=mask, sop_instance_uid=uids[0], series_instance_uid=uids[1]
-            )
-            pictures = tuple(replace(each, path=view) for each in one.pictures)
-            volumes.append(replace(one, segmentation=seg, pictures=pictures))
-        return replace(examination, volumes=tuple(volumes))
-
-    def _unexamined(self, c: Any) -> list[int]:
-        return [facts.series_id for facts in unrevised(c, datetime.now(UTC))]
-
-    def files(self) -> int:
-        return sum(len(names) for names in self.spool.names())
-
-    def finding(self, study: str) -> Any:
-        with self.database.read() as c:
-            (found,) = verdicts_of_study(c, study)
-        return found
-
-
-PACS = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With all tables, also the engine's, to be copied."""
-    path = tmp_path_factory.mktemp("empty") / "tracking.sqlite"
-    made = Database(f"sqlite:///{path}")
-    made.migrate()
-    lanes.migrate(made)
-    made.close()
-    return path
-
-
-@pytest.fixture
-def site(
-    make_settings: Callable[..., Settings], tmp_path: Path, empty_database: Path
-) -> Iterator[Site]:
-    copy = shutil.copyfile(empty_database, tmp_path / "tracking.sqlite")
-    opened = Database(f"sqlite:///{copy}")
-    yield Site(make_settings(destinations=[PACS]), opened)
-    opened.close()
 
 
 def test_both_databases_tell_what_may_go(
@@ -266,6 +175,54 @@ def test_above_the_watermark_the_oldest_go_first_and_only_as_many_as_needed(
     gone = [site.finding(study).removed_at is not None for study in studies]
     assert gone == [True, False, False]
     assert keeper.round() == 0
+
+
+def test_oldest_is_what_came_first_whatever_the_clock_said(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was set back by a day after the first."""
+    studies = [site.series(name) for name in ("first", "second")]
+    now = datetime.now(UTC)
+    with site.database.begin() as c:
+        for number, days in ((1, 2), (2, 3)):
+            values = {"created_at": now - timedelta(days=days)}
+            for table in (schema.examinations, schema.verdicts):
+                c.execute(table.update().where(table.c.id == number).values(values))
+    monkeypatch.setattr(Spool, "used_percent", lambda self: 50.0 + 5 * site.files())
+    assert site.keeper(remove="when_full", used_percent=76.0).round() == 1
+    assert [site.finding(study).removed_at is not None for study in studies] == [True, False]
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+def test_the_days_are_the_same_in_every_time_zone(
+    site: Site, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    site.series("one")
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert site.keeper(days=2 / (24 * 60)).round() == 0
+        assert site.keeper(days=0.5 / (24 * 60)).round() == 1
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_the_worker_removes_beside_its_jobs(site: Site) -> None:
+    study = site.series("one")
+    stop = threading.Event()
+    wanted_now = site.settings.retention.model_copy(
+        update={"remove": "always", "days": 0.0, "poll_seconds": 0.05}
+    )
+    settings = site.settings.model_copy(update={"retention": wanted_now})
+    retention.start_removing(settings, site.database, stop)
+    deadline = time.monotonic() + 60
+    while site.finding(study).removed_at is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop.set()
+    (thread,) = [one for one in threading.enumerate() if one.name == "retention"]
+    thread.join(30)
 
 
 def test_nothing_goes_below_the_watermark_or_where_nothing_may(site: Site) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import CompletenessSettings
@@ -11,6 +17,8 @@ from dicomnode.tracking.completeness import decide
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.schema import associations as association_rows
+from dicomnode.tracking.schema import instances as instance_rows
+from dicomnode.tracking.schema import series as series_rows
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import SERIES, STUDY, association, at, instance
 
@@ -53,6 +61,28 @@ def test_a_killed_receiver_of_the_future_is_dead(database: Database) -> None:
         clock.mend(c, at(0))
         assert not clock.was_set_back(c, at(0))
         assert associations.close_lost(c, at(60)) == 1
+
+
+def test_the_hour_that_daylight_saving_repeats_has_its_order_and_its_length(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Berlin 02:30 comes twice on 2026-10-25; the receiver's clock shows both."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        zone = ZoneInfo("Europe/Berlin")
+        first = datetime(2026, 10, 25, 2, 30, fold=0, tzinfo=zone)
+        again = datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=zone)
+        with database.begin() as c:
+            instances.add(c, [replace(instance(1), received_at=first)])
+            instances.add(c, [replace(instance(2), received_at=again)])
+            (row,) = c.execute(sa.select(series_rows)).all()
+            received = c.scalars(sa.select(instance_rows.c.received_at)).all()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert row.last_received_at - row.first_received_at == timedelta(hours=1)
+    assert sorted(received) == [first.astimezone(UTC), again.astimezone(UTC)]
 
 
 def test_clocks_of_two_hosts_may_differ_a_little(database: Database) -> None:

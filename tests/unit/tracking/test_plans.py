@@ -35,6 +35,7 @@ from dicomnode.tracking import (
     pulls,
     quarantine,
     receipts,
+    retention,
     reviews,
     series,
     status,
@@ -74,12 +75,16 @@ TWO_PERSONS = ReviewFilter(
 ANNA = Export("heads", "research", "anna")
 LIMITS = LoginLimits(timedelta(hours=1), timedelta(hours=12))
 
+RULES = retention.Rules(at(0), (VerdictKind.DEFACED,), (RefusalCode.LOCALIZER,), 1, True)
+
 READS: dict[str, Ask] = {
     "gate": lambda c: findings.verdicts_of_studies(c, UIDS),
     "files of a folder": lambda c: instances.known_files(c, [f"{SERIES}.1", f"{SERIES}.2"]),
     "status of a study": lambda c: status.study_status(c, STUDY),
     "status of a series": lambda c: status.study_status(c, SERIES),
     "newest studies": lambda c: status.studies_status(c, 2),
+    "what has files": retention.page,
+    "what may go": lambda c: retention.removable(c, RULES, [1, 2, 3]),
     "timeline": lambda c: timeline(c, STUDY),
     "list": lambda c: study_list.page(c),
     "list, next page": lambda c: study_list.page(c, after="2026-03-01T12:00:00+00:00_1.3"),

@@ -1,0 +1,112 @@
+"""`dicomnode forget`: a study leaves the node, and its jobs with it; the audit log stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from dbos import DBOSClient, WorkflowStatus
+
+from dicomnode.config import Settings
+from dicomnode.errors import JobError
+from dicomnode.jobs import lanes
+from dicomnode.jobs.lanes import JobQueue, Stage
+from dicomnode.tracking import forgetting
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.forgetting import KnownStudy
+from dicomnode.tracking.spool import Spool
+
+_WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
+_LOOK_SECONDS = 0.5
+
+
+def forget(
+    settings: Settings,
+    database: Database,
+    study_instance_uid: str,
+    *,
+    account: str,
+    why: str = "",
+    wait_seconds: float = 600.0,
+    tell: Callable[[str], None] = lambda _sentence: None,
+) -> KnownStudy:
+    """Remove files and rows; what was removed. May be repeated where it was interrupted.
+
+    Jobs that wait are cancelled, one that runs is waited for. Raises `JobError` where it goes on
+    for too long, where something else is still at the study, and where nothing is known of it.
+    """
+    lanes.migrate(database)
+    queue = JobQueue(database)
+    try:
+        known = _known(database, study_instance_uid)
+        _end_jobs(queue.client, database, known, wait_seconds, tell)
+        with database.begin() as connection:
+            known = forgetting.known_study(connection, study_instance_uid)
+            forgetting.note_begin(connection, known, account, why, datetime.now(UTC))
+        with database.read() as connection:
+            spools = Spool(settings.spool_folder), Spool(settings.waiting_folder)
+            forgetting.erase_files(connection, known, *spools, settings.results_folder)
+        with database.begin() as connection:
+            forgetting.erase_rows(connection, known, account, why, datetime.now(UTC))
+        # The engine's rows hold what an examination found.
+        queue.client.delete_workflows([job.workflow_id for job in _jobs(queue.client, known)])
+    finally:
+        queue.close()
+    return known
+
+
+def _known(database: Database, study_instance_uid: str) -> KnownStudy:
+    with database.read() as connection:
+        known = forgetting.known_study(connection, study_instance_uid)
+        why_not = forgetting.why_not(connection, study_instance_uid)
+    if known.is_unknown:
+        raise JobError(f"nothing is known of a study {study_instance_uid}: nothing is removed")
+    if why_not:
+        raise JobError(f"study {study_instance_uid} can't be forgotten now: {why_not}")
+    return known
+
+
+def _end_jobs(
+    client: DBOSClient,
+    database: Database,
+    known: KnownStudy,
+    wait_seconds: float,
+    tell: Callable[[str], None],
+) -> None:
+    """Until none waits or runs; one that runs can't be interrupted."""
+    deadline, told = time.monotonic() + wait_seconds, False
+    while True:
+        for job in _jobs(client, known, _WAITING):
+            client.cancel_workflow(job.workflow_id)
+        running = _jobs(client, known, _RUNNING)
+        known = _known(database, known.study_instance_uid)  # what ended may have queued deliveries
+        if not running and not _jobs(client, known, _WAITING):
+            return
+        if not told:
+            tell("a job of the study runs: its end is waited for")
+            told = True
+        if time.monotonic() > deadline:
+            raise JobError(
+                f"job {running[0].workflow_id if running else 'of the study'} goes on: wait for "
+                "its end; if no worker runs, start one or cancel the job (dicomnode jobs cancel)"
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _jobs(
+    client: DBOSClient, known: KnownStudy, states: Iterable[str] | None = None
+) -> list[WorkflowStatus]:
+    """Of its series and of its deliveries."""
+    prefixes = [f"{Stage.EXAMINE}:{uid}:" for uid in known.series]
+    prefixes += [f"{Stage.DELIVER}:{key}:" for key in known.deliveries]
+    return [
+        job
+        for prefix in prefixes
+        for job in client.list_workflows(
+            workflow_id_prefix=prefix,
+            status=None if states is None else list(states),
+            load_input=False,
+            load_output=False,
+        )
+    ]

@@ -1,0 +1,179 @@
+"""A study that is forgotten leaves nothing but what was done with it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicomnode.config import Settings
+from dicomnode.domain import DeliveryState, GateOutcome
+from dicomnode.errors import JobError
+from dicomnode.gate.policy import policy_of
+from dicomnode.gate.studies import decide_studies
+from dicomnode.jobs import forget as module
+from dicomnode.jobs.engine import list_jobs
+from dicomnode.jobs.forget import forget
+from dicomnode.jobs.reexamine import Wish, reexamine
+from dicomnode.tracking import (
+    associations,
+    audit,
+    decisions,
+    forgetting,
+    held,
+    instances,
+    parked,
+    quarantine,
+    status,
+)
+from dicomnode.tracking.audit_chain import verify
+from dicomnode.tracking.database import Database
+from dicomnode.tracking.decisions import DecisionKind
+from dicomnode.tracking.findings import verdicts_of_study
+from dicomnode.tracking.held import HeldFile, HeldState
+from dicomnode.tracking.parked import Parked
+from dicomnode.tracking.quarantine import QuarantinedObject
+from dicomnode.tracking.spool import Spool
+from tests import small_node
+from tests.databases import *  # noqa: F403
+from tests.examined_site import *  # noqa: F403
+from tests.examined_site import PACS, Site
+from tests.unit.tracking.rows import association, instance
+
+
+def wanted(_subjects: object) -> str:
+    return ""
+
+
+def files_of(site: Site) -> set[Path]:
+    return {path for path in site.settings.node.data_folder.rglob("*") if path.is_file()}
+
+
+def refuse(site: Site, study: str) -> None:
+    """Another object under a UID of the study lies in the quarantine."""
+    kept = site.spool.quarantine("conflict", b"meta", b"patient")
+    row = QuarantinedObject(
+        datetime.now(UTC), kept.name, "conflict", "why", 11, "1.2.9", "1.2.8", study
+    )
+    with site.database.begin() as c:
+        quarantine.add(c, [row])
+
+
+def hold_at_the_gate(site: Site, study: str) -> None:
+    waiting = Spool(site.settings.waiting_folder)
+    waiting.prepare()
+    name = waiting.store("1.2.7", b"meta", b"patient").name
+    file = HeldFile(
+        "default", study, "1.2.6", "1.2.7", "1.2", "1.2", name, "0" * 64, 11, "A", "::1"
+    )
+    with site.database.begin() as c:
+        held.hold(c, file, HeldState.WAITING, "why")
+
+
+def park(site: Site, study: str) -> None:
+    """Its delivery waits for a destination that is away."""
+    with site.database.begin() as c:
+        found = status.study_status(c, study)
+        assert found is not None
+        (delivery,) = found.series[0].deliveries
+        parked.park(c, Parked(delivery.id, "pacs", 1, 0.0))
+
+
+def test_nothing_of_it_is_left_but_the_record(
+    make_settings: Callable[..., Settings], database: Database
+) -> None:
+    """On both databases."""
+    site = Site(make_settings(destinations=[PACS]), database)
+    other = site.series("other")
+    before = files_of(site)
+    study = site.series("one")
+    uid = site.finding(study).series_instance_uid
+    with site.database.begin() as c:
+        decisions.record(c, uid, DecisionKind.DEFACED, account="anna", note="no face")
+    refuse(site, study)
+    hold_at_the_gate(site, study)
+    park(site, study)
+    assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
+    known = forget(site.settings, site.database, study, account="anna", why="asked for")
+    assert (len(known.objects), len(known.quarantined), len(known.waiting)) == (3, 1, 1)
+    assert files_of(site) == before
+    decided = decide_studies(site.database, [study, other], policy_of(site.settings), wanted)
+    assert [one.outcome for one in decided] == [GateOutcome.UNKNOWN_STUDY, GateOutcome.RELEASE]
+    with site.database.read() as c:
+        assert verify(c).first_wrong is None
+        (event,) = audit.newest(c, event="study forgotten")
+        assert audit.newest(c, event="human decision")[0].subject == uid
+        assert quarantine.newest(c) == []
+    assert event.subject == study
+    assert event.detail["account"] == "anna"
+    assert (event.detail["why"], event.detail["instances"]) == ("asked for", 3)
+    assert [job for job in list_jobs(site.database, everything=True) if uid in job.subject] == []
+    with pytest.raises(JobError, match="nothing is known"):
+        forget(site.settings, site.database, study, account="anna")
+
+
+def test_sent_again_it_is_a_new_study(site: Site) -> None:
+    study = site.series("one")
+    site.keeper().round()
+    forget(site.settings, site.database, study, account="anna")
+    small_node.put_series(site.settings, site.database, "one")
+    found = site.finding(study)
+    assert (found.state, found.removed_at, found.verdict) == ("receiving", None, None)
+    assert site.files() == 3
+
+
+def test_what_is_being_sent_is_not_forgotten(site: Site) -> None:
+    study = site.series("one")
+    with site.database.begin() as c:
+        (found,) = verdicts_of_study(c, study)
+        associations.open_(c, [association("a", 0)])
+        header = instance(1, series=found.series_instance_uid, study=study).header
+        instances.expect(c, header, datetime.now(UTC), "a")
+    with pytest.raises(JobError, match="association"):
+        forget(site.settings, site.database, study, account="anna")
+    assert site.files() == 3
+
+
+def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told once; an end that doesn't come is told too, and nothing is removed."""
+    study = site.series("one")
+    runs, told = threading.Event(), []
+    runs.set()
+    jobs = module._jobs
+
+    def one_runs(client: Any, known: Any, states: Any = None) -> Any:
+        fake = [type("Job", (), {"workflow_id": "examine:1:2"})()]
+        return fake if states == ("PENDING",) and runs.is_set() else jobs(client, known, states)
+
+    monkeypatch.setattr(module, "_jobs", one_runs)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    with pytest.raises(JobError, match="examine:1:2 goes on"):
+        forget(
+            site.settings, site.database, study, account="anna", wait_seconds=0.05, tell=told.append
+        )
+    assert len(told) == 1
+    assert site.files() == 3
+    forget(site.settings, site.database, study, account="anna", tell=lambda _sentence: runs.clear())
+    assert site.files() == 0
+
+
+def test_one_that_was_interrupted_is_finished_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = site.series("one", state=DeliveryState.PENDING)
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "erase_rows", _die)
+        with pytest.raises(KeyboardInterrupt):
+            forget(site.settings, site.database, study, account="anna")
+    forget(site.settings, site.database, study, account="anna")
+    assert site.files() == 0
+    with site.database.read() as c:
+        assert len(audit.newest(c, event="study is being forgotten")) == 2
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
