@@ -390,6 +390,9 @@ class DeliveryState(StrEnum):
     CANCELLED = "cancelled"
 
 
+OPEN_DELIVERIES = (DeliveryState.PENDING, DeliveryState.STORED)
+
+
 class GateOutcome(StrEnum):
     RELEASE = "release"
     HOLD = "hold"

@@ -64,6 +64,8 @@ class Site:
             for delivery in deliveries.add(c, key, "pacs", ago):
                 if state is DeliveryState.DELIVERED:
                     deliveries.mark_delivered(c, delivery, ago)
+                elif state is DeliveryState.STORED:
+                    deliveries.mark_stored(c, delivery, ago)
                 elif state is DeliveryState.REFUSED:
                     deliveries.mark_refused(c, delivery, "no", ago)
         return revision.study_instance_uid

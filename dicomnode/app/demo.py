@@ -21,7 +21,7 @@ from dicomnode.app.loopback import (
     send_as_a_pacs_does,
     wait_for_echo,
 )
-from dicomnode.domain import DeliveryState, GateDecision, View
+from dicomnode.domain import OPEN_DELIVERIES, GateDecision, View
 from dicomnode.errors import DicomnodeError
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import policy_of
@@ -177,7 +177,7 @@ def _wait_for_verdicts(
 
 def _is_settled(series: SeriesStatus) -> bool:
     if series.state == SeriesState.EXAMINED:
-        return all(delivery.state != DeliveryState.PENDING for delivery in series.deliveries)
+        return all(delivery.state not in OPEN_DELIVERIES for delivery in series.deliveries)
     return series.state in (SeriesState.REFUSED, SeriesState.FAILED)
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from dbos import DBOSClient, WorkflowStatus
 
 from dicomnode.config import Settings
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import OPEN_DELIVERIES, DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import (
@@ -55,7 +55,6 @@ _STATES = {
 }
 _ACTIVE = (JobState.WAITING, JobState.RUNNING, JobState.WAITING_TO_RETRY)
 _MOST_DELIVERIES = 100_000
-_OPEN_DELIVERIES = (DeliveryState.PENDING, DeliveryState.STORED)
 # How a delivery that has ended is shown; one that has not stands where its attempt stands.
 _ENDED_DELIVERIES = {
     DeliveryState.DELIVERED: JobState.DONE,
@@ -190,7 +189,7 @@ def _error(status: WorkflowStatus) -> str:
 
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
     attempts = _newest_attempts(client)
-    states = tuple(DeliveryState) if everything else (*_OPEN_DELIVERIES, DeliveryState.REFUSED)
+    states = tuple(DeliveryState) if everything else (*OPEN_DELIVERIES, DeliveryState.REFUSED)
     with database.read() as connection:
         rows = deliveries.list_(connection, states, limit=_MOST_DELIVERIES)
         away = circuits.open_ones(connection)
@@ -202,7 +201,7 @@ def _delivery(
 ) -> Job:
     state = _ENDED_DELIVERIES.get(row.state, JobState.WAITING)
     error = row.last_error
-    is_open = row.state in _OPEN_DELIVERIES
+    is_open = row.state in OPEN_DELIVERIES
     if is_open and attempt is None and circuit is not None:
         state = JobState.WAITING_FOR_PEER
         error = circuit.last_error

@@ -9,7 +9,7 @@ import logging
 
 from dbos import DBOSClient, WorkflowStatus
 
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import OPEN_DELIVERIES
 from dicomnode.jobs.lanes import Stage
 from dicomnode.tracking import deliveries, examinations
 from dicomnode.tracking.database import Database
@@ -57,7 +57,7 @@ def record_not_examined(database: Database, revision_id: int, sentence: str) -> 
 def _delivery(database: Database, delivery_id: int, sentence: str) -> bool:
     with database.begin() as connection:
         state = deliveries.load(connection, delivery_id).state
-        is_open = state in (DeliveryState.PENDING, DeliveryState.STORED)
+        is_open = state in OPEN_DELIVERIES
         if is_open:
             deliveries.mark_refused(connection, delivery_id, sentence)
     return is_open

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from dicomnode.config import DeliverySettings
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import OPEN_DELIVERIES
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.schema import deliveries, destinations
 
@@ -63,7 +63,7 @@ class Circuit:
 
 
 CLOSED = Circuit()
-_OPEN = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
+_OPEN = [state.value for state in OPEN_DELIVERIES]
 
 
 def of_delivery(c: sa.Connection, delivery_id: int) -> Circuit:

@@ -10,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState, SegmentationFile, SegmentKind
+from dicomnode.domain import OPEN_DELIVERIES, DeliveryState, SegmentationFile, SegmentKind
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.schema import deliveries, examinations, segmentations, series, volumes
 
-_OPEN = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
+_OPEN = [state.value for state in OPEN_DELIVERIES]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState, RefusalCode, VerdictKind
+from dicomnode.domain import OPEN_DELIVERIES, DeliveryState, RefusalCode, VerdictKind
 from dicomnode.tracking import audit, holds
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects
@@ -39,7 +39,7 @@ from dicomnode.tracking.spool import Spool
 from dicomnode.tracking.states import series_now
 
 _PAGE = 200
-_ENDS = tuple(state for state in DeliveryState if state is not DeliveryState.PENDING)
+_ENDS = tuple(state for state in DeliveryState if state not in OPEN_DELIVERIES)
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 50
 

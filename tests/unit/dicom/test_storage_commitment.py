@@ -6,6 +6,7 @@ from io import BytesIO
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -40,6 +41,7 @@ def over_the_wire(data_set: Dataset) -> Dataset:
     return read_dataset(BytesIO(encoded.getvalue()), True, True)
 
 
+@hypothesis_settings(deadline=None, max_examples=30)
 @given(UIDS, st.lists(REFERENCES, min_size=1, max_size=8, unique=True), st.data())
 def test_each_instance_is_reported_once_as_kept_or_with_its_reason(
     transaction: str, references: list[Reference], data: st.DataObject

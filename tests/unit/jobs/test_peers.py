@@ -106,3 +106,12 @@ def test_a_trial_that_came_to_nothing_is_followed_by_another(site: Site) -> None
         site.peers.look()
     first, second = site.enqueued
     assert first.delivery_id != second.delivery_id
+
+
+def test_a_destination_that_left_the_configuration_keeps_nobody_waiting(site: Site) -> None:
+    settings = site.peers.settings.model_copy(update={"destinations": ()})
+    site.peers = Peers(settings, *(getattr(site.peers, n) for n in ("database", "queue", "stages")))
+    site.pause_ends()
+    site.peers.look()
+    assert site.asked == 0
+    assert len(site.enqueued) == 1

@@ -90,12 +90,13 @@ def with_localizer(revision: Revision) -> Examination:
     ("found", "state"),
     [
         (examined, DeliveryState.PENDING),
+        (examined, DeliveryState.STORED),
         (examined, DeliveryState.REFUSED),
         (undecided(VerdictKind.UNDETERMINED), DeliveryState.DELIVERED),
         (undecided(VerdictKind.FACE_VISIBLE), DeliveryState.DELIVERED),
         (with_localizer, DeliveryState.DELIVERED),
     ],
-    ids=["undelivered", "refused by the PACS", "undetermined", "face", "set aside"],
+    ids=["undelivered", "not proven", "refused by the PACS", "undetermined", "face", "set aside"],
 )
 def test_what_somebody_waits_for_stays(
     site: Site, found: Callable[[Revision], Examination], state: DeliveryState

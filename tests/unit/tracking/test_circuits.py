@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dicomnode.config import DeliverySettings
@@ -67,6 +68,7 @@ def test_only_the_delivery_on_trial_passes_and_its_failure_waits_for_the_next_pr
     assert not again.lets_pass(TRIAL)
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.sampled_from(["fail", "trial fails", "probe", "tick"]), max_size=60))
 def test_whatever_happens_an_open_circuit_is_probed_at_most_once_in_a_pause(
     events: list[str],
