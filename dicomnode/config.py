@@ -223,6 +223,8 @@ class SegmentationSettings(_Section):
     series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
 
 
+# How a destination shows that it has kept an object.
+Proof = Literal["none", "find", "commitment"]
 TransferSyntax = Literal["explicit", "implicit", "deflated"]
 
 
@@ -240,6 +242,7 @@ class DestinationSettings(_Section):
         "explicit",
         "implicit",
     )
+    proof: Proof = "none"
 
 
 class DeliverySettings(_Section):
@@ -250,6 +253,7 @@ class DeliverySettings(_Section):
     give_up_after_hours: PositiveFloat = 96.0
     circuit_failures: PositiveInt = 3
     probe_seconds: PositiveFloat = 60.0
+    prove_within_seconds: PositiveFloat = 3600.0
     return_to_sender: bool = False
     return_port: Port = 104
 
@@ -328,8 +332,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _archives_get_objects_as_they_are(self) -> Settings:
         for archive in self.archives:
-            if of_segs := archive.model_fields_set & {"transfer_syntaxes"}:
-                raise ValueError(f"archives have no {', '.join(of_segs)}: nothing is converted")
+            if of_segs := archive.model_fields_set & {"transfer_syntaxes", "proof"}:
+                raise ValueError(f"archives have no {', '.join(sorted(of_segs))}")
         return self
 
     @model_validator(mode="after")

@@ -378,9 +378,13 @@ class Examination:
 
 
 class DeliveryState(StrEnum):
-    """The life of one delivery; the last three are ends."""
+    """The life of one delivery; the last three are ends.
+
+    STORED: the destination took it, and is still to prove that it has kept it.
+    """
 
     PENDING = "pending"
+    STORED = "stored"
     DELIVERED = "delivered"
     REFUSED = "refused"
     CANCELLED = "cancelled"

@@ -49,6 +49,7 @@ FIXED = frozenset(
         "gate_ae.host",
         "gate_ae.port",
         "gate_ae.tls",
+        "retention",
         "notifications",
         "audit_messages",
     }

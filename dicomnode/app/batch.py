@@ -189,6 +189,7 @@ def _files(paths: Iterable[Path], unreadable: list[tuple[Path, str]]) -> Iterato
     for path in paths:
         if not path.is_dir():
             yield path
+            continue
         for folder, folders, names in os.walk(path, onerror=keep):
             folders.sort()
             inside = (Path(folder, name) for name in sorted(names))

@@ -1,4 +1,4 @@
-"""`dicomnode deface`: folders of DICOM series in, their defaced copies out, each with its proof.
+"""`dicomnode deface`: DICOM series and NIfTI files in, defaced copies out, each with its proof.
 
 A copy whose proof is given lies in `defaced`, any other in `held`, which nobody should hand over.
 One line of JSON a volume says which, and why. A series that can't be defaced stops no other.
@@ -10,15 +10,16 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from dicomnode.app.batch import Found, Line, failure_sentence
 from dicomnode.config import Settings
-from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_series
+from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_nifti, deface_series
 from dicomnode.domain import Revision, as_json
-from dicomnode.inference.assessment import Segmenter
+from dicomnode.inference.assessment import Segmenter, ignore
 from dicomnode.inference.pictures import write_pictures
 from dicomnode.tracking.spool import short_name
 
@@ -38,21 +39,44 @@ class DefacingTally:
         return self.defaced > 0 and not self.held and not self.failed
 
 
-def deface_all(
-    found: Found,
-    networks: Sequence[Segmenter],
-    settings: Settings,
-    out: Path,
-    finish: Callable[[Dataset], None],
-    report: Callable[[list[Line]], None],
-    progress: Callable[[str], None],
-) -> DefacingTally:
-    """Deface every series in `found`; `report` gets the lines of one at a time.
+@dataclass(frozen=True)
+class Defacer:
+    """What is the same for every series and file. `finish` has the last word on each DICOM header;
+    `without_words`: free text of NIfTI headers, and names of files, go too."""
 
-    `finish` has the last word on each header.
-    """
+    networks: Sequence[Segmenter]
+    settings: Settings
+    out: Path
+    finish: Callable[[Dataset], None]
+    without_words: bool = False
+    nifti_modality: str = ""
+    progress: Callable[[str], None] = ignore
+
+    def series(self, revision: Revision, work: Path) -> DefacedSeries:
+        return deface_series(
+            revision.paths, self.networks, self.settings, work, self.finish, self.progress
+        )
+
+    def nifti(self, path: Path, work: Path) -> DefacedSeries:
+        ending = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
+        volume = deface_nifti(
+            path,
+            self.networks,
+            self.settings,
+            work / (f"volume{ending}" if self.without_words else path.name),
+            modality=self.nifti_modality,
+            without_words=self.without_words,
+            progress=self.progress,
+        )
+        return DefacedSeries((volume,), ())
+
+
+def deface_all(
+    found: Found, defacer: Defacer, report: Callable[[list[Line]], None]
+) -> DefacingTally:
+    """Deface everything in `found`; `report` gets the lines of one series or file at a time."""
     tally = DefacingTally()
-    for path, reason in (*found.unreadable, *((path, _NIFTI) for path in found.nifti)):
+    for path, reason in found.unreadable:
         tally.failed += 1
         report([{"path": str(path), "error": reason}])
     for revision in found.revisions:
@@ -61,36 +85,37 @@ def deface_all(
             "series_instance_uid": revision.series_instance_uid,
             "modality": revision.modality,
         }
-        try:
-            lines = list(_one(revision, networks, settings, out, finish, progress, tally))
-        except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
-            tally.failed += 1
-            lines = [{"error": failure_sentence(error)}]
-        report([subject | line for line in lines])
+        name = short_name(revision.series_instance_uid)
+        report(_told(subject, name, partial(defacer.series, revision), defacer.out, tally))
+    for path in found.nifti:
+        name = short_name(str(path.resolve()))
+        run = partial(defacer.nifti, path)
+        report(_told({"path": str(path)}, name, run, defacer.out, tally))
     return tally
 
 
-_NIFTI = "NIfTI files are not defaced yet: only DICOM series"
+def _told(
+    subject: Line, name: str, run: Callable[[Path], DefacedSeries], out: Path, tally: DefacingTally
+) -> list[Line]:
+    try:
+        return [subject | line for line in _one(name, run, out, tally)]
+    except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
+        tally.failed += 1
+        return [subject | {"error": failure_sentence(error)}]
 
 
 def _one(
-    revision: Revision,
-    networks: Sequence[Segmenter],
-    settings: Settings,
-    out: Path,
-    finish: Callable[[Dataset], None],
-    progress: Callable[[str], None],
-    tally: DefacingTally,
+    name: str, run: Callable[[Path], DefacedSeries], out: Path, tally: DefacingTally
 ) -> Iterator[Line]:
     """Nothing of a series stands under its last name before the proof of all of it."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".defacing-") as work:
         folder = Path(work) / "series"
-        series = deface_series(revision.paths, networks, settings, folder, finish, progress)
+        series = run(folder)
         for volume in series.volumes:
             _write_pictures(volume)
-        proven = bool(series.volumes) and all(each.proof.is_given for each in series.volumes)
-        target = out / (DEFACED if proven else HELD) / short_name(revision.series_instance_uid)
+        proven = bool(series.volumes) and all(v.found.proof.is_given for v in series.volumes)
+        target = out / (DEFACED if proven else HELD) / name
         _replace(folder, target, out)
     for volume in series.volumes:
         tally.defaced += proven
@@ -100,15 +125,16 @@ def _one(
 
 
 def _line(volume: DefacedVolume, proven: bool, folder: Path) -> Line:
-    proof = as_json(volume.proof)
+    found = volume.found
+    proof = as_json(found.proof)
     evidence = proof.pop("evidence")
     return {
         "volume": volume.label,
         "state": DEFACED if proven else HELD,
         "folder": str(folder),
-        "images": len(volume.paths),
+        "images": found.removal.removed.shape[0],
         "defaced_series_instance_uid": volume.series_instance_uid,
-        "exposed_face_before_ml": volume.before.evidence.exposed_face_ml,
+        "exposed_face_before_ml": found.before.evidence.exposed_face_ml,
         "exposed_face_after_ml": evidence["exposed_face_ml"],
         "face_probability_after": evidence["face_probability"],
         "proof": proof,
@@ -123,8 +149,8 @@ def _left_out(series: DefacedSeries, tally: DefacingTally) -> Iterator[Line]:
 
 
 def _write_pictures(volume: DefacedVolume) -> None:
-    folder = volume.paths[0].parent
-    for suffix, seen in (("-before", volume.before), ("-after", volume.after)):
+    folder, found = volume.paths[0].parent, volume.found
+    for suffix, seen in (("-before", found.before), ("-after", found.after)):
         write_pictures(folder, suffix, seen.marked, seen.verdict, seen.skin, only_overview=True)
 
 

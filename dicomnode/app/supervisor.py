@@ -25,6 +25,7 @@ from dicomnode.errors import ConfigurationError
 
 log = logging.getLogger("dicomnode.serve")
 
+PROGRAM = (sys.executable, "-m", "dicomnode.cli")
 _LONGEST_PAUSE_SECONDS = 30.0
 _STABLE_SECONDS = 60.0
 _STOP_SECONDS = 35.0  # what a receiver takes at most
@@ -68,19 +69,22 @@ def _die_with_parent() -> None:
 class Supervisor:
     """Starts the roles, waits until each is ready, keeps them running, stops them in order.
 
-    `reload` passes SIGHUP on to each of them.
+    `reload` passes SIGHUP on to each of them. `program` is what takes the name of a role; a killed
+    one pauses for `longest_pause_seconds` at most.
     """
 
     config: Path | None
     roles: tuple[str, ...]
     stop: threading.Event = field(default_factory=threading.Event)
     reload: threading.Event = field(default_factory=threading.Event)
+    program: Sequence[str] = PROGRAM
+    longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
 
     def run(self, ready: Callable[[], None]) -> None:
         """Blocks until `stop` is set. Raises `ConfigurationError` when a role refuses to start."""
         with tempfile.TemporaryDirectory(prefix="dicomnode-") as folder:
             channel = _listen(Path(folder) / "notify")
-            roles = [_role(name, self.config, Path(folder) / "notify") for name in self.roles]
+            roles = [self._role(name, Path(folder) / "notify") for name in self.roles]
             try:
                 for role in roles:
                     role.start()
@@ -89,13 +93,20 @@ class Supervisor:
                 while not self.stop.is_set():
                     _heard(channel)
                     for role in roles:
-                        _restart_when_dead(role)
+                        _restart_when_dead(role, self.longest_pause_seconds)
                     if self.reload.is_set():
                         self.reload.clear()
                         _reload(roles)
             finally:
                 _stop(roles)
                 channel.close()
+
+    def _role(self, name: str, channel: Path) -> Role:
+        command = [*self.program, *name.split()]
+        if self.config is not None:
+            command += ["--config", str(self.config)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")}
+        return Role(name, command, environment | {"NOTIFY_SOCKET": str(channel)})
 
     def _wait_until_ready(self, roles: Sequence[Role], channel: socket.socket) -> None:
         waiting = len(roles)
@@ -127,22 +138,14 @@ def _heard(channel: socket.socket) -> bytes:
         return b""
 
 
-def _role(name: str, config: Path | None, channel: Path) -> Role:
-    command = [sys.executable, "-m", "dicomnode.cli", *name.split()]
-    if config is not None:
-        command += ["--config", str(config)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHDOG_")}
-    return Role(name, command, environment | {"NOTIFY_SOCKET": str(channel)})
-
-
-def _restart_when_dead(role: Role) -> None:
+def _restart_when_dead(role: Role, longest_pause_seconds: float) -> None:
     """A role that refuses to start now (a changed model, say) must not take the others with it."""
     if role.is_running():
         return
     assert role.process is not None
     if role.start_again_at == 0.0:
         role.deaths = role.deaths + 1 if time.monotonic() < role.stable_at else 1
-        pause = min(2.0 ** (role.deaths - 1) * 0.5, _LONGEST_PAUSE_SECONDS)
+        pause = min(2.0 ** (role.deaths - 1) * 0.5, longest_pause_seconds)
         role.start_again_at = time.monotonic() + pause
         log.error("role died", extra={"role": role.name, "exit_code": role.process.returncode})
     elif time.monotonic() >= role.start_again_at:

@@ -60,7 +60,7 @@ def look(settings: Settings, database: Database) -> Seen:
     named = [destination.name for destination in settings.destinations]
     with database.read() as connection:
         depth, oldest = flow.queues(connection, now)
-        pending, failing = flow.destinations(connection, named)
+        pending, failing, _ = flow.destinations(connection, named)
         studies = study_list.page(connection, limit=_MOST_STUDIES).rows
     return Seen(
         now,

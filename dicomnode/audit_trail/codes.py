@@ -82,7 +82,11 @@ KINDS: Mapping[str, EventKind] = MappingProxyType(
     {
         APPLICATION_STARTED: EventKind(ACTIVITY, Action.EXECUTE, Subject.NODE, STARTED),
         APPLICATION_STOPPED: EventKind(ACTIVITY, Action.EXECUTE, Subject.NODE, STOPPED),
+        "stored": EventKind(TRANSFERRED, Action.CREATE, Subject.OBJECT),
         "delivered": EventKind(TRANSFERRED, Action.CREATE, Subject.OBJECT),
+        "not kept": EventKind(
+            TRANSFERRED, Action.CREATE, Subject.OBJECT, outcome=Outcome.SERIOUS_FAILURE
+        ),
         "refused": EventKind(
             TRANSFERRED, Action.CREATE, Subject.OBJECT, outcome=Outcome.SERIOUS_FAILURE
         ),

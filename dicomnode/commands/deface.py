@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.commands.batches import batch_run
-from dicomnode.commands.common import Config, err, quiet_settings
+from dicomnode.commands.common import Config, NiftiModality, err, quiet_settings
 from dicomnode.config import Settings
 from dicomnode.errors import ConfigurationError
 
@@ -23,21 +23,30 @@ def deface(
     deidentify: Annotated[
         bool, typer.Option("--deidentify", help="Headers too, by [deidentification].")
     ] = False,
+    nifti_modality: NiftiModality = None,
     config: Config = None,
 ) -> None:
-    """Remove the face from DICOM series; what is proven lies in OUT/defaced, the rest in OUT/held.
+    """Remove the face from DICOM series and NIfTI files; what is proven lies in OUT/defaced, the
+    rest in OUT/held.
 
     Without --deidentify headers go on naming the patient. Exit code 0 where every series is
     proven, else 1.
     """
-    from dicomnode.app.deface import deface_all
+    from dicomnode.app.deface import Defacer, deface_all
 
     settings = quiet_settings(config)
     finish = _deidentifier(settings) if deidentify else _leave
     with batch_run(paths, settings, out_folder, "deface.jsonl") as run:
-        tally = deface_all(
-            run.found, run.networks, settings, out_folder, finish, run.report, run.stage
+        defacer = Defacer(
+            networks=run.networks,
+            settings=settings,
+            out=out_folder,
+            finish=finish,
+            without_words=deidentify,
+            nifti_modality=nifti_modality or "",
+            progress=run.stage,
         )
+        tally = deface_all(run.found, defacer, run.report)
     err.print(
         f"{tally.defaced} defaced and proven, {tally.held} held, {tally.failed} failed; "
         f"deface.jsonl is in {out_folder}",

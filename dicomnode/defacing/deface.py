@@ -1,47 +1,35 @@
-"""The main path of defacing: a series in, the same series without its face out, and the proof."""
+"""The main path of defacing: a series or a NIfTI file in, the same without its face out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicomnode.config import Settings
 from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.claims import claim_defaced
-from dicomnode.defacing.fill import Line, fill_background, fill_blurred
-from dicomnode.defacing.plan import Removal, plan_removal
-from dicomnode.defacing.proof import Proof, changes, dice_inside, objections
+from dicomnode.defacing.slices import Slices, Stored, read_nifti_slices, read_slices
+from dicomnode.defacing.volume import Defaced, deface_slices
 from dicomnode.dicom.derived import Derivation, write_derived
-from dicomnode.dicom.header import read_acquisition, read_claims
-from dicomnode.dicom.pixels import PixelReader, pixel_format
-from dicomnode.dicom.resample import mask_to_source
+from dicomnode.dicom.nifti import write_stored_nifti
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
-from dicomnode.dicom.volume import Volume, padding_of, read_volume, rescale_of
-from dicomnode.domain import SegmentKind, SetAside
+from dicomnode.domain import SetAside
 from dicomnode.errors import DefacingError
-from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore
-
-Stored = npt.NDArray[np.integer[Any]]
+from dicomnode.inference.assessment import Assessment, Progress, Segmenter, ignore
 
 
 @dataclass(frozen=True)
 class DefacedVolume:
-    """One volume: its new files, the region on the source slices, and the proof."""
+    """One volume: its new files, and the proof. A NIfTI file has no `series_instance_uid`."""
 
     label: str
     paths: tuple[Path, ...]
     series_instance_uid: str
-    removal: Removal
-    before: Assessment
-    after: Assessment
-    proof: Proof
+    found: Defaced
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,33 @@ def deface_series(
     return DefacedSeries(tuple(volumes), series.set_aside)
 
 
+def deface_nifti(
+    path: Path,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    out: Path,
+    *,
+    modality: str = "",
+    without_words: bool = False,
+    progress: Progress = ignore,
+) -> DefacedVolume:
+    """Deface one NIfTI file into the file `out`, which differs in the voxels of the face alone.
+
+    `without_words`: free text and extensions of its header go too. Raises `SeriesRefusedError`
+    where it is no volume, and `DefacingError`.
+    """
+    progress("reading the file")
+    source = read_nifti_slices(path, modality)
+
+    def write(planes: Sequence[Stored], _: Assessment) -> Slices:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_stored_nifti(planes, path, out, without_words=without_words)
+        return read_nifti_slices(out, source.volume.modality)
+
+    found = deface_slices(source, _seed(path.name), write, networks, settings, progress)
+    return DefacedVolume("", (out,), "", found)
+
+
 def _deface_stack(
     stack: SourceStack,
     networks: Sequence[Segmenter],
@@ -83,38 +98,34 @@ def _deface_stack(
     finish: Callable[[Dataset], None],
     progress: Progress,
 ) -> DefacedVolume:
-    if read_claims(stack.datasets).burned_in_annotation == "YES":
+    source = read_slices(stack)
+    if source.claims.burned_in_annotation == "YES":
         raise DefacingError(
             "(0028,0301) says that text is burned into these pixels: defacing does not remove it"
         )
-    volume = read_volume(stack)
-    before = _assessed(stack, volume, networks, settings, progress)
-    removal = plan_removal(before, stack.geometry, stack.modality, settings.defacing)
-    original = _stored(stack)
-    replaced = [plane.copy() for plane in original]
-    progress("replacing the face")
-    _fill(replaced, volume, stack, removal, settings.defacing)
-    derivation = derivation_of(stack, settings.defacing, before)
+    written: list[Path] = []
 
     def describe(ds: Dataset) -> None:
         claim_defaced(ds)
         finish(ds)
 
-    written = write_derived(stack.images, replaced, derivation, describe, out)
-    progress("proving that it is gone")
-    return _proven(stack, written, original, removal, before, networks, settings, derivation)
+    def write(planes: Sequence[Stored], before: Assessment) -> Slices:
+        derivation = derivation_of(stack, settings.defacing, before)
+        written.extend(write_derived(stack.images, planes, derivation, describe, out))
+        return _read_again(written, stack, settings)
+
+    seed = _seed(stack.series_instance_uid, stack.label)
+    found = deface_slices(source, seed, write, networks, settings, progress)
+    uid = derivation_of(stack, settings.defacing, found.before).series_instance_uid
+    return DefacedVolume(stack.label, tuple(written), uid, found)
 
 
-def _assessed(
-    stack: SourceStack,
-    volume: Volume,
-    networks: Sequence[Segmenter],
-    settings: Settings,
-    progress: Progress,
-) -> Assessment:
-    claims = read_claims(stack.datasets)
-    acquisition = read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm)
-    return assess(volume, claims, networks, settings, progress, acquisition=acquisition)
+def _read_again(written: Sequence[Path], stack: SourceStack, settings: Settings) -> Slices:
+    """As a stranger would."""
+    read = sort_series(list(written), settings.series)
+    if len(read.stacks) != 1 or len(read.stacks[0].images) != len(stack.images):
+        raise DefacingError("the defaced files, read again, are not one volume of as many slices")
+    return read_slices(read.stacks[0])
 
 
 def derivation_of(
@@ -133,97 +144,5 @@ def derivation_of(
     )
 
 
-def _stored(stack: SourceStack) -> list[Stored]:
-    with PixelReader() as reader:
-        return list(reader.each(stack.images))
-
-
-def _fill(
-    planes: list[Stored],
-    volume: Volume,
-    stack: SourceStack,
-    removal: Removal,
-    settings: DefacingSettings,
-) -> None:
-    lines = [Line(*rescale_of(ds)) for ds in stack.datasets]
-    layouts = [pixel_format(ds) for ds in stack.datasets]
-    if settings.fill == "blur":
-        spacing_mm = (stack.geometry.slice_spacing_mm, *stack.geometry.pixel_spacing_mm)
-        fill_blurred(planes, removal.removed, volume.array, spacing_mm, lines, layouts)
-        return
-    padding = np.stack(
-        [
-            padding_of(plane, ds, stack.modality)
-            for plane, ds in zip(planes, stack.datasets, strict=True)
-        ]
-    )
-    fill_background(
-        planes,
-        removal.removed,
-        removal.air & ~padding,
-        lines,
-        layouts,
-        modality=stack.modality,
-        seed=_seed(stack),
-        constant=settings.fill == "constant",
-    )
-
-
-def _seed(stack: SourceStack) -> int:
-    return int(result_uid("fill", stack.series_instance_uid, stack.label).rsplit(".", 1)[1])
-
-
-def _proven(
-    stack: SourceStack,
-    written: Sequence[Path],
-    original: Sequence[Stored],
-    removal: Removal,
-    before: Assessment,
-    networks: Sequence[Segmenter],
-    settings: Settings,
-    derivation: Derivation,
-) -> DefacedVolume:
-    """Read the files again, as a stranger would, and ask everybody."""
-    read = sort_series(list(written), settings.series)
-    if len(read.stacks) != 1 or len(read.stacks[0].images) != len(stack.images):
-        raise DefacingError("the defaced files, read again, are not one volume of as many slices")
-    (again,) = read.stacks
-    found = changes(original, _stored(again), removal.removed, removal.brain)
-    after = _assessed(again, read_volume(again), networks, settings, ignore)
-    seen = after.masks.get(SegmentKind.ANONYMISED_AREA)
-    on_slices = (
-        np.zeros_like(removal.removed)
-        if seen is None
-        else mask_to_source(seen, after.canonical, again.geometry).astype(bool)
-    )
-    head = mask_to_source(
-        before.masks[SegmentKind.FOREGROUND], before.canonical, stack.geometry
-    ).astype(bool)
-    dice = dice_inside(removal.removed, on_slices, head)
-    threshold = settings.verdict.face_found_probability
-    proof = Proof(
-        verdict=after.verdict,
-        evidence=after.evidence,
-        dice=round(dice, 4),
-        removed_ml=round(float(np.count_nonzero(removal.removed)) * _voxel_ml(stack), 1),
-        brain_voxels=int(np.count_nonzero(removal.brain)),
-        brain_voxels_changed=found.brain,
-        other_voxels_changed=found.other,
-        kept_sha256=found.kept_sha256,
-        face_probability_before=before.evidence.face_probability,
-        objections=objections(after.verdict, dice, found, threshold, after.evidence),
-    )
-    return DefacedVolume(
-        stack.label,
-        tuple(written),
-        derivation.series_instance_uid,
-        removal,
-        before,
-        after,
-        proof,
-    )
-
-
-def _voxel_ml(stack: SourceStack) -> float:
-    row_mm, column_mm = stack.geometry.pixel_spacing_mm
-    return stack.geometry.slice_spacing_mm * row_mm * column_mm / 1000.0
+def _seed(*names: str) -> int:
+    return int(result_uid("fill", *names).rsplit(".", 1)[1])

@@ -9,8 +9,6 @@ repeated as they lie in the slice, so neighbours stay neighbours, and no rescali
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +23,8 @@ from dicomnode.defacing.grid import (
     every,
     step_of,
 )
-from dicomnode.dicom.pixels import PixelFormat
+from dicomnode.defacing.slices import Line, Slices, Stored
 from dicomnode.inference.skin import skin_level
-
-Stored = npt.NDArray[np.integer[Any]]
 
 AIR_HU = (-1060.0, -900.0)
 FALLBACK_HU = -1000.0
@@ -39,19 +35,6 @@ AIR_GRID_MM = 3.0
 # Fewer air pixels than this tell nothing of a slice's noise.
 LEAST_PIXELS = 400
 BLUR_MM = 12.0
-
-
-@dataclass(frozen=True)
-class Line:
-    """Rescale of one slice (PS3.3 C.11.1.1.2): value = stored * slope + intercept."""
-
-    slope: float
-    intercept: float
-
-    def stored(self, values: npt.NDArray[np.floating[Any]], layout: PixelFormat) -> Stored:
-        """The inverse, once, within what the bits hold."""
-        raw = np.rint((values - self.intercept) / self.slope)
-        return np.asarray(np.clip(raw, layout.lowest, layout.highest).astype(np.int64))
 
 
 def plain_air(
@@ -69,33 +52,31 @@ def plain_air(
 
 
 def fill_background(
-    stored: Sequence[Stored],
+    planes: Sequence[Stored],
     removed: Flags,
     air: Flags,
-    lines: Sequence[Line],
-    layouts: Sequence[PixelFormat],
+    source: Slices,
     *,
-    modality: str,
     seed: int,
     constant: bool = False,
 ) -> None:
-    """Write background into `stored` (one array of stored values a slice) where `removed`.
+    """Write background into `planes`, copies of the stored values of `source`, where `removed`.
 
     `air` must hold no padding. `seed` decides where in the background a slice begins: the same
     series is filled alike. A slice without enough air takes that of the slices with its rescale.
     """
     rng = np.random.default_rng(seed)
-    shared = _shared_pools(stored, air, lines)
-    for index, plane in enumerate(stored):
+    shared = _shared_pools(planes, air, source.lines)
+    for index, plane in enumerate(planes):
         hidden = removed[index]
         count = int(np.count_nonzero(hidden))
         if not count:
             continue
         pool = plane[air[index] & ~hidden]
         if pool.size < LEAST_PIXELS:
-            pool = shared.get(lines[index], pool[:0])
+            pool = shared.get(source.lines[index], pool[:0])
         if pool.size < LEAST_PIXELS:
-            pool = _drawn(rng, lines[index], layouts[index], modality, plane)
+            pool = _drawn(rng, source, index)
         if constant:
             plane[hidden] = np.median(pool).astype(plane.dtype)
             continue
@@ -103,27 +84,24 @@ def fill_background(
         plane[hidden] = np.take(pool, np.arange(start, start + count), mode="wrap")
 
 
-def fill_blurred(
-    stored: Sequence[Stored],
-    removed: Flags,
-    array: npt.NDArray[np.float32],
-    spacing_mm: Triple,
-    lines: Sequence[Line],
-    layouts: Sequence[PixelFormat],
-) -> None:
-    """Write the blurred volume into `stored` where `removed`; `array` holds values, not stored."""
+def fill_blurred(planes: Sequence[Stored], removed: Flags, source: Slices) -> None:
+    """Write the blurred volume into `planes` where `removed`."""
+    geometry = source.volume.geometry
+    spacing_mm = (geometry.slice_spacing_mm, *geometry.pixel_spacing_mm)
     box = ndimage.find_objects(removed.view(np.uint8))[0]
     more = [int(3 * BLUR_MM / mm) for mm in spacing_mm]
     around = tuple(
         slice(max(0, side.start - n), side.stop + n) for side, n in zip(box, more, strict=True)
     )
-    smooth = ndimage.gaussian_filter(array[around], [BLUR_MM / mm for mm in spacing_mm])
+    sigmas = [BLUR_MM / mm for mm in spacing_mm]
+    smooth = ndimage.gaussian_filter(source.volume.array[around], sigmas)
     first = around[0].start
     for offset, plane in enumerate(smooth):
         index = first + offset
         hidden = removed[index][around[1:]]
-        target = stored[index][around[1:]]
-        target[hidden] = lines[index].stored(plane[hidden], layouts[index])
+        target = planes[index][around[1:]]
+        line, limits = source.lines[index], source.limits[index]
+        target[hidden] = line.stored(plane[hidden], target, limits)
 
 
 def _shared_pools(
@@ -137,12 +115,11 @@ def _shared_pools(
     return {line: np.concatenate(found) for line, found in pools.items()}
 
 
-def _drawn(
-    rng: np.random.Generator, line: Line, layout: PixelFormat, modality: str, plane: Stored
-) -> Stored:
+def _drawn(rng: np.random.Generator, source: Slices, index: int) -> Stored:
     """No air is in view: air as it would be in CT, the darkest values of the slice in MR."""
-    if modality == "CT":
+    plane = source.stored[index]
+    if source.volume.modality == "CT":
         values = rng.normal(FALLBACK_HU, FALLBACK_NOISE_HU, 4 * LEAST_PIXELS)
-        return line.stored(values, layout).astype(plane.dtype)
+        return source.lines[index].stored(values, plane, source.limits[index])
     darkest = plane <= np.percentile(plane, 1.0)
     return np.asarray(plane[darkest])

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomnode.defacing.grid import Flags
+from dicomnode.defacing.slices import Stored
 from dicomnode.domain import Evidence, Verdict, VerdictKind
-
-Stored = npt.NDArray[np.integer[Any]]
 
 # The networks end a voxel apart, and the anonymised area in front of the head has no true edge.
 LEAST_DICE = 0.8
@@ -64,11 +63,16 @@ def changes(
     in_brain = elsewhere = 0
     digest = hashlib.sha256()
     for old, new, gone, precious in zip(before, after, removed, brain, strict=True):
-        differs = old != new
+        differs = _bits(old) != _bits(new)
         in_brain += int(np.count_nonzero(differs & precious))
         elsewhere += int(np.count_nonzero(differs & ~gone))
         digest.update(np.ascontiguousarray(new[~gone]).tobytes())
     return Changes(in_brain, elsewhere, digest.hexdigest())
+
+
+def _bits(plane: Stored) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """As it is stored: what is no number would never be equal to itself."""
+    return np.ascontiguousarray(plane).view(f"u{plane.dtype.itemsize}")
 
 
 def dice_inside(one: Flags, other: Flags, inside: Flags) -> float:

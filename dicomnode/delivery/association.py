@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import queue
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import A_RELEASE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config_tls import TLSClientSettings
@@ -32,6 +34,7 @@ from dicomnode.tls import client_context
 MAXIMUM_PDU_BYTES = 131_072
 # The data set of a response: one match of a C-FIND, at most.
 LONGEST_ANSWER_BYTES = 16_777_216
+_LOOK_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,46 @@ def keep_messages_for_the_requestor(
                 return context_id, message
 
     setattr(association.dimse, "get_msg", get_msg)  # noqa: B010
+
+
+def give_messages_to_the_reactor(association: Association) -> None:
+    """From now on the peer is expected to ask: its requests are served by the handlers."""
+    association.dimse.__dict__.pop("get_msg", None)
+
+
+@contextmanager
+def responses_only(association: Association) -> Iterator[None]:
+    """As the acceptor asks something of the requestor: what that one asks meanwhile waits.
+
+    pynetdicom 3.0.4 would take a request for the response, and abort.
+    """
+    arrived = association.dimse.msg_queue
+    requests: list[tuple[Any, Any]] = []
+    deadline = time.monotonic() + (association.dimse_timeout or 0.0)
+
+    def get_msg(block: bool = False) -> Any:
+        while block and time.monotonic() < deadline and not _wants_to_end(association):
+            try:
+                context_id, message = arrived.get(timeout=_LOOK_AGAIN_SECONDS)
+            except queue.Empty:
+                continue
+            if message is None or not message.is_valid_request:
+                return context_id, message
+            requests.append((context_id, message))
+        return None, None
+
+    setattr(association.dimse, "get_msg", get_msg)  # noqa: B010
+    try:
+        yield
+    finally:
+        give_messages_to_the_reactor(association)
+        for request in requests:
+            arrived.put(request)
+
+
+def _wants_to_end(association: Association) -> bool:
+    """A release waits for the reactor, which waits for us."""
+    return not _is_open(association) or isinstance(association.dul.peek_next_pdu(), A_RELEASE)
 
 
 def _is_open(association: Association) -> bool:

@@ -73,6 +73,9 @@ class _Template:
             "PATH": os.defpath,
             "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
             "OPENBLAS_NUM_THREADS": "1",
+            # Memory of one frame is kept for the next, not asked of the kernel again.
+            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+            "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
         }
         with theirs:
             self._process = subprocess.Popen(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import socket
 import struct
@@ -35,6 +36,17 @@ from dicomnode.errors import UnreadableObjectError
 ORDER = struct.Struct("<QQ")  # bytes of memory, seconds of processor time
 ANSWER = struct.Struct("<BQ")  # what, and how many bytes of it follow
 LONGEST_SENTENCE = 200
+
+
+_ADDRESS = re.compile(r" <[^>]*>")  # of an object in memory: no two runs alike
+_DECODERS = (
+    "pylibjpeg",
+    "openjpeg.utils",
+    "libjpeg.utils",
+    "rle.utils",
+    "PIL.JpegImagePlugin",  # what pydicom tries where the others fail
+    "PIL.Jpeg2KImagePlugin",
+)
 
 
 class Answer(IntEnum):
@@ -82,7 +94,7 @@ def _reap() -> None:
 
 def _load_decoders() -> None:
     """Everything is imported now, since a child can't open a file any more."""
-    for name in ("openjpeg.utils", "libjpeg.utils", "rle.utils", "pylibjpeg"):
+    for name in _DECODERS:
         if find_spec(name.split(".")[0]):
             __import__(name)
     for syntax in (RLELossless, JPEG2000Lossless):
@@ -152,7 +164,7 @@ def _why(error: BaseException) -> tuple[Answer, bytes]:
     if isinstance(error, MemoryError):
         return Answer.OUT_OF_MEMORY, b""
     if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
-        sentence = " ".join(str(error).split())
+        sentence = " ".join(_ADDRESS.sub("", str(error)).split())
     else:
         sentence = reason(error)
     return Answer.REFUSED, sentence[:LONGEST_SENTENCE].encode("utf-8", "replace")

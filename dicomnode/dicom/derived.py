@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomnode import __version__
-from dicomnode.dicom.header import guard_deflated
+from dicomnode.dicom.header import guard
 from dicomnode.dicom.images import SourceImage
 from dicomnode.dicom.pixels import PixelFormat, pixel_format
 from dicomnode.dicom.uids import (
@@ -108,7 +108,7 @@ def write_derived(
         if len(frames) != images[frames[0]].frames:
             raise ValueError(f"{len(frames)} of {images[frames[0]].frames} frames are given")
         with path.open("rb") as stream:
-            guard_deflated(stream)
+            guard(stream)
             ds = pydicom.dcmread(stream)
         ordered = sorted(frames, key=lambda index: images[index].frame or 0)
         _replace_pixels(ds, [planes[index] for index in ordered])

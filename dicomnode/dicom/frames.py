@@ -19,7 +19,7 @@ from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom.codestream import announced_size
-from dicomnode.dicom.header import guard_deflated
+from dicomnode.dicom.header import guard
 from dicomnode.errors import UnreadableObjectError
 
 _DECODED_BY = (
@@ -70,7 +70,7 @@ class EncodedObject:
 
     def __init__(self, stream: BinaryIO) -> None:
         """Raises what pydicom raises on broken bytes (`header.PARSE_ERRORS`)."""
-        guard_deflated(stream)
+        guard(stream)
         self._ds = pydicom.dcmread(stream)
         self._frames: list[bytes] = []
 

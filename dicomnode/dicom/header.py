@@ -7,10 +7,11 @@ value, which may be a patient's name, into the log.
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,9 @@ from dicomnode.domain import Acquisition, HeaderClaims
 from dicomnode.errors import UnreadableObjectError
 
 MAXIMUM_INFLATED_BYTES = 1 << 29  # as at intake
+MAXIMUM_ITEMS = 500_000  # 60,000 frames with eight functional groups each
+_ITEM_BYTES, _CHUNK_BYTES = 8, 1 << 22
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # of either byte order
 _CODE_STRING = re.compile(r"[A-Za-z0-9 _]{0,16}")
 _LONGEST_VALUE = 64
 
@@ -71,31 +75,56 @@ def reason(error: BaseException) -> str:
 def read_data_set(path: Path) -> FileDataset:
     """The data set before the pixel data; raises one of `PARSE_ERRORS`."""
     with path.open("rb") as stream:
-        guard_deflated(stream)
+        guard(stream)
         return pydicom.dcmread(stream, stop_before_pixels=True)
 
 
-def guard_deflated(stream: BinaryIO) -> None:
-    """Refuse a deflated object (PS3.5 A.5) that grows beyond `MAXIMUM_INFLATED_BYTES`.
+def guard(stream: BinaryIO) -> None:
+    """Refuse an object that pydicom would take minutes or gigabytes to read.
 
-    pydicom inflates the whole of it at once, so the size is found before it is asked to.
+    A deflated one (PS3.5 A.5) that grows beyond `MAXIMUM_INFLATED_BYTES`, since the whole of it is
+    inflated at once; and one of more than `MAXIMUM_ITEMS` items (PS3.5 7.5), which take 8 bytes
+    each in the file and a hundred times that as data sets.
     """
     try:
         read_preamble(stream, force=False)
         meta = _read_file_meta_info(stream)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            return
-        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while chunk := inflater.unconsumed_tail or stream.read(1 << 16):
-            total += len(inflater.decompress(chunk, 1 << 22))
-            if total > MAXIMUM_INFLATED_BYTES:
-                raise UnreadableObjectError(
-                    f"the deflated object grows beyond {MAXIMUM_INFLATED_BYTES} bytes"
-                )
-            if inflater.eof:
-                return
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            _guard_items(_inflated(stream))
+        elif _left(stream) > _ITEM_BYTES * MAXIMUM_ITEMS:
+            _guard_items(iter(lambda: stream.read(_CHUNK_BYTES), b""))
     finally:
         stream.seek(0)
+
+
+def _left(stream: BinaryIO) -> int:
+    here = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(here)
+    return end - here
+
+
+def _inflated(stream: BinaryIO) -> Iterator[bytes]:
+    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while not inflater.eof and (deflated := inflater.unconsumed_tail or stream.read(1 << 16)):
+        chunk = inflater.decompress(deflated, _CHUNK_BYTES)
+        total += len(chunk)
+        if total > MAXIMUM_INFLATED_BYTES:
+            raise UnreadableObjectError(
+                f"the deflated object grows beyond {MAXIMUM_INFLATED_BYTES} bytes"
+            )
+        yield chunk
+
+
+def _guard_items(chunks: Iterable[bytes]) -> None:
+    """Whatever looks like the tag of an item counts; among pixels it is one in 4 GiB."""
+    items, end = 0, b""
+    for chunk in chunks:
+        seen = end + chunk
+        items += sum(seen.count(tag) for tag in _ITEM_TAGS)
+        end = seen[-3:]
+        if items > MAXIMUM_ITEMS:
+            raise UnreadableObjectError(f"it holds more than {MAXIMUM_ITEMS} sequence items")
 
 
 def value(ds: Dataset, keyword: str) -> Any:

@@ -20,7 +20,7 @@ from dicomnode.dicom.functional_groups import (
 )
 from dicomnode.dicom.header import (
     PARSE_ERRORS,
-    guard_deflated,
+    guard,
     is_of_the_machine,
     number,
     reason,
@@ -146,7 +146,7 @@ def read_images(path: Path) -> tuple[SourceImage, ...]:
     """
     try:
         with path.open("rb") as stream:
-            guard_deflated(stream)
+            guard(stream)
             ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_READ)
             syntax = _transfer_syntax(ds)
             pixels = _locate_pixels(stream, syntax)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -27,6 +30,9 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RIGHT_ANGLE = 1e-3
 _NO_MR_BELOW = -500.0
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+# Free text of NIfTI-1 and NIfTI-2, and of the ANALYZE header that the first still carries.
+_WORDS = ("data_type", "db_name", "intent_name", "descrip", "aux_file")
+_Any = TypeVar("_Any", bound=np.generic)
 
 
 def read_nifti(path: Path) -> Volume:
@@ -55,10 +61,7 @@ def modality_of(values: NDArray[np.floating[Any]]) -> Literal["CT", "MR"]:
 
 def volume_of(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volume:
     """Voxels (i, j, k) as a stack of slices; `affine` takes (i, j, k, 1) to LPS millimetres."""
-    array = values.transpose(2, 1, 0)
-    if _is_reversed(affine):
-        array = array[::-1]
-    array = np.ascontiguousarray(array)
+    array = np.ascontiguousarray(_in_slices(values, affine))
     broken = ~np.isfinite(array)
     warnings: tuple[str, ...] = ()
     if broken.any():
@@ -67,9 +70,73 @@ def volume_of(values: NDArray[np.float32], affine: NDArray[np.float64]) -> Volum
     return Volume(array, _geometry(affine, values.shape), modality="", warnings=warnings)
 
 
-def voxels_of(mask: NDArray[np.uint8], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A mask (slice, row, column) of `volume_of` as voxels (i, j, k)."""
+def _in_slices(voxels: NDArray[_Any], affine: NDArray[np.float64]) -> NDArray[_Any]:
+    """Voxels (i, j, k) as (slice, row, column)."""
+    array = voxels.transpose(2, 1, 0)
+    return array[::-1] if _is_reversed(affine) else array
+
+
+def voxels_of(mask: NDArray[_Any], affine: NDArray[np.float64]) -> NDArray[_Any]:
+    """Values (slice, row, column) of `volume_of` as voxels (i, j, k)."""
     return (mask[::-1] if _is_reversed(affine) else mask).transpose(2, 1, 0)
+
+
+@dataclass(frozen=True)
+class StoredNifti:
+    """`stored` (slice, row, column) as in the file: value = stored * slope + intercept."""
+
+    volume: Volume
+    stored: NDArray[Any]
+    slope: float
+    intercept: float
+
+
+def read_stored_nifti(path: Path) -> StoredNifti:
+    """A file of one volume, as `read_nifti`, with the stored values. Raises as that does."""
+    volume = read_nifti(path)
+    image = _load(path)
+    proxy = _proxy(image)
+    stored = np.asarray(proxy.get_unscaled())  # type: ignore[no-untyped-call]
+    stored = _in_slices(stored.reshape(stored.shape[:3]), _orientation(image))
+    return StoredNifti(volume, stored, float(proxy.slope), float(proxy.inter))
+
+
+def write_stored_nifti(
+    planes: Sequence[NDArray[Any]], like: Path, out: Path, *, without_words: bool
+) -> None:
+    """Other stored values (slice, row, column) in a file that is `like` byte for byte elsewhere.
+
+    `without_words`: its free text is emptied and extensions are left out, since both may name a
+    person. `out` is compressed where its name ends in .gz.
+    """
+    image = _load(like)
+    proxy, affine = _proxy(image), _orientation(image)
+    voxels = voxels_of(np.stack(planes), affine).astype(proxy.dtype, copy=False)
+    whole = gzip.decompress(like.read_bytes()) if _is_compressed(like) else like.read_bytes()
+    data = voxels.tobytes(order="F")
+    if without_words:
+        head, tail = _without_words(whole, image), b""
+    else:
+        head, tail = whole[: proxy.offset], whole[proxy.offset + len(data) :]
+    made = head + data + tail
+    out.write_bytes(gzip.compress(made, mtime=0) if _is_compressed(out) else made)
+
+
+def _proxy(image: nib.Nifti1Image) -> ArrayProxy:
+    """What stands in the file, before anything is rescaled."""
+    assert isinstance(image.dataobj, ArrayProxy)
+    return image.dataobj
+
+
+def _without_words(whole: bytes, image: nib.Nifti1Image) -> bytes:
+    """The header alone, with the four bytes that say that no extension follows."""
+    size = image.header.sizeof_hdr
+    header = type(image.header)(binaryblock=whole[:size], check=False)
+    for field in _WORDS:
+        if field in header:
+            header[field] = b""
+    header["vox_offset"] = size + 4
+    return bytes(header.binaryblock) + bytes(4)
 
 
 def write_mask_nifti(mask: NDArray[np.uint8], like: Path, out: Path) -> None:
@@ -107,10 +174,14 @@ def write_on_grid(
 
 def _check_sum(path: Path) -> None:
     """Read a compressed file to its end: its CRC-32 is there, and nibabel stops before it."""
-    if path.suffix.lower() == ".gz":
+    if _is_compressed(path):
         with gzip.open(path) as stream:
             while stream.read(1 << 20):
                 pass
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
 
 
 def _load(path: Path) -> nib.Nifti1Image:

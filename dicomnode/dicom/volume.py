@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,25 +33,30 @@ class Volume:
     warnings: tuple[str, ...] = ()
 
 
-@disable_value_validation()
 def read_volume(source: SourceStack) -> Volume:
-    """Decode and rescale (PS3.3 C.11.1) every slice.
+    """Decode and rescale every slice; raises as `volume_of`, and where pixels can't be decoded."""
+    check_limits(source.geometry, source.images)
+    with PixelReader() as reader:
+        return volume_of(source, reader.each(source.images))
+
+
+@disable_value_validation()
+def volume_of(source: SourceStack, planes: Iterable[NDArray[np.integer[Any]]]) -> Volume:
+    """Stored values, slice by slice, rescaled (PS3.3 C.11.1).
 
     CT values end at -1024 HU below, where scanners write padding as -2000 or -3024. Raises
-    `SeriesRefusedError` where sizes are wrong or pixel data can't be decoded.
+    `SeriesRefusedError` where sizes are wrong.
     """
-    check_limits(source.geometry, source.images)
     array = np.empty(source.geometry.shape, np.float32)
     padded = 0
-    with PixelReader() as reader:
-        for index, stored in enumerate(reader.each(source.images)):
-            ds = source.images[index].ds
-            slope, intercept = rescale_of(ds)
-            array[index] = stored
-            if (slope, intercept) != (1.0, 0.0):
-                array[index] *= np.float32(slope)
-                array[index] += np.float32(intercept)
-            padded += _mark_padding(array[index], stored, ds, source.modality)
+    for index, stored in enumerate(planes):
+        ds = source.images[index].ds
+        slope, intercept = rescale_of(ds)
+        array[index] = stored
+        if (slope, intercept) != (1.0, 0.0):
+            array[index] *= np.float32(slope)
+            array[index] += np.float32(intercept)
+        padded += _mark_padding(array[index], stored, ds, source.modality)
     warnings = _invert_if_bright_air(array, source)
     warnings += _fill_padding(array, padded, _AIR[source.modality])
     if source.modality == "CT":

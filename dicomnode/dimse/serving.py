@@ -49,10 +49,14 @@ class Serving:
     def is_alive(self) -> bool:
         return bool(self._served) and self._served[-1].servers.are_alive()
 
-    def end(self) -> None:
-        """Accept no more; open associations get a moment to end, and are aborted then."""
+    def stop_accepting(self) -> None:
+        """Open associations go on."""
         for served in self._served:
             served.servers.stop_accepting()
+
+    def end(self) -> None:
+        """Accept no more; open associations get a moment to end, and are aborted then."""
+        self.stop_accepting()
         finish_associations([served.servers.entity for served in self._served])
         for served in self._served:
             served.close_ended()

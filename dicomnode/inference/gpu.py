@@ -1,12 +1,11 @@
-"""What the GPUs are at: memory and utilisation, by NVIDIA's management library or by torch.
+"""What the GPUs are at: memory and utilisation, by NVIDIA's management library.
 
-`nvidia-ml-py` (imported as `pynvml`) is asked where it is installed; torch knows the memory of the
-devices that this process computes on, and nothing else. Without a GPU there is nothing to say.
+`nvidia-ml-py` (imported as `pynvml`) is asked where it is installed. torch could only tell of the
+memory of its own process, and would take some to do so.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ def readings() -> tuple[GPUReading, ...]:
     try:
         import pynvml
     except ImportError:
-        return tuple(_by_torch())
+        return ()
     try:
         pynvml.nvmlInit()
         return tuple(_by_nvml(pynvml))
@@ -44,13 +43,3 @@ def _by_nvml(nvml: Any) -> Iterator[GPUReading]:
         except nvml.NVMLError:  # a slice of a device (MIG) has none
             share = None
         yield GPUReading(index, int(memory.used), int(memory.total), share)
-
-
-def _by_torch() -> Iterator[GPUReading]:
-    """Only where this process uses the GPU already: to ask would else take its memory."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
-        return
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        yield GPUReading(index, total - free, total, None)

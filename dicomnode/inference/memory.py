@@ -29,7 +29,7 @@ _OUTPUT_GRID_BYTES = 6
 _OUTPUT_BYTES = 8
 _INPUT_GRID_BYTES = 12
 # Maps of the first stage that live at the same time in a patch, single precision.
-_LIVING_MAPS = 6
+_LIVING_MAPS = 10
 _SINGLE = 4
 
 

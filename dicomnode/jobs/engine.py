@@ -55,7 +55,8 @@ _STATES = {
 }
 _ACTIVE = (JobState.WAITING, JobState.RUNNING, JobState.WAITING_TO_RETRY)
 _MOST_DELIVERIES = 100_000
-# How a delivery that has ended is shown; one that is pending stands where its attempt stands.
+_OPEN_DELIVERIES = (DeliveryState.PENDING, DeliveryState.STORED)
+# How a delivery that has ended is shown; one that has not stands where its attempt stands.
 _ENDED_DELIVERIES = {
     DeliveryState.DELIVERED: JobState.DONE,
     DeliveryState.REFUSED: JobState.FAILED,
@@ -189,7 +190,7 @@ def _error(status: WorkflowStatus) -> str:
 
 def _deliveries(client: DBOSClient, database: Database, everything: bool) -> list[Job]:
     attempts = _newest_attempts(client)
-    states = tuple(DeliveryState) if everything else (DeliveryState.PENDING, DeliveryState.REFUSED)
+    states = tuple(DeliveryState) if everything else (*_OPEN_DELIVERIES, DeliveryState.REFUSED)
     with database.read() as connection:
         rows = deliveries.list_(connection, states, limit=_MOST_DELIVERIES)
         away = circuits.open_ones(connection)
@@ -201,10 +202,11 @@ def _delivery(
 ) -> Job:
     state = _ENDED_DELIVERIES.get(row.state, JobState.WAITING)
     error = row.last_error
-    if row.state is DeliveryState.PENDING and attempt is None and circuit is not None:
+    is_open = row.state in _OPEN_DELIVERIES
+    if is_open and attempt is None and circuit is not None:
         state = JobState.WAITING_FOR_PEER
         error = circuit.last_error
-    if row.state is DeliveryState.PENDING and attempt is not None:
+    if is_open and attempt is not None:
         state = _STATES[attempt.status]
         error = _error(attempt) or error
     return Job(

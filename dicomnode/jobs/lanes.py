@@ -98,6 +98,10 @@ class Attempt:
         share = hashlib.sha256(self.job_id.encode()).digest()[0] / 255
         return self.delay_seconds * (0.75 + 0.5 * share)
 
+    def at_once(self) -> Attempt:
+        """What follows an attempt without a pause."""
+        return replace(self, number=self.number + 1, delay_seconds=0.0)
+
     def next(self, settings: DeliverySettings) -> Attempt:
         """The delay doubles, from the first to the longest."""
         delay = max(settings.first_retry_seconds, 2 * self.delay_seconds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,19 +99,18 @@ class Peers:
 
 
 @contextmanager
-def looking_after(peers: Peers) -> Iterator[None]:
-    """Look again and again inside of the block; a question that is out at its end is hardly waited
-    for."""
+def again_and_again(name: str, chore: Callable[[], object], pause_seconds: float) -> Iterator[None]:
+    """In a thread, inside of the block; a peer that is asked at its end is hardly waited for."""
     stop = threading.Event()
 
     def run() -> None:
-        while not stop.wait(peers.settings.jobs.poll_seconds):
+        while not stop.wait(pause_seconds):
             try:
-                peers.look()
+                chore()
             except Exception:  # the edge of the thread: a database that is away comes back
-                log.exception("destinations can't be looked after now")
+                log.exception("%s failed and is tried again", name)
 
-    thread = threading.Thread(target=run, name="peers", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield

@@ -11,15 +11,16 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.delivery.destinations import resolve
-from dicomnode.domain import SegmentationFile
+from dicomnode.domain import DeliveryState, SegmentationFile
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
 from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, JobQueue
+from dicomnode.jobs.outcome import GOES_ON, Contact, Ending, Outcome, outcome_of
+from dicomnode.jobs.proving import Proving
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import audit, circuits, deliveries, dialects, parked
 from dicomnode.tracking.database import Database
@@ -31,31 +32,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dicomnode.jobs")
 
-
-class Ending(StrEnum):
-    """How an attempt ended; ENDED: there was nothing to do any more."""
-
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-    AGAIN = "again"
-    PARKED = "parked"
-    ENDED = "ended"
-
-
-class Contact(StrEnum):
-    """What the attempt says of the destination."""
-
-    NONE = ""
-    ANSWERED = "answered"
-    AWAY = "away"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    state: Ending
-    sentence: str = ""
-    contact: Contact = Contact.NONE
-    transfer_syntax: str = ""  # where it was another than the first of the configuration
+# The audit events of how an attempt ended.
+_ON_RECORD = {
+    Ending.STORED: "stored",
+    Ending.DELIVERED: "delivered",
+    Ending.LOST: "not kept",
+    Ending.REFUSED: "refused",
+}
 
 
 @dataclass(frozen=True)
@@ -65,13 +48,13 @@ class Sending:
     queue: JobQueue
     stages: Stages
 
-    def send(self, attempt: Attempt) -> dict[str, str]:
+    def send(self, attempt: Attempt) -> dict[str, Any]:
         """Try once, unless the circuit of the destination is open; the `Outcome` as JSON."""
         return asdict(self._send(attempt))
 
-    def settle(self, attempt: Attempt, given: dict[str, str]) -> str:
+    def settle(self, attempt: Attempt, given: dict[str, Any]) -> str:
         """Record how an attempt ended; the next attempt is a job of its own that waits outside."""
-        outcome = _outcome(given)
+        outcome = outcome_of(given)
         with self.database.begin() as connection:
             self._settle(connection, attempt, outcome)
         log.info(
@@ -85,33 +68,46 @@ class Sending:
             if not circuit.lets_pass(attempt.delivery_id):
                 return self._unless_late(attempt, Outcome(Ending.PARKED, circuit.last_error))
             delivery = deliveries.claim(connection, attempt.delivery_id)
+            if delivery is None:
+                delivery = deliveries.unproven(connection, attempt.delivery_id)
         if delivery is None:
             return Outcome(Ending.ENDED)
-        return self._unless_late(attempt, self._deliver(delivery))
+        return self._unless_late(attempt, self._go_on(delivery))
 
-    def _deliver(self, delivery: Delivery) -> Outcome:
-        """What is not refused for good is tried again."""
+    def _go_on(self, delivery: Delivery) -> Outcome:
+        """Send it, or have it proven that what was sent was kept.
+
+        What is not refused for good is tried again.
+        """
+        is_sent = delivery.state is DeliveryState.STORED
+        failed = Ending.UNPROVEN if is_sent else Ending.AGAIN
         try:
-            _check_unchanged(delivery.segmentation)
             destination = self._destination(delivery.destination)
+            _check_unchanged(delivery.segmentation)
         except DeliveryRefusedError as error:
             return Outcome(Ending.REFUSED, str(error))
         try:
-            sent = self.stages.deliver(
-                destination, [delivery.segmentation.path], self.settings.scp.ae_title
-            )
+            if is_sent:
+                proving = Proving(self.settings, self.database, self.stages)
+                return proving.prove(delivery, destination)
+            return self._deliver(delivery, destination)
         except DestinationAwayError as error:
-            return Outcome(Ending.AGAIN, str(error), Contact.AWAY)
+            return Outcome(failed, str(error), Contact.AWAY)
         except DeliveryRefusedError as error:
             return Outcome(Ending.REFUSED, str(error), Contact.ANSWERED)
         except DeliveryError as error:
-            return Outcome(Ending.AGAIN, str(error), Contact.ANSWERED)
+            return Outcome(failed, str(error), Contact.ANSWERED)
         except Exception as error:  # noqa: BLE001  the edge of the worker
-            return Outcome(Ending.AGAIN, sentence_of(error))
-        sentence = "; ".join(sent.warnings)
+            return Outcome(failed, sentence_of(error))
+
+    def _deliver(self, delivery: Delivery, destination: DestinationSettings) -> Outcome:
+        sent = self.stages.deliver(
+            destination, [delivery.segmentation.path], self.settings.scp.ae_title
+        )
+        ending = Ending.DELIVERED if destination.proof == "none" else Ending.STORED
         first = resolve(delivery.destination, self.settings).transfer_syntaxes[0]
         other = "" if sent.transfer_syntax == first else sent.transfer_syntax
-        return Outcome(Ending.DELIVERED, sentence, Contact.ANSWERED, other)
+        return Outcome(ending, "; ".join(sent.warnings), Contact.ANSWERED, other)
 
     def _destination(self, name: str) -> DestinationSettings:
         """As it is configured now, but how it took the last object comes first."""
@@ -124,56 +120,59 @@ class Sending:
         return configured.model_copy(update={"transfer_syntaxes": (known, *others)})
 
     def _unless_late(self, attempt: Attempt, outcome: Outcome) -> Outcome:
-        if outcome.state not in (Ending.AGAIN, Ending.PARKED) or time.time() < attempt.deadline:
+        if outcome.state not in GOES_ON or time.time() < attempt.deadline:
             return outcome
         hours = f"{self.settings.delivery.give_up_after_hours:g}"
         sentence = f"gave up after {hours} hours; at last: {outcome.sentence}"
         return Outcome(Ending.REFUSED, sentence, outcome.contact)
 
     def _settle(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
-        key = attempt.delivery_id
-        match outcome.state:
-            case Ending.DELIVERED:
-                deliveries.mark_delivered(connection, key)
-                self._note_dialect(connection, key, outcome.transfer_syntax)
-            case Ending.REFUSED:
-                deliveries.mark_refused(connection, key, outcome.sentence)
-            case Ending.AGAIN:
-                self._try_later(connection, attempt, outcome.sentence)
-            case Ending.PARKED:
-                self._park(connection, attempt)
         if outcome.state is Ending.ENDED:
             return
-        delivery = deliveries.load(connection, key)
+        delivery = deliveries.load(connection, attempt.delivery_id)
         self._note_contact(connection, delivery, outcome)
-        if outcome.state in (Ending.DELIVERED, Ending.REFUSED):
-            audit.append(
-                connection,
-                outcome.state,
-                delivery.segmentation.sop_instance_uid,
-                {"destination": delivery.destination, "sentence": outcome.sentence},
-            )
+        match outcome.state:
+            case Ending.STORED:
+                deliveries.mark_stored(connection, delivery.id)
+                self.queue.enqueue_delivery(connection, attempt.at_once())
+            case Ending.DELIVERED:
+                deliveries.mark_delivered(connection, delivery.id)
+            case Ending.REFUSED:
+                deliveries.mark_refused(connection, delivery.id, outcome.sentence)
+            case Ending.AGAIN | Ending.UNPROVEN | Ending.LOST:
+                self._try_later(connection, attempt, outcome)
+            case Ending.PARKED:
+                self._park(connection, attempt, delivery)
+        if outcome.state in _ON_RECORD:
+            detail = {"destination": delivery.destination, "sentence": outcome.sentence}
+            event, uid = _ON_RECORD[outcome.state], delivery.segmentation.sop_instance_uid
+            audit.append(connection, event, uid, detail)
 
-    def _note_dialect(self, connection: Connection, key: int, taken: str) -> None:
-        name, now = deliveries.load(connection, key).destination, datetime.now(UTC)
+    def _note_dialect(self, connection: Connection, name: str, taken: str) -> None:
+        now = datetime.now(UTC)
         if taken != dialects.recall(connection, name, now):
             dialects.remember(connection, name, taken, now)
 
-    def _try_later(self, connection: Connection, attempt: Attempt, sentence: str) -> None:
+    def _try_later(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
         later = attempt.next(self.settings.delivery)
         at = datetime.now(UTC) + timedelta(seconds=later.wait_seconds)
-        deliveries.mark_failed(connection, attempt.delivery_id, sentence, at)
+        if outcome.state is Ending.LOST:
+            log.error("a destination did not keep a SEG: %s", outcome.sentence)
+            deliveries.mark_lost(connection, attempt.delivery_id, outcome.sentence, at)
+        else:
+            deliveries.mark_failed(connection, attempt.delivery_id, outcome.sentence, at)
         self.queue.enqueue_delivery(connection, later)
 
-    def _park(self, connection: Connection, attempt: Attempt) -> None:
+    def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery) -> None:
         """It goes on, after its turn, as if it had not been tried yet."""
-        delivery = deliveries.load(connection, attempt.delivery_id)
         number = attempt.number + 1
         parked.park(connection, Parked(delivery.id, delivery.destination, number, attempt.deadline))
         deliveries.mark_parked(connection, delivery.id)
 
     def _note_contact(self, connection: Connection, delivery: Delivery, outcome: Outcome) -> None:
         name = delivery.destination
+        if outcome.transfer_syntax is not None:
+            self._note_dialect(connection, name, outcome.transfer_syntax)
         if outcome.contact is Contact.AWAY:
             settings, now = self.settings.delivery, datetime.now(UTC)
             if circuits.note_failure(
@@ -182,13 +181,6 @@ class Sending:
                 log.error("a destination is away: %s", outcome.sentence)
         elif outcome.contact is Contact.ANSWERED and circuits.note_answer(connection, name):
             log.warning("a destination is back", extra={"destination": name})
-
-
-def _outcome(given: dict[str, str]) -> Outcome:
-    """An attempt that an earlier version began says nothing of the destination."""
-    contact = Contact(given.get("contact", ""))
-    taken = given.get("transfer_syntax", "")
-    return Outcome(Ending(given["state"]), given["sentence"], contact, taken)
 
 
 def _check_unchanged(segmentation: SegmentationFile) -> None:

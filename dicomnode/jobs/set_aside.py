@@ -56,7 +56,8 @@ def record_not_examined(database: Database, revision_id: int, sentence: str) -> 
 
 def _delivery(database: Database, delivery_id: int, sentence: str) -> bool:
     with database.begin() as connection:
-        pending = deliveries.load(connection, delivery_id).state is DeliveryState.PENDING
-        if pending:
+        state = deliveries.load(connection, delivery_id).state
+        is_open = state in (DeliveryState.PENDING, DeliveryState.STORED)
+        if is_open:
             deliveries.mark_refused(connection, delivery_id, sentence)
-    return pending
+    return is_open

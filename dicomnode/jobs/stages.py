@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomnode.config import DestinationSettings
+from dicomnode.delivery.proof import ask_commitment, has_instance
 from dicomnode.delivery.store import Sent, echo
+from dicomnode.dicom.storage_commitment import Report, Request
 from dicomnode.domain import Examination, Revision
 
 
@@ -20,3 +22,5 @@ class Stages:
     examine: Callable[[Revision], Examination]
     deliver: Callable[[DestinationSettings, Sequence[Path], str], Sent]
     echo: Callable[[DestinationSettings, str], None] = echo
+    has_instance: Callable[[DestinationSettings, str, str, str, str], bool] = has_instance
+    ask_commitment: Callable[[DestinationSettings, str, Request], Report | None] = ask_commitment

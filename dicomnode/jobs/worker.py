@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
+from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
-from dicomnode.jobs.peers import Peers, looking_after
+from dicomnode.jobs.peers import Peers, again_and_again
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.set_aside import record_set_aside
@@ -61,9 +62,15 @@ def work(
     workflows = Workflows(settings, database, spool, queue, once, stages)
     workflows.register()
     peers = Peers(settings, database, queue, stages)
+    reports = CommitmentReports(settings, database, spool)
     pulse = Pulse(settings.pulses_folder, "work", meters or Meters())
     try:
-        with ExitStack() as questions, lanes.running(settings), looking_after(peers):
+        with (
+            ExitStack() as questions,
+            lanes.running(settings),
+            again_and_again("peers", peers.look, settings.jobs.poll_seconds),
+            again_and_again("commitment", reports.send_due, settings.jobs.poll_seconds),
+        ):
 
             def watch(now: Settings) -> Watch:
                 asked = asking(database, now.completeness, count_at_sender(now))
@@ -71,7 +78,7 @@ def work(
 
             def use(now: Settings) -> None:
                 questions.close()
-                workflows.settings = peers.settings = now
+                workflows.settings = peers.settings = reports.settings = now
                 rounds.watch = watch(now)
 
             log.info("working", extra={"executor": executor_id})

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dicomnode.csv_cells import inert
 from dicomnode.masks.files import atomically
 from dicomnode.masks.make import NO_ANATOMY, Outcome
 
@@ -70,7 +71,7 @@ def _write_csv(path: Path, lines: Sequence[Line]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        writer.writerows(_row(line) for line in lines)
+        writer.writerows([inert(cell) for cell in _row(line)] for line in lines)
 
 
 def _row(line: Line) -> list[Any]:

@@ -16,6 +16,7 @@ from dicomnode.errors import DicomnodeError
 from dicomnode.intake.intake import Intake
 from dicomnode.meters import Meters
 from dicomnode.reloading import Reload, never
+from dicomnode.scp.commitment import CommitmentReceiver, add_context
 from dicomnode.scp.procedure import ProcedureReceiver, add_contexts
 from dicomnode.scp.receiver import Receiver
 from dicomnode.tracking.database import Database
@@ -42,16 +43,22 @@ def receive(
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     intake = Intake(settings.scp, database, spool, receiver_id)
     pulse = Pulse(settings.pulses_folder, "scp", meters)
+    commitment = CommitmentReceiver(database, spool)
 
     def make(now: Settings, handles: Sequence[Door]) -> Served:
         receiver = Receiver(now, intake, meters)
-        handlers = receiver.handlers() + ProcedureReceiver(database).handlers()
+        handlers = [
+            *receiver.handlers(),
+            *ProcedureReceiver(database).handlers(),
+            *commitment.handlers(),
+        ]
         servers = Servers(_entity(now), handles, now.scp, handlers)
         intake.use(now.scp)
         return Served(servers, receiver.close_ended)
 
     serving = Serving(doors, make)
     intake.start()
+    commitment.start()
     serving.begin(settings)
     LOGGER.info("receiving", extra={"port": settings.scp.port, "receiver": receiver_id})
     ready()
@@ -62,6 +69,8 @@ def receive(
             raise DicomnodeError("a thread of the receiver died; see the log")
         alive()
         pulse.beat()
+    serving.stop_accepting()
+    commitment.stop()
     serving.end()
     intake.stop()
     pulse.stop()
@@ -69,7 +78,8 @@ def receive(
 
 
 def _entity(settings: Settings) -> ApplicationEntity:
-    """C-ECHO, C-STORE, MPPS and IAN."""
+    """C-ECHO, C-STORE, MPPS, IAN and Storage Commitment."""
     entity = accepting_entity(settings.scp)
     add_contexts(entity)
+    add_context(entity)
     return entity

@@ -63,14 +63,15 @@ class Circuit:
 
 
 CLOSED = Circuit()
+_OPEN = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
 
 
 def of_delivery(c: sa.Connection, delivery_id: int) -> Circuit:
-    """That of the destination of a delivery that is pending; of any other a closed one."""
+    """That of the destination of a delivery that has not ended; of any other a closed one."""
     query = (
         _select()
         .join(deliveries, deliveries.c.destination == destinations.c.name)
-        .where(deliveries.c.id == delivery_id, deliveries.c.state == DeliveryState.PENDING.value)
+        .where(deliveries.c.id == delivery_id, deliveries.c.state.in_(_OPEN))
     )
     row = c.execute(query).one_or_none()
     return CLOSED if row is None else _circuit(row)

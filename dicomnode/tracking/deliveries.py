@@ -14,6 +14,8 @@ from dicomnode.domain import DeliveryState, SegmentationFile, SegmentKind
 from dicomnode.tracking.database import insert_missing
 from dicomnode.tracking.schema import deliveries, examinations, segmentations, series, volumes
 
+_OPEN = (DeliveryState.PENDING.value, DeliveryState.STORED.value)
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -31,6 +33,7 @@ class Delivery:
     created_at: datetime
     updated_at: datetime
     next_attempt_at: datetime | None
+    stored_at: datetime | None = None
 
 
 def add(
@@ -103,9 +106,46 @@ def claim(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> De
     return load(c, delivery_id) if claimed.rowcount == 1 else None
 
 
+def unproven(c: sa.Connection, delivery_id: int) -> Delivery | None:
+    """One that the destination took and is still to prove that it has kept."""
+    query = _select().where(_is(delivery_id), deliveries.c.state == DeliveryState.STORED.value)
+    row = c.execute(query).one_or_none()
+    return None if row is None else _delivery(row)
+
+
 def mark_delivered(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
     """The destination has it: that is so, whatever was decided here in the meantime."""
     _set(c, delivery_id, DeliveryState.DELIVERED, now, last_error="", next_attempt_at=None)
+
+
+def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
+    """The destination took it, and is to prove that it has kept it."""
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .values(
+            state=DeliveryState.STORED.value,
+            stored_at=now or datetime.now(UTC),
+            updated_at=now or datetime.now(UTC),
+            last_error="",
+            next_attempt_at=None,
+        )
+    )
+
+
+def mark_lost(c: sa.Connection, delivery_id: int, error: str, next_attempt_at: datetime) -> None:
+    """The destination did not keep it: it is to be sent again."""
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id), deliveries.c.state == DeliveryState.STORED.value)
+        .values(
+            state=DeliveryState.PENDING.value,
+            stored_at=None,
+            last_error=error,
+            next_attempt_at=next_attempt_at,
+            updated_at=datetime.now(UTC),
+        )
+    )
 
 
 def mark_failed(
@@ -115,11 +155,11 @@ def mark_failed(
     next_attempt_at: datetime,
     now: datetime | None = None,
 ) -> None:
-    """An attempt failed; the delivery stays pending."""
+    """An attempt failed, to send it or to prove that it was kept; the delivery stays as it is."""
     at = now or datetime.now(UTC)
     c.execute(
         deliveries.update()
-        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .where(_is(delivery_id), deliveries.c.state.in_(_OPEN))
         .values(last_error=error, next_attempt_at=next_attempt_at, updated_at=at)
     )
 
@@ -136,10 +176,10 @@ def mark_refused(
 
 
 def cancel(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
-    """True when it was still pending."""
+    """True when it had not ended."""
     cancelled = c.execute(
         deliveries.update()
-        .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
+        .where(_is(delivery_id), deliveries.c.state.in_(_OPEN))
         .values(state=DeliveryState.CANCELLED.value, updated_at=now or datetime.now(UTC))
     )
     return cancelled.rowcount == 1
@@ -172,7 +212,7 @@ def cancel_of_series(c: sa.Connection, series_id: int, now: datetime) -> None:
         deliveries.update()
         .where(
             deliveries.c.segmentation_id.in_(of_series),
-            deliveries.c.state == DeliveryState.PENDING.value,
+            deliveries.c.state.in_(_OPEN),
         )
         .values(
             state=DeliveryState.CANCELLED.value,
@@ -277,4 +317,5 @@ def _delivery(row: sa.Row[Any]) -> Delivery:
         created_at=row.created_at,
         updated_at=row.updated_at,
         next_attempt_at=row.next_attempt_at,
+        stored_at=row.stored_at,
     )

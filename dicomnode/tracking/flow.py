@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from dicomnode.domain import DeliveryState
 from dicomnode.meters import LONG_SECONDS, OTHER, Distribution, Family, Labels, Meter, Value
+from dicomnode.tracking.circuits import open_ones
 from dicomnode.tracking.gate_schema import held_objects
 from dicomnode.tracking.peers import last_deliveries
 from dicomnode.tracking.schema import (
@@ -58,6 +59,9 @@ PENDING = Meter("gauge", "Deliveries that wait, by destination.", ("destination"
 FAILING = Meter(
     "gauge", "1 where the newest delivery to a destination failed, else 0.", ("destination",)
 )
+CIRCUIT = Meter(
+    "gauge", "1 where nothing is sent to a destination until it answers again.", ("destination",)
+)
 EVENTS = Meter("counter", "Events of the audit log, by name.", ("event",))
 # Ways of a series, each from the arrival of its last instance.
 WAYS: Mapping[str, Meter] = {
@@ -83,7 +87,7 @@ def queues(c: sa.Connection, now: datetime) -> tuple[Family, Family]:
     return Family("queue_depth", DEPTH, depth), Family("queue_oldest_age_seconds", OLDEST, oldest)
 
 
-def destinations(c: sa.Connection, named: Collection[str]) -> tuple[Family, Family]:
+def destinations(c: sa.Connection, named: Collection[str]) -> tuple[Family, Family, Family]:
     """Of the configured destinations; whoever else gets a SEG back counts as `other`."""
     query = sa.select(deliveries.c.destination, sa.func.count())
     query = query.where(deliveries.c.state == "pending").group_by(deliveries.c.destination)
@@ -96,9 +100,12 @@ def destinations(c: sa.Connection, named: Collection[str]) -> tuple[Family, Fami
         if last.destination in named:
             fails = bool(last.last_error) and last.state is not DeliveryState.DELIVERED
             failing[(last.destination,)] = float(fails)
+    opened = open_ones(c)
+    circuits: dict[Labels, Value] = {(name,): float(name in opened) for name in named}
     return (
         Family("deliveries_pending", PENDING, pending),
         Family("destination_failing", FAILING, failing),
+        Family("destination_circuit_open", CIRCUIT, circuits),
     )
 
 

@@ -326,6 +326,8 @@ deliveries = sa.Table(
     time("created_at"),
     time("updated_at"),
     time("next_attempt_at", nullable=True),
+    # When the destination took it, where it is still to prove that it has kept it.
+    time("stored_at", nullable=True),
     sa.UniqueConstraint("segmentation_id", "destination"),
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
     partial("ix_deliveries_refused", "state = 'refused'", "id"),
@@ -347,6 +349,37 @@ destinations = sa.Table(
     # The transfer syntax that it took instead of the first of its configuration, and since when.
     title("transfer_syntax"),
     time("transfer_syntax_at", nullable=True),
+)
+
+# What destinations were asked by Storage Commitment (`tracking.commitments`).
+commitments = sa.Table(
+    "commitments",
+    METADATA,
+    uid("transaction_uid", primary_key=True),
+    sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, index=True),
+    uid("sop_instance_uid"),
+    time("asked_at"),
+    # Empty until it is reported.
+    title("outcome"),
+)
+
+# What others asked the node by Storage Commitment, until they were told
+# (`tracking.commitment_requests`).
+commitment_requests = sa.Table(
+    "commitment_requests",
+    METADATA,
+    key(),
+    uid("transaction_uid"),
+    title("calling_ae_title"),
+    title("peer_address"),
+    # [SOP Class UID, SOP Instance UID] of each instance.
+    sa.Column("instances", sa.JSON, nullable=False),
+    time("asked_at"),
+    # How often the report was not taken, and when it is sent again.
+    counter("failures"),
+    time("next_report_at"),
+    sa.UniqueConstraint("calling_ae_title", "transaction_uid"),
+    sa.Index("ix_commitment_requests_next_report_at", "next_report_at"),
 )
 
 # Deliveries that wait, without a job, until the circuit of their destination closes.

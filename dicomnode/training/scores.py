@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dicomnode.csv_cells import inert
+
 LOG_NAME = "scores.jsonl"
 TABLE_NAME = "scores.csv"
 
@@ -114,7 +116,7 @@ def write_table(path: Path, scores: Sequence[Score]) -> None:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: inert(cell) for key, cell in row.items()} for row in rows)
 
 
 def _row(score: Score) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dicomnode.web.pace import Pace
 from dicomnode.web.refused import RequestRefusedError
 
 
@@ -15,7 +15,7 @@ class BoundedBodies:
     """Raises in whoever reads the body; stands inside of what answers exceptions."""
 
     def __init__(self, app: ASGIApp, maximum_bytes: int, seconds: float) -> None:
-        """`seconds`: from one piece of the body to the next."""
+        """`seconds`: from one piece of the body to the next, and `Pace` for all of them."""
         self._app = app
         self._maximum_bytes = maximum_bytes
         self._seconds = seconds
@@ -25,7 +25,7 @@ class BoundedBodies:
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        left, is_whole = self._maximum_bytes, False
+        left, is_whole, pace = self._maximum_bytes, False, Pace(self._seconds)
         if announced.isdecimal() and int(announced) > left:
             left = -1  # nothing is read; whoever tries is told
 
@@ -36,13 +36,11 @@ class BoundedBodies:
             if is_whole:  # what comes now is that the client left
                 return await receive()
             try:
-                async with asyncio.timeout(self._seconds):
-                    message = await receive()
+                message = await pace.wait_for(receive())
             except TimeoutError:
-                raise RequestRefusedError(
-                    HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {self._seconds:g} s"
-                ) from None
+                raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, str(pace)) from None
             left -= len(message.get("body", b""))
+            pace.came(len(message.get("body", b"")))
             is_whole = not message.get("more_body", False)
             if left < 0:
                 raise self._too_long()

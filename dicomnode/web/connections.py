@@ -72,6 +72,8 @@ def bounded_protocol(
                 self._handshake = self.loop.create_task(self._shake_hands(tls.context()))
 
         async def _shake_hands(self, context: ssl.SSLContext) -> None:
+            if self._wire.is_closing():  # one too many: asyncio would spend 256 KiB on it
+                return
             try:
                 encrypted = await self.loop.start_tls(
                     self._wire,

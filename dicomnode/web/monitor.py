@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -126,7 +125,7 @@ class Monitor:
         build = Meter("gauge", "1, with the version of the software.", ("version",))
         return (
             Family("build_info", build, {(__version__,): 1.0}),
-            *_disk(self._settings.spool_folder, self._settings.scp.minimum_free_bytes),
+            *_disk(self._settings),
             *of_processes(beats(self._settings.pulses_folder)),
         )
 
@@ -137,10 +136,10 @@ class Monitor:
             return False
 
 
-def _disk(folder: Path, minimum_free_bytes: int) -> Iterator[Family]:
+def _disk(settings: Settings) -> Iterator[Family]:
     """Of the file system that holds the spool; nothing where it is not there."""
     try:
-        state = os.statvfs(folder)
+        state = os.statvfs(settings.spool_folder)
     except OSError:
         return
     for name, help_, value in (
@@ -149,6 +148,8 @@ def _disk(folder: Path, minimum_free_bytes: int) -> Iterator[Family]:
     ):
         yield Family(name, Meter("gauge", help_), {(): float(value * state.f_frsize)})
     mark = Meter("gauge", "Below it nothing more is taken in (scp.minimum_free_bytes).")
-    yield Family("disk_minimum_free_bytes", mark, {(): float(minimum_free_bytes)})
+    yield Family("disk_minimum_free_bytes", mark, {(): float(settings.scp.minimum_free_bytes)})
+    first = Meter("gauge", "Used share above which what is done with makes room (retention).")
+    yield Family("disk_retention_ratio", first, {(): settings.retention.used_percent / 100})
     inodes = Meter("gauge", "Files that can still be made there.")
     yield Family("disk_free_inodes", inodes, {(): float(state.f_favail)})

@@ -7,7 +7,6 @@ whole; the next is read when it is durable. The bytes of a part decide what it i
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -27,6 +26,8 @@ from dicomnode.intake.multipart import MultipartReader, PartTooLongError, parse_
 from dicomnode.intake.received import Peer
 from dicomnode.intake.refusals import RefusedObjectError, reason_of
 from dicomnode.meters import Meters
+from dicomnode.web.origin import client_address
+from dicomnode.web.pace import Pace
 from dicomnode.web.store_report import RefusedRequestError, StoreReport, StoreStatus
 
 LOGGER = logging.getLogger("dicomnode.web")
@@ -47,10 +48,11 @@ class StoreService:
         self._idle_seconds = settings.scp.network_timeout_seconds
         self._object_bytes = settings.scp.maximum_object_bytes
         self._request_bytes = settings.web.maximum_request_bytes
+        self._web = settings.web
 
     async def store(self, request: Request) -> Response:
         """POST /dicom-web/studies and /dicom-web/studies/{study}."""
-        address = request.client.host if request.client else ""
+        address = client_address(request, self._web)
         peer = self._intake.opened(
             calling_ae_title="", called_ae_title=self._ae_title, address=address
         )
@@ -135,24 +137,22 @@ class StoreService:
             yield bytes(whole)
 
     async def _pieces(self, request: Request, maximum_bytes: int) -> AsyncGenerator[bytes]:
-        """The body as it comes: bounded in length, and in the time between two pieces."""
+        """The body as it comes: bounded in length, and in the time that is waited."""
         too_long = RefusedRequestError(
             StoreStatus.CONTENT_TOO_LARGE, f"the request is longer than {maximum_bytes} bytes"
         )
         announced = request.headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > maximum_bytes:
             raise too_long
-        stream, read = request.stream(), 0
+        stream, read, pace = request.stream(), 0, Pace(self._idle_seconds)
         while True:
             try:
-                async with asyncio.timeout(self._idle_seconds):
-                    piece = await anext(stream, None)
+                piece = await pace.wait_for(anext(stream, None))
             except TimeoutError:
-                raise RefusedRequestError(
-                    StoreStatus.REQUEST_TIMEOUT, f"nothing came for {self._idle_seconds:g} s"
-                ) from None
+                raise RefusedRequestError(StoreStatus.REQUEST_TIMEOUT, str(pace)) from None
             if piece is None:
                 return
+            pace.came(len(piece))
             read += len(piece)
             if read > maximum_bytes:
                 raise too_long

@@ -184,6 +184,39 @@ port = {pacs.dicom_port}
             raise
 
 
+def processes(root: int) -> dict[int, str]:
+    """The living processes below and with `root`, each with what it is."""
+    found, todo = {root: "serve"}, [root]
+    while todo:
+        pid = todo.pop()
+        for child in _children(pid):
+            found[child] = _what(child, found[pid])
+            todo.append(child)
+    return {pid: what for pid, what in found.items() if what}
+
+
+def _children(pid: int) -> list[int]:
+    """Of each of its threads; none where it has ended meanwhile."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _what(pid: int, parent: str) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return ""
+    for role in ("scp", "web", "work"):
+        if role in words[1:4]:
+            return role
+    if any("resource_tracker" in word for word in words):
+        return ""
+    return f"child of {parent}"
+
+
 def storescu(port: int, files: Sequence[Path]) -> subprocess.CompletedProcess[str]:
     """dcmtk's sender, for files in uncompressed transfer syntaxes."""
     command = [STORESCU, "-aet", "SCANNER", "-aec", "DICOMNODE", "-R", "127.0.0.1", str(port)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.e2e.site import (
     Node,
     missing_peers,
+    processes,
     running_node,
     running_orthanc,
     storescu,
@@ -31,12 +31,9 @@ pytestmark = [
 ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "4"))
 
 
-def roles(node: Node) -> list[int]:
-    """The process ids of the receiving and the working role."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(node.process.pid)], capture_output=True, text=True
-    )
-    return [int(pid) for pid in found.stdout.split()]
+def below(node: Node) -> list[int]:
+    """The process ids of every role and of its children: receiver, examining process."""
+    return sorted(set(processes(node.process.pid)) - {node.process.pid})
 
 
 def send_until_accepted(node: Node, files: Sequence[Path]) -> None:
@@ -49,7 +46,7 @@ def send_until_accepted(node: Node, files: Sequence[Path]) -> None:
     )
 
 
-def test_a_killed_role_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     chance = random.Random(20261121)
     sources = {
         name: make_series(tmp_path / name, slices=12, series=name, study=name)
@@ -60,7 +57,7 @@ def test_a_killed_role_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None
         for files in sources.values():
             send_until_accepted(node, files)
             time.sleep(chance.uniform(0.0, 6.0))
-            for pid in chance.sample(roles(node), k=1):
+            for pid in chance.sample(below(node), k=1):
                 os.kill(pid, signal.SIGKILL)
         series = wait_until(
             "every series is settled", lambda: node.settled(len(sources)), 300, node.log
@@ -92,7 +89,7 @@ def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
     with running_orthanc(tmp_path / "pacs") as pacs:
         with running_node(tmp_path / "a", pacs) as node:
             send_until_accepted(node, files)
-            children = roles(node)
+            children = below(node)
             node.process.kill()
             node.process.wait(timeout=10)
             wait_until(

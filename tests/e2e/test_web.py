@@ -1,7 +1,8 @@
-"""`dicomnode serve` with its HTTP role: a series in by STOW-RS, its end in the counters."""
+"""`dicomnode serve` with its HTTP role: a series in by STOW-RS, its end in the counters, reload."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import httpx
@@ -26,7 +27,21 @@ def test_a_series_that_came_over_http_is_looked_at_and_counted(tmp_path: Path) -
         (series,) = wait_until("the series is refused", lambda: node.settled(1), 60, node.log)
         assert (series["state"], series["refusal_code"]) == ("refused", "TOO_FEW_SLICES")
         told = client.get("/metrics").text.splitlines()
+        assert client.get("/readyz").json()["status"] == "ok"
+        node.process.send_signal(signal.SIGHUP)
+        reloaded = lambda: node.log.read_bytes().count(b"configuration reloaded") == 3  # noqa: E731
+        wait_until("every role has read its configuration again", reloaded, 60, node.log)
+        assert client.get("/readyz").json()["status"] == "ok"
+    assert node.process.returncode == 0, "it stops in order"
     assert 'dicomnode_refusals_total{code="TOO_FEW_SLICES"} 1' in told
     assert 'dicomnode_series{state="refused"} 1' in told
     assert "dicomnode_instances_stored_total 3" in told
     assert "dicomnode_associations_open 0" in told
+    for role in ("scp", "web", "work"):
+        name = f'dicomnode_heartbeat_age_seconds{{role="{role}",process="0"}}'
+        (age,) = (float(line.split()[-1]) for line in told if line.startswith(name))
+        assert age < 30
+    stage = 'examination_stage_seconds_count{role="work",process="0",stage="sort"} 1'
+    assert f"dicomnode_{stage}" in told
+    received = 'objects_received_total{role="web",process="0",way="stow",outcome="stored"} 3'
+    assert f"dicomnode_{received}" in told

@@ -48,6 +48,20 @@ def test_a_header_that_never_ends_is_not_waited_for(node: Node, words: bytes) ->
         assert connection.recv(1000) == b""
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [f"GET /{'x' * 200_000} HTTP/1.1", "GET /health HTTP/1.1\r\nX: " + "x" * 200_000],
+)
+def test_headers_and_addresses_beyond_any_measure_are_refused(
+    node: Node, request_line: str
+) -> None:
+    with suppress(ConnectionError), connect(node, request_line.encode()) as connection:
+        connection.sendall(b"\r\nHost: node\r\n\r\n")
+        answer = connection.recv(1000)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert httpx.get(url(node, "/health"), timeout=30).status_code == 200
+
+
 def test_a_connection_carries_one_request(node: Node) -> None:
     with connect(node, b"GET /health HTTP/1.1\r\nHost: node\r\n\r\n") as connection:
         answer = b"".join(iter(lambda: connection.recv(1000), b""))

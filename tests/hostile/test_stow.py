@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -169,6 +171,23 @@ def test_a_client_that_falls_silent_is_not_waited_for(node: Node, images: list[P
     answer = post(node, halting())
     assert answer.status_code == 408
     assert len(instances(answer, STORED)) == 2
+
+
+def test_a_client_that_crawls_is_not_waited_for(node: Node, images: list[Path]) -> None:
+    """A byte now and then is never silence, and much less than a body in time."""
+
+    def crawling() -> Iterator[bytes]:
+        body = multipart(contents(images))
+        for place in range(1000):
+            if node.events("request refused"):
+                return
+            yield body[place : place + 1]
+            time.sleep(0.1)
+
+    with suppress(httpx.TransportError):  # it may hang up while the client still sends
+        assert post(node, crawling()).status_code == 408
+    (refused,) = node.events("request refused")
+    assert "less than 10000 bytes in a second" in refused.detail["sentence"]
 
 
 def test_a_client_that_hangs_up_leaves_no_open_association(node: Node, images: list[Path]) -> None:

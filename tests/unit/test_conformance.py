@@ -18,9 +18,12 @@ from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config import DestinationSettings, Settings, SourceSettings
 from dicomnode.delivery import store
+from dicomnode.delivery.proof import ask_commitment
 from dicomnode.delivery.store import echo, send
+from dicomnode.dicom import storage_commitment
 from dicomnode.dicom.separation import SEPARATORS
 from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
+from dicomnode.dicom.storage_commitment import Request
 from dicomnode.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -40,9 +43,10 @@ from dicomnode.retrieval.move import Mover
 from dicomnode.retrieval.probe import probe
 from dicomnode.retrieval.query import DicomCatalogue
 from dicomnode.retrieval.storage_contexts import TRANSFER_SYNTAXES
-from dicomnode.scp import announced, procedure
+from dicomnode.scp import announced, commitment, procedure
 from dicomnode.scp.process import _entity
 from dicomnode.scp.receiver import SUCCESS
+from dicomnode.tracking import commitment_requests
 from dicomnode.tracking.held import HeldState
 from dicomnode.web.store_report import StoreStatus
 from tests.small_node import write_seg
@@ -119,6 +123,7 @@ def test_what_is_accepted_and_proposed_is_documented_and_nothing_else(
     for syntax in destination.transfer_syntaxes:
         only = destination.model_copy(update={"transfer_syntaxes": (syntax,)})
         ask(lambda only=only: send(only, [seg], "NODE"))
+    ask(lambda: ask_commitment(destination, "NODE", Request("1.2", ())))
     for source in (move, get):
         ask(lambda source=source: probe(source, settings))
         ask(
@@ -199,6 +204,22 @@ def test_every_status_of_a_procedure_step_is_documented_and_no_other() -> None:
         announced.MISSING_ATTRIBUTE,
         announced.MISSING_VALUE,
     }
+
+
+def test_every_status_of_storage_commitment_is_documented_and_no_other() -> None:
+    found = rows("commitment: [^|]+", r"(0x\w{4})")
+    assert {int(status, 16) for (status,) in found} == {
+        commitment.SUCCESS,
+        commitment.PROCESSING_FAILURE,
+        commitment.NO_SUCH_TRANSACTION,
+        commitment.CLASS_INSTANCE_CONFLICT,
+        commitment.NO_SUCH_ACTION,
+        storage_commitment.INVALID_ARGUMENT,
+        storage_commitment.TOO_MANY,
+    }
+    bounds = (storage_commitment.MOST_INSTANCES, storage_commitment.LONGEST_BYTES)
+    assert "more than {:,} instances or {:,} bytes".format(*bounds) in TEXT
+    assert f"{commitment_requests.MOST_OF_ONE_PEER} requests of that address" in TEXT
 
 
 def scu_statuses(service: str) -> dict[int, str]:

@@ -52,6 +52,7 @@ DECISIONS: Mapping[str, Badge] = {
 }
 DELIVERIES: Mapping[str, Badge] = {
     DeliveryState.PENDING: Badge("waiting to be sent", "clock", "calm"),
+    DeliveryState.STORED: Badge("sent, not proven yet", "clock", "calm"),
     DeliveryState.DELIVERED: Badge("delivered", "check", "good"),
     DeliveryState.REFUSED: Badge("refused", "cross", "bad"),
     DeliveryState.CANCELLED: Badge("cancelled", "absent", "calm"),

@@ -9,11 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 
 from dicomnode.app.drawn_series import DrawnSeries, write_series
+from dicomnode.config import SeriesSettings
+from dicomnode.dicom.nifti import write_volume_nifti
+from dicomnode.dicom.resample import to_canonical
+from dicomnode.dicom.series import sort_series
+from dicomnode.dicom.volume import read_volume
 
 SERIES = DrawnSeries("intact", "CT-like head", "CT", False, 9001)
 
@@ -114,3 +120,26 @@ def test_a_head_whose_pixels_hold_text_is_not_defaced(head: Path, tmp_path: Path
     assert done.returncode == 1
     assert "burned into" in json.loads(done.stdout)["error"]
     assert not list(out.glob("defaced/*"))
+
+
+def test_a_nifti_file_differs_in_the_face_alone(head: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "sub-01_ct.nii.gz", tmp_path / "out"
+    (stack,) = sort_series(sorted(head.glob("*.dcm")), SeriesSettings()).stacks
+    write_volume_nifti(to_canonical(read_volume(stack)), file)
+    done = subprocess.run(
+        [sys.executable, "-m", "dicomnode.cli", "deface", str(file), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout)
+    assert (line["path"], line["state"], line["proof"]["objections"]) == (str(file), "defaced", [])
+    before, after = nib.load(file), nib.load(Path(line["folder"]) / file.name)
+    assert after.header.binaryblock == before.header.binaryblock
+    changed = np.asarray(before.dataobj) != np.asarray(after.dataobj)
+    assert 0 < changed.mean() < 0.3
+    # The array's axes point left, back and up here.
+    assert not changed[:, changed.shape[1] * 2 // 3 :].any()
+    assert not changed[:, :, changed.shape[2] * 3 // 4 :].any()

@@ -28,7 +28,7 @@ from tests.small_node import write_seg
 from tests.storage_peer import storage_peer
 
 
-def _destination(port: int, timeout_seconds: float = 5.0) -> DestinationSettings:
+def _destination(port: int, timeout_seconds: float = 60.0) -> DestinationSettings:
     return DestinationSettings(
         name="pacs", ae_title="PACS", host="127.0.0.1", port=port, timeout_seconds=timeout_seconds
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from dicomnode.config import DestinationSettings
@@ -16,6 +17,8 @@ from dicomnode.delivery.store import Sent
 from dicomnode.errors import DestinationAwayError
 from dicomnode.jobs.engine import JobState, retry
 from dicomnode.jobs.stages import Stages
+from dicomnode.tracking import audit
+from dicomnode.tracking.schema import commitments as commitments_table
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer
@@ -56,7 +59,7 @@ def waiting(node: Node) -> int:
 def test_a_dead_destination_is_asked_once_in_a_pause_and_another_gets_all(
     make_node: MakeNode, database_url: str
 ) -> None:
-    """Twelve deliveries; once the circuit is open none of them is tried until it is back."""
+    """Five deliveries; once the circuit is open none of them is tried until it is back."""
     with storage_peer() as peer, storage_peer() as archive:
         node = make_node(
             pacs(peer.port),
@@ -66,26 +69,24 @@ def test_a_dead_destination_is_asked_once_in_a_pause_and_another_gets_all(
             jobs={"deliver_slots": 1},
         )
         absent = Absent(small_node.stages(node.settings), "pacs")
-        for number in range(12):
+        for number in range(5):
             node.put(str(number))
         with node.working(absent.stages):
-            until(lambda: Counter(node.states()) == {"delivered": 12, "pending": 12})
-            until(lambda: waiting(node) == 12)
-            assert absent.sent == {"pacs": 1, "archive": 12}
+            until(lambda: Counter(node.states()) == {"delivered": 5, "pending": 5})
+            until(lambda: waiting(node) == 5)
+            assert absent.sent == {"pacs": 1, "archive": 5}
             assert absent.asked == {}
             absent.names.clear()
             (job, *_) = node.jobs()
             retry(node.settings, node.database, job.id)
-            until(lambda: Counter(node.states()) == {"delivered": 24})
+            until(lambda: Counter(node.states()) == {"delivered": 10})
     assert absent.asked == {"pacs": 1}
     assert set(peer.received.values()) == {1}
-    assert len(peer.received) == 12
+    assert len(peer.received) == 5
 
 
-def test_it_is_found_to_be_back_without_anybody(
-    make_node: MakeNode, database_url: str, free_port: int
-) -> None:
-    node = make_node(pacs(free_port), url=database_url, delivery=OPENS_AT_ONCE)
+def test_it_is_found_to_be_back_without_anybody(make_node: MakeNode, free_port: int) -> None:
+    node = make_node(pacs(free_port), delivery=OPENS_AT_ONCE)
     for number in range(3):
         node.put(str(number))
     with node.working():
@@ -115,16 +116,16 @@ def test_one_that_answers_c_echo_and_then_hangs_gets_one_delivery_at_a_time(
             finally:
                 at_once[0] -= 1
 
-        for number in range(6):
+        for number in range(3):
             node.put(str(number))
         with node.working(replace(stages, deliver=deliver)):
-            until(lambda: waiting(node) == 6)
+            until(lambda: waiting(node) == 3)
             most[0] = 0
             until(lambda: most[0] > 0)  # somebody is on trial
-            until(lambda: waiting(node) == 6)
+            until(lambda: waiting(node) == 3)
             assert most[0] == 1
             hung.set()
-            until(lambda: node.states() == ["delivered"] * 6)
+            until(lambda: node.states() == ["delivered"] * 3)
 
 
 def test_those_that_wait_for_too_long_are_given_up(make_node: MakeNode, free_port: int) -> None:
@@ -183,3 +184,60 @@ def test_one_that_takes_no_seg_is_told_with_what_to_do_and_not_tried_for_ever(
             until(lambda: node.states() == ["refused"])
     assert "Segmentation Storage" in node.jobs()[0].error
     assert "dicomnode jobs retry" in node.jobs()[0].error
+
+
+@pytest.mark.parametrize("proof", ["find", "commitment"])
+def test_what_a_destination_accepted_and_lost_is_sent_again_and_reported(
+    make_node: MakeNode, proof: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomnode.delivery.proof._WAIT_SECONDS", 60.0)
+    quick = {"prove_within_seconds": 0.1}
+    with storage_peer() as peer:
+        peer.loses = 1
+        node = make_node(pacs(peer.port) | {"proof": proof}, delivery=quick)
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+    assert list(peer.received.values()) == [2]
+    with node.database.read() as connection:
+        events = [event.event for event in audit.newest(connection)]
+    order = ["stored", "not kept", "stored", "delivered"]
+    assert [event for event in reversed(events) if event in order] == order
+
+
+def test_one_that_never_proves_it_is_sent_it_again_and_a_person_can_see_why(
+    make_node: MakeNode,
+) -> None:
+    with storage_peer() as peer:
+        peer.loses = 1000
+        quick = {"prove_within_seconds": 0.1}
+        node = make_node(pacs(peer.port) | {"proof": "find"}, delivery=quick)
+        node.put("a")
+        with node.working():
+            until(lambda: peer.received.total() > 1)
+            until(lambda: "does not find it" in node.jobs()[0].error)
+
+
+def test_one_that_offers_no_proof_is_left_to_a_person_at_once(make_node: MakeNode) -> None:
+    with storage_peer(services=()) as peer:
+        node = make_node(pacs(peer.port) | {"proof": "commitment"})
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["refused"])
+    assert list(peer.received.values()) == [1]
+    assert "Configure Storage Commitment there" in node.jobs()[0].error
+
+
+def test_a_report_that_comes_another_way_is_believed(make_node: MakeNode) -> None:
+    """As the receiver records it, in a process of its own."""
+    with storage_peer() as peer:
+        peer.reports_to = None
+        node = make_node(pacs(peer.port) | {"proof": "commitment"})
+        node.put("a")
+        with node.working():
+            until(lambda: bool(peer.asked))
+            assert node.states() == ["stored"]
+            with node.database.begin() as connection:
+                connection.execute(commitments_table.update().values(outcome="committed"))
+            until(lambda: node.states() == ["delivered"])
+    assert list(peer.received.values()) == [1]

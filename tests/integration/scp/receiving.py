@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
-from dicomnode.tracking import audit, quarantine
+from dicomnode.tracking import audit, deliveries, examinations, quarantine, series
+from dicomnode.tracking import instances as rows
 from dicomnode.tracking.audit import AuditEvent
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.schema import instances
 from dicomnode.tracking.spool import Spool
+from tests.unit.tracking.rows import examined, instance
 
 STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
 _MAIN = """
@@ -191,6 +194,17 @@ def data_set_bytes(path: Path) -> bytes:
     """What follows the file meta information."""
     content = path.read_bytes()
     return content[144 + int.from_bytes(content[140:144], "little") :]
+
+
+def queue_delivery(c: sa.Connection, spool: Spool) -> int:
+    """A delivery of a SEG to "pacs", of a series that is not like any other here."""
+    rows.add(c, [instance(1)])
+    series_id = c.scalar(sa.text("SELECT max(id) FROM series"))
+    revision = series.add_revision(c, series_id, spool, datetime.now(UTC))
+    assert revision is not None
+    examination_id = examinations.record(c, revision.id, examined(revision))
+    (delivery_id,) = deliveries.add(c, examination_id, "pacs")
+    return delivery_id
 
 
 def wait_until(done: Callable[[], Any], seconds: float = 20.0) -> None:

@@ -75,6 +75,12 @@ def test_a_corrupt_nifti_file_is_one_line_and_the_rest_goes_on(
     assert lines[0]["refusal"]["code"] == "UNREADABLE_OBJECT"
 
 
+def test_a_file_that_is_named_itself_is_examined_and_nothing_fails(tmp_path: Path) -> None:
+    file = save_nifti(tmp_path / "b.nii.gz")
+    lines, tally = run(file, tmp_path / "out", Network())
+    assert (tally.examined, tally.failed, len(lines)) == (1, 0, 1)
+
+
 def test_an_error_nobody_foresaw_is_one_line_without_its_message(tmp_path: Path) -> None:
     make_series(tmp_path / "in" / "a", series="one", slices=8)
     make_series(tmp_path / "in" / "b", series="two", slices=8)

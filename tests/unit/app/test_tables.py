@@ -13,6 +13,7 @@ from dicomnode.commands.common import show
 from dicomnode.domain import Acquisition, HeaderClaims
 from dicomnode.jobs.engine import Job, JobState
 from dicomnode.jobs.lanes import Stage
+from dicomnode.tracking.peers import Away
 from dicomnode.tracking.pulls import Pull, PullState, PullSummary
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.refusals import RefusalCount
@@ -29,6 +30,13 @@ def test_a_job_has_its_whole_id_on_a_line_of_its_own(capsys: pytest.CaptureFixtu
     assert lines.count(LONG) == 2
     assert "  failed, 1 attempt" in lines
     assert f"  {'e ' * 100}".rstrip() in (line.rstrip() for line in lines)
+
+
+def test_a_destination_that_is_away_is_told_on_one_line() -> None:
+    peer = Away("pacs", AT, AT, 1000, "no answer\x1b[2J")
+    line = tables.away(peer).plain
+    assert line.startswith("destination pacs is away since 2026-01-02T03:04:05+00:00, 1000 deliv")
+    assert "\x1b" not in line
 
 
 def test_no_jobs_are_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,12 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicomnode.defacing.fill import Line, fill_background, fill_blurred, plain_air
-from dicomnode.dicom.pixels import PixelFormat
+from dicomnode.defacing.fill import fill_background, fill_blurred, plain_air
+from dicomnode.defacing.slices import Limits, Line, Slices
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.volume import Volume
+from dicomnode.domain import Acquisition, HeaderClaims
 from tests.unit.defacing.heads import SPACING_MM, head
 
-SIGNED = PixelFormat(0, 0, 16, 16, 15, True)
-TWELVE_BITS = PixelFormat(0, 0, 16, 12, 11, False)
+SIGNED = Limits(-32768, 32767)
+TWELVE_BITS = Limits(0, 4095)
+
+
+def slices_of(
+    planes: list[np.ndarray], line: Line, limits: Limits = SIGNED, modality: str = "CT"
+) -> Slices:
+    array = np.stack(planes).astype(np.float32)
+    positions_mm = np.outer(np.arange(len(planes)), [0.0, 0.0, SPACING_MM[0]])
+    geometry = SliceGeometry(
+        positions_mm,
+        np.array([1.0, 0.0, 0.0]),
+        np.array([0.0, 1.0, 0.0]),
+        SPACING_MM[1:],
+        *array.shape[1:],
+    )
+    count, padding = len(planes), np.zeros(array.shape, bool)
+    volume = Volume(array * line.slope + line.intercept, geometry, modality)
+    of_each = ([line] * count, [limits] * count)
+    return Slices(volume, planes, *of_each, padding, HeaderClaims(), Acquisition())
 
 
 def filled(
@@ -18,13 +39,14 @@ def filled(
     removed: np.ndarray,
     air: np.ndarray,
     line: Line,
-    layout: PixelFormat = SIGNED,
-    **options: object,
+    limits: Limits = SIGNED,
+    modality: str = "CT",
+    *,
+    constant: bool = False,
 ) -> list[np.ndarray]:
     new = [plane.copy() for plane in planes]
-    lines, layouts = [line] * len(new), [layout] * len(new)
-    known = {"modality": "CT", "seed": 7} | options
-    fill_background(new, removed, air, lines, layouts, **known)  # type: ignore[arg-type]
+    source = slices_of(planes, line, limits, modality)
+    fill_background(new, removed, air, source, seed=7, constant=constant)
     return new
 
 
@@ -116,9 +138,9 @@ def test_a_constant_fill_is_the_median_of_the_air() -> None:
 def test_a_blurred_face_keeps_no_edge_of_it() -> None:
     drawn = head("MR")
     planes = [np.rint(plane).astype(np.int16) for plane in drawn.array]
-    lines, layouts = [Line(1.0, 0.0)] * len(planes), [SIGNED] * len(planes)
+    source = slices_of([plane.copy() for plane in planes], Line(1.0, 0.0), modality="MR")
     before = np.stack(planes).astype(float)
-    fill_blurred(planes, drawn.face, drawn.array, SPACING_MM, lines, layouts)
+    fill_blurred(planes, drawn.face, source)
     after = np.stack(planes).astype(float)
 
     def steps(volume: np.ndarray) -> float:
@@ -127,3 +149,13 @@ def test_a_blurred_face_keeps_no_edge_of_it() -> None:
 
     assert steps(after) < 0.2 * steps(before)
     assert np.array_equal(after[~drawn.face], before[~drawn.face])
+
+
+def test_values_that_are_no_whole_numbers_stay_so() -> None:
+    """NIfTI files often hold floats; background is repeated as it lies there."""
+    drawn = head("MR")
+    planes = [plane / np.float32(7.0) for plane in drawn.array]
+    air = plain_air(drawn.array, drawn.foreground, SPACING_MM, "MR")
+    new = np.stack(filled(planes, drawn.face, air, Line(1.0, 0.0), modality="MR"))
+    assert new.dtype == np.float32
+    assert set(new[drawn.face].tolist()) <= set(np.stack(planes)[air].tolist())

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicomnode.dicom.nifti import read_nifti, write_mask_nifti, write_volume_nifti
+from dicomnode.dicom.nifti import (
+    read_nifti,
+    read_stored_nifti,
+    write_mask_nifti,
+    write_stored_nifti,
+    write_volume_nifti,
+)
 from dicomnode.dicom.resample import mask_to_source, to_canonical
 from dicomnode.domain import RefusalCode
 from dicomnode.errors import SeriesRefusedError
@@ -130,3 +137,47 @@ def test_a_written_volume_says_that_it_lies_as_scanned(tmp_path: Path) -> None:
     to_voxel = np.linalg.inv(affine) @ written.affine
     at = np.rint(to_voxel @ (2, 3, 4, 1))[:3].astype(int)
     assert written.get_fdata()[2, 3, 4] == pytest.approx(array[tuple(at)])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("kind", [np.int16, np.uint8, np.float32, ">i2"])
+@pytest.mark.parametrize("flip", [1, -1])
+def test_other_stored_values_change_nothing_else_in_the_file(
+    tmp_path: Path, name: str, kind: Any, flip: int
+) -> None:
+    source, out = tmp_path / name, tmp_path / f"out-{name}"
+    array = np.random.default_rng(1).integers(0, 200, (5, 6, 7)).astype(kind)
+    image = nib.Nifti1Image(array, affine_of([[flip, 0, 0], [0, 1, 0], [0, 0, 1]], (1, 2, 3)))
+    image.header.set_slope_inter(0.5, -3)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Somebody^Else"))
+    image.header["descrip"] = b"Somebody^Else"
+    nib.save(image, source)
+    before = read_stored_nifti(source)
+    planes = before.stored.copy()
+    planes[1, 2, 3] = 77
+    write_stored_nifti(list(planes), source, out, without_words=False)
+    again = read_stored_nifti(out)
+    assert np.array_equal(again.stored, planes)
+    assert (again.slope, again.intercept) == (before.slope, before.intercept)
+    assert again.stored.dtype == before.stored.dtype
+    write_stored_nifti(list(before.stored), source, out, without_words=False)
+    assert plain(out) == plain(source)
+
+
+def plain(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def test_free_text_and_extensions_can_be_left_out(tmp_path: Path) -> None:
+    array = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
+    image = nib.Nifti1Image(array, affine_of(np.eye(3), (1, 2, 3)))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Somebody^Else"))
+    for field in ("descrip", "db_name", "aux_file", "intent_name"):
+        image.header[field] = b"Somebody"
+    nib.save(image, tmp_path / "a.nii")
+    found = read_stored_nifti(tmp_path / "a.nii")
+    write_stored_nifti(found.stored, tmp_path / "a.nii", tmp_path / "b.nii", without_words=True)
+    assert b"Somebody" not in (tmp_path / "b.nii").read_bytes()
+    again = nib.load(tmp_path / "b.nii")
+    assert np.array_equal(np.asarray(again.dataobj), array)
+    assert np.array_equal(again.affine, image.affine)

@@ -60,6 +60,15 @@ def test_delays_double_up_to_the_longest(make_settings: Callable[..., Settings])
     assert attempt.number == 10
 
 
+def test_those_that_failed_together_come_back_one_by_one_and_each_as_it_would_again() -> None:
+    attempts = [Attempt(delivery, 3, 100.0, 1_000.0) for delivery in range(200)]
+    waits = [attempt.wait_seconds for attempt in attempts]
+    assert all(75 <= wait <= 125 for wait in waits)
+    assert max(waits) - min(waits) > 40
+    assert waits == [replace(attempt).wait_seconds for attempt in attempts]
+    assert Attempt(7, 1, 0.0, 1_000.0).wait_seconds == 0
+
+
 def test_a_retry_by_a_person_comes_after_every_earlier_attempt() -> None:
     earlier = [Attempt(7, number, 0.0, 1_000.0) for number in (1, 2, 10)]
     retried = Attempt(7, 1, 0.0, 1_000.5)

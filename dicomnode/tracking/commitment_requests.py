@@ -1,0 +1,112 @@
+"""What others asked the node by Storage Commitment, kept until they took the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from dicomnode.tracking.schema import commitment_requests
+
+Instance = tuple[str, str]
+
+# The process that was asked tries first, over the same association.
+FIRST_PAUSE = timedelta(seconds=30)
+_LONGEST_PAUSE = timedelta(minutes=15)
+_PATIENCE = timedelta(days=1)
+MOST_OF_ONE_PEER = 200
+
+
+@dataclass(frozen=True)
+class CommitmentRequest:
+    """`instances` are SOP Class and SOP Instance UIDs."""
+
+    id: int
+    transaction_uid: str
+    calling_ae_title: str
+    peer_address: str
+    instances: tuple[Instance, ...]
+    asked_at: datetime
+    failures: int
+
+
+def add(
+    c: sa.Connection,
+    transaction_uid: str,
+    calling_ae_title: str,
+    peer_address: str,
+    instances: Sequence[Instance],
+    now: datetime,
+) -> CommitmentRequest | None:
+    """None where the peer has to be told too much already; asked twice it is one request."""
+    r = commitment_requests.c
+    of_peer = sa.select(sa.func.count()).where(r.peer_address == peer_address)
+    if (c.scalar(of_peer) or 0) >= MOST_OF_ONE_PEER:
+        return None
+    same = (r.calling_ae_title == calling_ae_title, r.transaction_uid == transaction_uid)
+    c.execute(commitment_requests.delete().where(*same))
+    c.execute(
+        commitment_requests.insert().values(
+            transaction_uid=transaction_uid,
+            calling_ae_title=calling_ae_title,
+            peer_address=peer_address,
+            instances=[list(each) for each in instances],
+            asked_at=now,
+            next_report_at=now + FIRST_PAUSE,
+        )
+    )
+    return _request(c.execute(sa.select(commitment_requests).where(*same)).one())
+
+
+def due(c: sa.Connection, now: datetime, limit: int) -> list[CommitmentRequest]:
+    r = commitment_requests.c
+    query = sa.select(commitment_requests).where(r.next_report_at <= now)
+    rows = c.execute(query.order_by(r.next_report_at).limit(limit)).all()
+    return [_request(row) for row in rows]
+
+
+def claim(c: sa.Connection, request: CommitmentRequest, now: datetime) -> bool:
+    """Whether the caller is the one who reports now; if it can't, the next pause is longer.
+
+    A peer that took no report for a day is left alone: it may ask again.
+    """
+    r = commitment_requests.c
+    ours = (r.id == request.id, r.failures == request.failures)
+    if now - request.asked_at > _PATIENCE:
+        c.execute(commitment_requests.delete().where(*ours))
+        return False
+    pause = min(FIRST_PAUSE * 2**request.failures, _LONGEST_PAUSE)
+    claimed = c.execute(
+        commitment_requests.update()
+        .where(*ours)
+        .values(failures=request.failures + 1, next_report_at=now + pause)
+    )
+    return claimed.rowcount == 1
+
+
+def report_soon(c: sa.Connection, request: CommitmentRequest, now: datetime) -> None:
+    """It has hung up: there is nobody to wait for."""
+    c.execute(
+        commitment_requests.update()
+        .where(commitment_requests.c.id == request.id)
+        .values(next_report_at=now)
+    )
+
+
+def done(c: sa.Connection, request: CommitmentRequest) -> None:
+    """It took the report."""
+    c.execute(commitment_requests.delete().where(commitment_requests.c.id == request.id))
+
+
+def _request(row: sa.Row[tuple[object, ...]]) -> CommitmentRequest:
+    return CommitmentRequest(
+        id=row.id,
+        transaction_uid=row.transaction_uid,
+        calling_ae_title=row.calling_ae_title,
+        peer_address=row.peer_address,
+        instances=tuple((sop_class, uid) for sop_class, uid in row.instances),
+        asked_at=row.asked_at,
+        failures=row.failures,
+    )
