@@ -24,6 +24,7 @@ from dicomnode.tracking.results import remove_results
 from dicomnode.tracking.schema import (
     announced_instances,
     association_series,
+    commitments,
     deliveries,
     destinations,
     examinations,
@@ -135,6 +136,7 @@ def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now:
     of_series = sa.select(examinations.c.id).where(examinations.c.series_id.in_(ids))
     of_volumes = sa.select(volumes.c.id).where(volumes.c.examination_id.in_(of_series))
     conditions: Sequence[tuple[sa.Table, sa.ColumnElement[bool]]] = (
+        (commitments, commitments.c.delivery_id.in_(known.deliveries)),
         (parked_deliveries, parked_deliveries.c.delivery_id.in_(known.deliveries)),
         (deliveries, deliveries.c.id.in_(known.deliveries)),
         (segmentations, segmentations.c.volume_id.in_(of_volumes)),

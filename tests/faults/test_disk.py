@@ -32,19 +32,18 @@ SUCCESS, LATER, FAILED = "Success", "Refused: OutOfResources", "Unknown Status: 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    folder = tmp_path_factory.mktemp("mounted") / "disk"
+    folder = tmp_path_factory.mktemp("data") / "spool"
     with small_disk(folder, "size=8m,nr_inodes=2000") as mounted:
         yield mounted
 
 
 @pytest.fixture(scope="module")
 def shared_node(disk: Disk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Its spool lies on the small disk, its database does not."""
+    """Its spool is the small disk, all else lies beside it."""
     folder = tmp_path_factory.mktemp("node")
     settings = Settings.model_validate(
         {
-            "node": {"data_folder": disk.folder / "data"},
-            "database": {"url": f"sqlite:///{folder}/tracking.sqlite"},
+            "node": {"data_folder": disk.folder.parent},
             "scp": {"port": open_port(), "minimum_free_bytes": MEBIBYTE},
         }
     )

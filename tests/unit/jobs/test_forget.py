@@ -28,6 +28,7 @@ from dicomnode.tracking import (
     instances,
     parked,
     quarantine,
+    schema,
     status,
 )
 from dicomnode.tracking.audit_chain import verify
@@ -81,6 +82,8 @@ def park(site: Site, study: str) -> None:
         assert found is not None
         (delivery,) = found.series[0].deliveries
         parked.park(c, Parked(delivery.id, "pacs", 1, 0.0))
+        asked = {"transaction_uid": "1.2.5", "delivery_id": delivery.id, "sop_instance_uid": "1.2"}
+        c.execute(schema.commitments.insert().values(asked | {"asked_at": datetime.now(UTC)}))
 
 
 def test_nothing_of_it_is_left_but_the_record(
