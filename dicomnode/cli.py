@@ -19,6 +19,7 @@ from dicomnode.commands import (
     database,
     decide,
     deface,
+    evaluate,
     examine,
     explain,
     export,
@@ -63,7 +64,6 @@ for command in (
     export.export,
     ask.check,
     notify.notify,
-    train.evaluate,
     masks.masks,
 ):
     app.command()(command)
@@ -77,6 +77,7 @@ for name, group in (
     ("quarantine", quarantine),
     ("models", models),
     ("train", train),
+    ("evaluate", evaluate),
     ("db", database),
 ):
     app.add_typer(group.app, name=name)

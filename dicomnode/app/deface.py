@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -97,8 +98,11 @@ def deface_all(
 def _told(
     subject: Line, name: str, run: Callable[[Path], DefacedSeries], out: Path, tally: DefacingTally
 ) -> list[Line]:
+    began = time.monotonic()
     try:
-        return [subject | line for line in _one(name, run, out, tally)]
+        lines = list(_one(name, run, out, tally))
+        seconds = round(time.monotonic() - began, 1)
+        return [subject | line | {"series_seconds": seconds} for line in lines]
     except Exception as error:  # noqa: BLE001 - the edge for one series: recorded, and on
         tally.failed += 1
         return [subject | {"error": failure_sentence(error)}]
@@ -138,6 +142,7 @@ def _line(volume: DefacedVolume, proven: bool, folder: Path) -> Line:
         "exposed_face_after_ml": evidence["exposed_face_ml"],
         "face_probability_after": evidence["face_probability"],
         "proof": proof,
+        "figures": as_json(found.figures),
     }
 
 

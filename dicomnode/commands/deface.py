@@ -1,4 +1,4 @@
-"""`deface`: the face removed from DICOM series, and the proof that it is gone."""
+"""`deface`: the face removed from images, and the proof that it is gone; how well, as figures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.commands.batches import batch_run
-from dicomnode.commands.common import Config, NiftiModality, err, quiet_settings
+from dicomnode.commands.common import Config, NiftiModality, err, quiet_settings, say
 from dicomnode.config import Settings
 from dicomnode.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+    from dicomnode.app.batch import Line
+    from dicomnode.app.deface import DefacingTally
 
 
 def deface(
@@ -32,10 +35,46 @@ def deface(
     Without --deidentify headers go on naming the patient. Exit code 0 where every series is
     proven, else 1.
     """
+    settings = quiet_settings(config)
+    tally, _ = _run(paths, out_folder, settings, nifti_modality, deidentify=deidentify)
+    _say(tally, f"deface.jsonl is in {out_folder}")
+    if not tally.complete:
+        raise typer.Exit(1)
+
+
+def evaluate_deface(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders or files.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where copies, CSV and PNG go.")],
+    nifti_modality: NiftiModality = None,
+    config: Config = None,
+) -> None:
+    """How well faces are removed from these scans: a table, its summary and a picture.
+
+    Each case: what the networks and the face detector see before and after, how far the skin is
+    from where it was, and what else changed. Exit code 0 where every series is proven, else 1.
+    """
+    from dicomnode.app.deface_evaluation import cases_of, write_evaluation
+
+    tally, lines = _run(paths, out_folder, quiet_settings(config), nifti_modality, deidentify=False)
+    for name, value in write_evaluation(cases_of(lines), tally.failed, out_folder).items():
+        say(f"{name}: {value}")
+    _say(tally, f"deface.csv, deface-summary.json and deface.png are in {out_folder}")
+    if not tally.complete:
+        raise typer.Exit(1)
+
+
+def _run(
+    paths: list[Path],
+    out_folder: Path,
+    settings: Settings,
+    nifti_modality: str | None,
+    *,
+    deidentify: bool,
+) -> tuple[DefacingTally, list[Line]]:
     from dicomnode.app.deface import Defacer, deface_all
 
-    settings = quiet_settings(config)
     finish = _deidentifier(settings) if deidentify else _leave
+    every: list[Line] = []
     with batch_run(paths, settings, out_folder, "deface.jsonl") as run:
         defacer = Defacer(
             networks=run.networks,
@@ -46,14 +85,20 @@ def deface(
             nifti_modality=nifti_modality or "",
             progress=run.stage,
         )
-        tally = deface_all(run.found, defacer, run.report)
+
+        def report(lines: list[Line]) -> None:
+            every.extend(lines)
+            run.report(lines)
+
+        tally = deface_all(run.found, defacer, report)
+    return tally, every
+
+
+def _say(tally: DefacingTally, where: str) -> None:
     err.print(
-        f"{tally.defaced} defaced and proven, {tally.held} held, {tally.failed} failed; "
-        f"deface.jsonl is in {out_folder}",
+        f"{tally.defaced} defaced and proven, {tally.held} held, {tally.failed} failed; {where}",
         highlight=False,
     )
-    if not tally.complete:
-        raise typer.Exit(1)
 
 
 def _leave(_: Dataset) -> None:

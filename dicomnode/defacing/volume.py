@@ -9,6 +9,7 @@ import numpy as np
 
 from dicomnode.config import Settings
 from dicomnode.config_defacing import DefacingSettings
+from dicomnode.defacing.figures import Figures, figures
 from dicomnode.defacing.fill import fill_background, fill_blurred
 from dicomnode.defacing.plan import Removal, plan_removal
 from dicomnode.defacing.proof import Proof, changes, dice_inside, objections
@@ -23,12 +24,13 @@ WriteAndRead = Callable[[Sequence[Stored], Assessment], Slices]
 
 @dataclass(frozen=True)
 class Defaced:
-    """The region on the source slices, what was seen before and after, and the proof."""
+    """The region on the source slices, what was seen before and after, the proof, and figures."""
 
     removal: Removal
     before: Assessment
     after: Assessment
     proof: Proof
+    figures: Figures
 
 
 def deface_slices(
@@ -51,7 +53,8 @@ def deface_slices(
     progress("proving that it is gone")
     after = _assessed(again, networks, settings, ignore)
     proof = _proof(source, again, removal, before, after, settings)
-    return Defaced(removal, before, after, proof)
+    told = figures(before, after, source, again, removal.removed)
+    return Defaced(removal, before, after, proof, told)
 
 
 def _assessed(
