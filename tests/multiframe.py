@@ -112,7 +112,7 @@ def make_multiframe(
         shared_orientation = len(orientations) == 1
     ordered = list(frames)
     if shuffled:
-        np.random.default_rng(7).shuffle(ordered)  # type: ignore[arg-type]
+        np.random.default_rng(7).shuffle(ordered)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     parts = np.array_split(np.arange(len(ordered)), objects)
@@ -183,7 +183,7 @@ def _draw(
 def _data_set(modality: str, study: str, series: str, number: int) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = _SOP_CLASS[modality]
-    meta.MediaStorageSOPInstanceUID = make_uid(study, series, "object", number)
+    meta.MediaStorageSOPInstanceUID = UID(make_uid(study, series, "object", number))
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.ImageType = _IMAGE_TYPE

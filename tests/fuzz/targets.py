@@ -88,7 +88,7 @@ def joined(files: list[bytes]) -> bytes:
 
 def parted(data: bytes) -> list[bytes]:
     """The other way; a length that lies takes what is there."""
-    found = []
+    found: list[bytes] = []
     while len(data) > _LENGTH.size and len(found) < 16:
         (length,) = _LENGTH.unpack_from(data)
         found.append(data[_LENGTH.size : _LENGTH.size + length])
