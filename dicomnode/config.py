@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -32,29 +30,36 @@ from pydantic_settings import (
 from dicomnode import environment
 from dicomnode.config_defacing import DefacingSettings, DeidentificationSettings
 from dicomnode.config_desk import DeskSettings
+from dicomnode.config_examination import EvidenceSettings as EvidenceSettings
+from dicomnode.config_examination import InferenceSettings as InferenceSettings
+from dicomnode.config_examination import SegmentationSettings as SegmentationSettings
+from dicomnode.config_examination import SeriesSettings as SeriesSettings
+from dicomnode.config_examination import UseSettings as UseSettings
+from dicomnode.config_examination import VerdictSettings as VerdictSettings
 from dicomnode.config_gate_ae import GateAESettings, check_titles
 from dicomnode.config_notices import AuditMessageSettings, NotificationSettings
+from dicomnode.config_peers import DeliverySettings as DeliverySettings
+from dicomnode.config_peers import DestinationSettings as DestinationSettings
+from dicomnode.config_peers import Proof as Proof
+from dicomnode.config_peers import PullSettings as PullSettings
+from dicomnode.config_peers import SourceSettings as SourceSettings
+from dicomnode.config_peers import TransferSyntax as TransferSyntax
 from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_retention import RetentionSettings
-from dicomnode.config_tls import DicomTLSSettings, TLSClientSettings
+from dicomnode.config_tls import DicomTLSSettings
 from dicomnode.config_values import (
     NO_DATABASE_URL,
     AETitle,
     Port,
+    Section,
     is_database_url,
-    is_http_url,
 )
 from dicomnode.config_web import WebSettings as WebSettings
-from dicomnode.domain import SegmentKind
 from dicomnode.errors import ConfigurationError
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NodeSettings(_Section):
+class NodeSettings(Section):
     """Where the node keeps everything that it must not lose."""
 
     data_folder: Path = Path("data")
@@ -62,14 +67,14 @@ class NodeSettings(_Section):
     log_format: Literal["json", "text"] = "json"
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """The tracking database; empty means SQLite (WAL) inside the data folder."""
 
     url: str = ""
     url_file: Path | None = None
 
 
-class SCPSettings(_Section):
+class SCPSettings(Section):
     """The receiving Application Entity."""
 
     ae_title: AETitle = "DICOMNODE"
@@ -97,40 +102,7 @@ class SCPSettings(_Section):
         return self
 
 
-class SourceSettings(_Section):
-    """A PACS that is asked for studies, and how many instances a series has."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-    retrieve: Literal["move", "get", "wado"] = "move"
-    ae_title: AETitle | None = None
-    host: str = "127.0.0.1"
-    port: Port = 104
-    calling_ae_title: AETitle | None = None
-    url: str = ""
-    token_file: Path | None = None
-    timeout_seconds: PositiveFloat = 30.0
-    tls: TLSClientSettings | None = None
-
-    @model_validator(mode="after")
-    def _has_an_address(self) -> SourceSettings:
-        if self.retrieve == "wado" and not is_http_url(self.url):
-            raise ValueError("url has to be the http(s) address of the DICOMweb service")
-        if self.retrieve != "wado" and self.ae_title is None:
-            raise ValueError(f'ae_title is needed for retrieve = "{self.retrieve}"')
-        if self.retrieve == "wado" and self.tls is not None and self.tls.server_name:
-            raise ValueError("tls.server_name: for wado the name stands in url")
-        return self
-
-
-class PullSettings(_Section):
-    """How studies are fetched from a source."""
-
-    studies_per_minute: PositiveFloat = 10.0
-    study_timeout_seconds: PositiveFloat = 3600.0
-    attempts: PositiveInt = 3
-
-
-class CompletenessSettings(_Section):
+class CompletenessSettings(Section):
     """When a series counts as whole."""
 
     quiet_seconds: PositiveFloat = 30.0
@@ -143,122 +115,7 @@ class CompletenessSettings(_Section):
     poll_seconds: PositiveFloat = 1.0
 
 
-class SeriesSettings(_Section):
-    """What becomes of series that hold several volumes, or lack what a volume needs."""
-
-    volumes: Literal["every", "first"] = "every"
-    maximum_volumes: PositiveInt = 512
-    missing_frame_of_reference: Literal["accept", "refuse"] = "accept"
-
-
-class UseSettings(_Section):
-    """Which network of a kind looks at which series; a condition that is left out always holds."""
-
-    kind: SegmentKind
-    network: Annotated[str, Field(min_length=1)]
-    modalities: Annotated[tuple[Literal["CT", "MR"], ...], Field(min_length=1)] | None = None
-    body_parts: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    finest_spacing_mm: PositiveFloat | None = None
-    coarsest_spacing_mm: PositiveFloat | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> UseSettings:
-        finest, coarsest = self.finest_spacing_mm, self.coarsest_spacing_mm
-        if finest is not None and coarsest is not None and finest > coarsest:
-            raise ValueError("finest_spacing_mm must not be larger than coarsest_spacing_mm")
-        return self
-
-
-class InferenceSettings(_Section):
-    """The networks, where they run, and which of them for which series."""
-
-    models_folder: Path | None = None
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    cpu_threads: Annotated[int, Field(ge=0)] = 0
-    memory_bytes: Annotated[int, Field(ge=0)] = 0
-    tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
-    mirroring: bool = False
-    use: tuple[UseSettings, ...] = ()
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-
-    @property
-    def manner(self) -> str:
-        """What decides a mask beside the network itself: a part of every digest of a result."""
-        return f"tile step {self.tile_step}, mirroring {self.mirroring}, precision {self.precision}"
-
-
-class EvidenceSettings(_Section):
-    """What is asked beside the networks."""
-
-    face_detector: Literal["none", "dlib"] = "none"
-
-
-class VerdictSettings(_Section):
-    """Thresholds of the verdict rules, in millilitres; how they were chosen: docs/models.md."""
-
-    minimum_foreground_ml: PositiveFloat = 50.0
-    face_visible_ml: PositiveFloat = 35.0
-    face_absent_ml: PositiveFloat = 8.0
-    face_absent_share: Annotated[float, Field(ge=0, le=1)] = 0.02
-    anonymised_present_ml: PositiveFloat = 90.0
-    anonymised_absent_ml: PositiveFloat = 20.0
-    widest_gap_mm: PositiveFloat = 20.0
-    face_found_probability: Annotated[float, Field(gt=0, le=1)] = 0.7
-    surface_intact_percent: Annotated[float, Field(gt=0, le=100)] = 40.0
-    surface_intact_cm2: PositiveFloat = 20.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> VerdictSettings:
-        if self.face_absent_ml > self.face_visible_ml:
-            raise ValueError("face_absent_ml must not be larger than face_visible_ml")
-        if self.anonymised_absent_ml > self.anonymised_present_ml:
-            raise ValueError("anonymised_absent_ml must not be larger than anonymised_present_ml")
-        return self
-
-
-class SegmentationSettings(_Section):
-    """How the SEG series looks in the PACS."""
-
-    series_number_offset: Annotated[int, Field(ge=0)] = 9000
-    series_description: Annotated[str, Field(max_length=64)] = "dicomnode masks"
-
-
-# How a destination shows that it has kept an object.
-Proof = Literal["none", "find", "commitment"]
-TransferSyntax = Literal["explicit", "implicit", "deflated"]
-
-
-class DestinationSettings(_Section):
-    """A peer that is sent every SEG, or, of `[[archives]]`, what leaves."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-    ae_title: AETitle
-    host: str
-    port: Port
-    calling_ae_title: AETitle | None = None
-    timeout_seconds: PositiveFloat = 30.0
-    tls: TLSClientSettings | None = None
-    transfer_syntaxes: Annotated[tuple[TransferSyntax, ...], Field(min_length=1)] = (
-        "explicit",
-        "implicit",
-    )
-    proof: Proof = "none"
-
-
-class DeliverySettings(_Section):
-    """Retries, and whether the sender of a series gets its SEG back."""
-
-    first_retry_seconds: PositiveFloat = 15.0
-    longest_retry_seconds: PositiveFloat = 900.0
-    give_up_after_hours: PositiveFloat = 96.0
-    circuit_failures: PositiveInt = 3
-    probe_seconds: PositiveFloat = 60.0
-    prove_within_seconds: PositiveFloat = 3600.0
-    return_to_sender: bool = False
-    return_port: Port = 104
-
-
-class JobSettings(_Section):
+class JobSettings(Section):
     """Lanes of the job engine; see docs/decisions.md."""
 
     poll_seconds: PositiveFloat = 0.5

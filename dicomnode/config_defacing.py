@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
+
+from dicomnode.config_values import Section
 
 
-class DefacingSettings(BaseModel):
+class DefacingSettings(Section):
     """`outward_mm`, `inward_mm`: how far the face network's mask grows, and how much deeper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fill: Literal["noise", "constant", "blur"] = "noise"
     outward_mm: PositiveFloat = 8.0
@@ -24,10 +24,8 @@ class DefacingSettings(BaseModel):
         return f"fill {self.fill}, outward {self.outward_mm} mm, inward {self.inward_mm} mm"
 
 
-class DeidentificationSettings(BaseModel):
+class DeidentificationSettings(Section):
     """The Basic Profile of PS3.15 Annex E and the options that it leaves to a project."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     key_file: Path | None = None
     dates: Literal["shift", "remove"] = "shift"

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from dicomnode.config_values import is_http_url
+from dicomnode.config_values import Section, is_http_url
 
 STUDY_PLACE = "{study}"
 
 
-class DeskSettings(BaseModel):
+class DeskSettings(Section):
     """`ohif_url` has `{study}` where the Study Instance UID goes; empty: no link."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ohif_url: str = ""
     show_patient_names: bool = False

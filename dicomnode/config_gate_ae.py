@@ -6,27 +6,23 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from dicomnode.config_policy import ProjectName
 from dicomnode.config_tls import DicomTLSSettings
-from dicomnode.config_values import AETitle, Port
+from dicomnode.config_values import AETitle, Port, Section
 
 
-class GateTitleSettings(BaseModel):
+class GateTitleSettings(Section):
     """Who calls this AE title lets out for this project, to this archive."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ae_title: AETitle
     project: ProjectName
     archive: Annotated[str, Field(min_length=1)]
 
 
-class GateAESettings(BaseModel):
+class GateAESettings(Section):
     """The gate's DICOM door; its limits and time-outs are those of `[scp]`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
     host: str = "127.0.0.1"

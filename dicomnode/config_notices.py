@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from dicomnode.config_values import Port, is_http_url, is_loopback
+from dicomnode.config_values import Port, Section, is_http_url, is_loopback
 from dicomnode.domain import VerdictKind
 
 Address = Annotated[str, Field(pattern=r"^[^\s@<>,;:\"]{1,64}@[A-Za-z0-9.-]{1,190}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EmailSettings(_Section):
+class EmailSettings(Section):
     """A mail server, and who gets the messages."""
 
     host: str
@@ -39,7 +35,7 @@ class EmailSettings(_Section):
         return self
 
 
-class WebhookSettings(_Section):
+class WebhookSettings(Section):
     """An address that gets a POST of JSON, signed where there is a secret."""
 
     url: str
@@ -55,7 +51,7 @@ class WebhookSettings(_Section):
         return url
 
 
-class NotificationSettings(_Section):
+class NotificationSettings(Section):
     """What people are told of, and how long it may wait to be told with the rest."""
 
     digest_hours: Annotated[float, Field(ge=0)] = 4.0
@@ -74,7 +70,7 @@ class NotificationSettings(_Section):
         return link
 
 
-class AuditMessageSettings(_Section):
+class AuditMessageSettings(Section):
     """The collector that gets the audit log as DICOM audit messages; without a host none does."""
 
     host: str = ""

@@ -9,8 +9,6 @@ from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     ValidationInfo,
@@ -18,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from dicomnode.config_values import Section
 from dicomnode.domain import RefusalCode, VerdictKind
 
 DEFAULT_PROJECT = "default"
@@ -41,14 +40,12 @@ class Demand(StrEnum):
 Words = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class SeriesRule(BaseModel):
+class SeriesRule(Section):
     """A row of the table of series: what a volume needs where all of these conditions hold.
 
     A condition that is left out always holds. `image_types` and `scanning_sequences`: any of these
     words stands in (0008,0008) or (0018,0020) of any image.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     needs: Demand
@@ -83,7 +80,7 @@ STRICT_SERIES = (
 )
 
 
-class GateSettings(BaseModel):
+class GateSettings(Section):
     """What may leave for a project; everything else holds.
 
     `review_verdicts` and `review_refusals` pass only where they are among those that pass and
@@ -91,8 +88,6 @@ class GateSettings(BaseModel):
     `requires_face_detector`: the independent face detector has to have looked at every volume. The
     first row of `series` whose conditions hold counts; rows only ever ask for more.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     review_verdicts: tuple[VerdictKind, ...] = ()
     pass_verdicts: tuple[VerdictKind, ...] = (VerdictKind.DEFACED,)

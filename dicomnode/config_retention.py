@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import Field, PositiveFloat
 
+from dicomnode.config_values import Section
 from dicomnode.domain import RefusalCode, VerdictKind
 
 
-class RetentionSettings(BaseModel):
+class RetentionSettings(Section):
     """`days` are counted from the last that happened to a series: receipt, verdict, delivery,
     decision. `needs_no_person`: what else has to be decided on before it may go.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     remove: Literal["never", "when_full", "always"] = "when_full"
     used_percent: Annotated[float, Field(gt=0, lt=100)] = 85.0

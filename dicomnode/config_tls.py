@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from dicomnode.config_values import AETitle, Port
+from dicomnode.config_values import AETitle, Port, Section
 
 CertificateName = Annotated[
     str,
@@ -15,10 +15,8 @@ CertificateName = Annotated[
 ]
 
 
-class TLSServerSettings(BaseModel):
+class TLSServerSettings(Section):
     """A listener's certificate, and whose certificates its clients may, or have to, show."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     certificate_file: Path
     key_file: Path | None = None
@@ -37,7 +35,9 @@ class DicomTLSSettings(TLSServerSettings):
 
     port: Port = 2762
     only: bool = True
-    ae_certificates: dict[AETitle, Annotated[tuple[CertificateName, ...], Field(min_length=1)]] = {}
+    ae_certificates: dict[AETitle, Annotated[tuple[CertificateName, ...], Field(min_length=1)]] = (
+        Field(default_factory=dict)
+    )
 
     @model_validator(mode="after")
     def _certificates_can_be_checked(self) -> DicomTLSSettings:
@@ -46,10 +46,8 @@ class DicomTLSSettings(TLSServerSettings):
         return self
 
 
-class TLSClientSettings(BaseModel):
+class TLSClientSettings(Section):
     """A peer that is called with TLS; its certificate has to be valid for `server_name`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca_file: Path | None = None
     certificate_file: Path | None = None

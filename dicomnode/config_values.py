@@ -1,4 +1,4 @@
-"""What single values of the configuration have to look like."""
+"""What sections and single values of the configuration have to look like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _SQLITE_URL = re.compile(r"sqlite(\+\w+)?:///.+")
 _SERVER_URL = re.compile(
@@ -17,6 +17,12 @@ NO_DATABASE_URL = (
     "has to be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME, with a port up to "
     "65535, and an @ in the user or password written as %40"
 )
+
+
+class Section(BaseModel):
+    """A part of the configuration; an unknown key refuses to start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _ae_title(value: str) -> str:

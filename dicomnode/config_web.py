@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from dicomnode.config_tls import TLSServerSettings
-from dicomnode.config_values import Port, is_http_url, is_loopback
+from dicomnode.config_values import Port, Section, is_http_url, is_loopback
 from dicomnode.domain import Role
 
 
-class OidcSettings(BaseModel):
+class OidcSettings(Section):
     """Log in at the site's OpenID provider. `roles`: the role of each group, the highest counts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     issuer: str
     client_id: Annotated[str, Field(min_length=1)]
@@ -36,10 +34,8 @@ class OidcSettings(BaseModel):
         return self
 
 
-class WebSettings(BaseModel):
+class WebSettings(Section):
     """The HTTP role: STOW-RS in, metrics, and where `desk` is set the review desk and the gate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
     host: str = "127.0.0.1"
