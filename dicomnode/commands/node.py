@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dicomnode import __version__
-from dicomnode.app import logs, tables
+from dicomnode.app import logs
 from dicomnode.app.notify import notify
 from dicomnode.commands.common import (
     Config,
@@ -145,6 +145,7 @@ def demo(
     ] = None,
 ) -> None:
     """The whole node on this machine: a loopback PACS sends heads, SEGs and verdicts come back."""
+    from dicomnode.app import tables
     from dicomnode.app.demo import Demo
 
     with progress_bar() as bar:
