@@ -71,6 +71,15 @@ def fresh_database(server_url: str, name: str) -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+def copy_database(server_url: str, template: str, name: str) -> None:
+    """What `name` held is gone then. Nobody may be connected to either."""
+    import psycopg
+
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+
 @contextmanager
 def crashed(server_url: str) -> Iterator[None]:
     """The server is stopped as by a crash, and started again with the same options."""
