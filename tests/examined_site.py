@@ -54,6 +54,15 @@ class Site:
     ) -> str:
         """Received, examined and sent a minute ago; its Study Instance UID."""
         small_node.put_series(self.settings, self.database, name, slices)
+        return self.examine(name, found, state)
+
+    def examine(
+        self,
+        name: str,
+        found: Callable[[Revision], Examination] = examined,
+        state: DeliveryState = DeliveryState.DELIVERED,
+    ) -> str:
+        """What was received and has not been examined."""
         ago = datetime.now(UTC) - timedelta(minutes=1)
         with self.database.begin() as c:
             (series_id,) = self._unexamined(c)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from dicomnode.config import Settings
+from dicomnode.config import DatabaseSettings, Settings
 from dicomnode.domain import DeliveryState, Examination, GateOutcome, Revision, VerdictKind
 from dicomnode.errors import JobError
 from dicomnode.export.study import Exporter, StudyOutcome
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.release import Exit
 from dicomnode.gate.studies import decide_studies
+from dicomnode.intake.running import running_intake
 from dicomnode.jobs import engine, lanes, retention
 from dicomnode.jobs.reexamine import Wish, reexamine
 from dicomnode.tracking import (
@@ -43,6 +44,7 @@ from tests import small_node
 from tests.databases import *  # noqa: F403
 from tests.examined_site import *  # noqa: F403
 from tests.examined_site import PACS, Site
+from tests.factories import make_series
 from tests.unit.gate.released import new_key
 from tests.unit.tracking.rows import LOCALIZER, examined, instance, volume
 
@@ -379,3 +381,34 @@ def test_a_series_with_a_job_stays(site: Site) -> None:
     assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
     assert site.keeper().round() == 0
     assert site.files() == 3
+
+
+def test_what_comes_again_while_it_may_go_is_not_removed_behind_its_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Retention looks between the spool's "it is here" and the success that the sender is told."""
+    files = make_series(tmp_path / "made", slices=3)
+    take_in(site, files)
+    study = site.examine("one")
+    store, removed = Spool.store, []
+
+    def store_and_look(self: Spool, *given: Any) -> Any:
+        result = store(self, *given)
+        removed.append(site.keeper().round())
+        return result
+
+    monkeypatch.setattr(Spool, "store", store_and_look)
+    take_in(site, files)
+    assert removed == [0, 0, 0]
+    assert site.files() == 3
+    assert site.finding(study).removed_at is None
+    assert site.keeper().round() == 1
+
+
+def take_in(site: Site, files: Sequence[Path]) -> None:
+    database = {"database": DatabaseSettings(url=str(site.database.url))}
+    with running_intake(site.settings.model_copy(update=database)) as intake:
+        peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
+        for file in files:
+            intake.store_file(peer, file.read_bytes())
+        intake.closed(peer, "released")
