@@ -147,17 +147,21 @@ class Retention:
         return {job.workflow_id.split(":")[1] for job in found}
 
     def _remove(self, one: Removable) -> bool:
-        """A few files in each transaction, so that nobody waits for it."""
+        """A few files in each transaction, read before it, so that nobody waits for it."""
         wanted, total, count = self._settings.retention, 0, 1
         why = f"{wanted.days:g} days are over"
         if wanted.remove == "when_full":
             why = f"the disk was fuller than {wanted.used_percent:g} percent, and {why}"
         while count:
+            with self._database.read() as connection:
+                names = retention.next_files(connection, one)
+            digests = {name: self._spool.digest(name) for name in names}
             with self._database.begin() as connection:
                 count = retention.remove_some(
                     connection,
                     self._rules(),
                     one,
+                    digests,
                     self._spool,
                     self._settings.results_folder,
                     why,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +40,8 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import Export
 from dicomnode.tracking.findings import verdicts_of_study
+from dicomnode.tracking.removal import Digest
+from dicomnode.tracking.retention import Removable, next_files
 from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
 from tests import small_node
@@ -272,11 +276,11 @@ def test_a_removal_that_was_killed_goes_on(site: Site, monkeypatch: pytest.Monke
     study = site.series("one", slices=4)
     calls = []
 
-    def die_at_the_third(self: Spool, name: str) -> None:
+    def die_at_the_third(self: Spool, name: str, known: Digest | None) -> None:
         calls.append(name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        remove(self, name)
+        remove(self, name, known)
 
     remove = Spool.remove
     monkeypatch.setattr(Spool, "remove", die_at_the_third)
@@ -412,3 +416,31 @@ def take_in(site: Site, files: Sequence[Path]) -> None:
         for file in files:
             intake.store_file(peer, file.read_bytes())
         intake.closed(peer, "released")
+
+
+def test_others_write_to_the_database_while_files_are_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large file on a slow disk takes seconds; who receives would wait for each."""
+    site.series("one", slices=60)
+    read, file = hashlib.file_digest, str(site.database.url.database)
+    seen = []
+
+    def look(*given: Any) -> Any:
+        with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        seen.append(given)
+        return read(*given)
+
+    monkeypatch.setattr(hashlib, "file_digest", look)
+    assert site.keeper().round() == 1
+    assert (len(seen), site.files()) == (60, 0)
+
+
+def test_large_files_go_one_by_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.series("one", slices=4)
+    monkeypatch.setattr("dicomnode.tracking.retention._BYTES_AT_A_TIME", 1)
+    with site.database.read() as c:
+        assert len(next_files(c, Removable(1, "", ""))) == 1
+    assert site.keeper().round() == 1
+    assert site.files() == 0
