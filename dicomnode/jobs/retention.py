@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from dicomnode.config import Settings
 from dicomnode.domain import RefusalCode, VerdictKind
 from dicomnode.gate import asking
 from dicomnode.gate.decision import waits_for_a_person
+from dicomnode.gate.policy import Policy
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.tracking import disk_alerts, retention
@@ -47,18 +48,18 @@ class SteadyClock:
 
 
 class Retention:
-    """One per working process; two of them do not get in each other's way."""
+    """One per working process; two of them do not get in each other's way. `settings` may change:
+    each question is asked of those of its moment."""
 
     def __init__(self, settings: Settings, database: Database, spool: Spool) -> None:
-        self._settings = settings
+        self.settings = settings
         self._database = database
         self._spool = spool
         self._clock = SteadyClock()
-        self._policies = asking.policies(settings)
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; an error is logged, and the next round tries again."""
-        pause_seconds = self._settings.retention.poll_seconds
+        pause_seconds = self.settings.retention.poll_seconds
         while not stop.wait(pause_seconds):
             began = time.monotonic()
             try:
@@ -67,7 +68,7 @@ class Retention:
                 log.exception("a round of the retention failed")
             # A look through a large database must not keep it busy all the time.
             took = time.monotonic() - began
-            pause_seconds = max(self._settings.retention.poll_seconds, 20 * took)
+            pause_seconds = max(self.settings.retention.poll_seconds, 20 * took)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Tell people, and remove what may go; returns of how many series."""
@@ -83,7 +84,7 @@ class Retention:
 
     def _alert(self) -> None:
         used, free = self._spool.used_percent(), self._spool.free_bytes()
-        limit = self._settings.retention.used_percent
+        limit = self.settings.retention.used_percent
         detail = {"used_percent": round(used, 1), "limit_percent": limit, "free_bytes": free}
         with self._database.begin() as connection:
             is_new = disk_alerts.note(
@@ -95,21 +96,21 @@ class Retention:
             log.info("the disk has room again", extra=detail)
 
     def _wants_room(self) -> bool:
-        wanted = self._settings.retention
+        wanted = self.settings.retention
         is_filling = self._spool.used_percent() > wanted.used_percent
         return wanted.remove == "always" or (wanted.remove == "when_full" and is_filling)
 
     def _rules(self) -> Rules:
-        wanted = self._settings.retention
+        wanted = self.settings.retention
         return Rules(
             before=self._clock.now() - timedelta(days=wanted.days),
             verdicts=tuple(
                 each for each in wanted.needs_no_person if isinstance(each, VerdictKind)
             ),
             codes=tuple(each for each in wanted.needs_no_person if isinstance(each, RefusalCode)),
-            persons=asking.review_filter(self._settings).persons,
-            are_delivered=bool(self._settings.destinations)
-            or self._settings.delivery.return_to_sender,
+            persons=asking.review_filter(self.settings).persons,
+            are_delivered=bool(self.settings.destinations)
+            or self.settings.delivery.return_to_sender,
         )
 
     def _candidates(self) -> Iterator[Removable]:
@@ -122,15 +123,11 @@ class Retention:
                 known = findings(connection, series.c.id.in_(ids))
             if not page:
                 return
-            awaited = {each.series_instance_uid for each in known if self._is_awaited(each)}
+            policies = asking.policies(self.settings)
+            awaited = {each.series_instance_uid for each in known if _is_awaited(each, policies)}
             awaited |= self._with_jobs() if found else set()
             yield from (one for one in found if one.series_instance_uid not in awaited)
             after = page[-1]
-
-    def _is_awaited(self, finding: SeriesFinding) -> bool:
-        """By a person, by what the policies say; or by whoever names more than is here."""
-        asked = any(waits_for_a_person(finding, policy) for policy in self._policies)
-        return asked or bool(finding.missing)
 
     def _with_jobs(self) -> set[str]:
         lanes.migrate(self._database)
@@ -148,7 +145,7 @@ class Retention:
 
     def _remove(self, one: Removable) -> bool:
         """A few files in each transaction, read before it, so that nobody waits for it."""
-        wanted, total, count = self._settings.retention, 0, 1
+        wanted, total, count = self.settings.retention, 0, 1
         why = f"{wanted.days:g} days are over"
         if wanted.remove == "when_full":
             why = f"the disk was fuller than {wanted.used_percent:g} percent, and {why}"
@@ -163,7 +160,7 @@ class Retention:
                     one,
                     digests,
                     self._spool,
-                    self._settings.results_folder,
+                    self.settings.results_folder,
                     why,
                     datetime.now(UTC),
                     is_first=not total,
@@ -175,9 +172,16 @@ class Retention:
         return bool(total)
 
 
-def start_removing(settings: Settings, database: Database, stop: threading.Event) -> None:
+def _is_awaited(finding: SeriesFinding, policies: Iterable[Policy]) -> bool:
+    """By a person, by what the policies say; or by whoever names more than is here."""
+    asked = any(waits_for_a_person(finding, policy) for policy in policies)
+    return asked or bool(finding.missing)
+
+
+def start_removing(settings: Settings, database: Database, stop: threading.Event) -> Retention:
     """In a thread that ends with the process."""
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     spool.prepare()
     keeper = Retention(settings, database, spool)
     threading.Thread(target=keeper.run, args=(stop,), name="retention", daemon=True).start()
+    return keeper
