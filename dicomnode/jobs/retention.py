@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from dicomnode.config import Settings
@@ -28,6 +29,7 @@ from dicomnode.tracking.spool import Spool
 
 log = logging.getLogger("dicomnode.retention")
 
+_LONGEST_PAUSE_SECONDS = 900.0
 # A failed examination has no verdict that counts, so it needs no mention.
 _PENDING = ("ENQUEUED", "DELAYED", "PENDING", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -56,31 +58,42 @@ class Retention:
         self._database = database
         self._spool = spool
         self._clock = SteadyClock()
+        self._look_seconds = 0.0
+        self._is_migrated = False
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; an error is logged, and the next round tries again."""
-        pause_seconds = self.settings.retention.poll_seconds
-        while not stop.wait(pause_seconds):
-            began = time.monotonic()
+        while not stop.wait(self._pause_seconds()):
             try:
                 self.round(stop)
             except Exception:  # the edge of the loop: a disk or database that is away comes back
                 log.exception("a round of the retention failed")
-            # A look through a large database must not keep it busy all the time.
-            took = time.monotonic() - began
-            pause_seconds = max(self.settings.retention.poll_seconds, 20 * took)
+
+    def _pause_seconds(self) -> float:
+        """A look through a large database must not keep it busy all the time; what removing took
+        doesn't count, since then there is need."""
+        after_look = min(20 * self._look_seconds, _LONGEST_PAUSE_SECONDS)
+        return max(self.settings.retention.poll_seconds, after_look)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Tell people, and remove what may go; returns of how many series."""
+        self._look_seconds = 0.0
         self._alert()
         removed = 0
         if not self._wants_room():
             return 0
-        for one in self._candidates():
-            if (stop is not None and stop.is_set()) or not self._wants_room():
-                break
-            removed += self._remove(one)
+        with closing(self._queue()) as queue:
+            for one in self._candidates():
+                if (stop is not None and stop.is_set()) or not self._wants_room():
+                    break
+                removed += not _has_job(queue, one) and self._remove(one)
         return removed
+
+    def _queue(self) -> JobQueue:
+        if not self._is_migrated:
+            lanes.migrate(self._database)
+            self._is_migrated = True
+        return JobQueue(self._database)
 
     def _alert(self) -> None:
         used, free = self._spool.used_percent(), self._spool.free_bytes()
@@ -116,32 +129,23 @@ class Retention:
     def _candidates(self) -> Iterator[Removable]:
         after = 0
         while True:
-            with self._database.read() as connection:
-                page = retention.page(connection, after)
-                found = retention.removable(connection, self._rules(), page)
-                ids = [one.series_id for one in found]
-                known = findings(connection, series.c.id.in_(ids))
+            began = time.monotonic()
+            page, found = self._page(after)
+            self._look_seconds += time.monotonic() - began
             if not page:
                 return
-            policies = asking.policies(self.settings)
-            awaited = {each.series_instance_uid for each in known if _is_awaited(each, policies)}
-            awaited |= self._with_jobs() if found else set()
-            yield from (one for one in found if one.series_instance_uid not in awaited)
+            yield from found
             after = page[-1]
 
-    def _with_jobs(self) -> set[str]:
-        lanes.migrate(self._database)
-        queue = JobQueue(self._database)
-        try:
-            found = queue.client.list_workflows(
-                name=Stage.EXAMINE.value,
-                status=list(_PENDING),
-                load_input=False,
-                load_output=False,
-            )
-        finally:
-            queue.close()
-        return {job.workflow_id.split(":")[1] for job in found}
+    def _page(self, after: int) -> tuple[Sequence[int], list[Removable]]:
+        """Which series were looked at, and which of them nobody waits for."""
+        with self._database.read() as connection:
+            page = retention.page(connection, after)
+            found = retention.removable(connection, self._rules(), page)
+            known = findings(connection, series.c.id.in_([one.series_id for one in found]))
+        policies = asking.policies(self.settings)
+        awaited = {each.series_instance_uid for each in known if _is_awaited(each, policies)}
+        return page, [one for one in found if one.series_instance_uid not in awaited]
 
     def _remove(self, one: Removable) -> bool:
         """A few files in each transaction, read before it, so that nobody waits for it."""
@@ -170,6 +174,18 @@ class Retention:
             detail = {"series": one.series_instance_uid, "instances": total}
             log.info("files removed by retention", extra=detail)
         return bool(total)
+
+
+def _has_job(queue: JobQueue, one: Removable) -> bool:
+    """Asked just before it goes: somebody may have wished for an examination since the look."""
+    jobs = queue.client.list_workflows(
+        workflow_id_prefix=f"{Stage.EXAMINE}:{one.series_instance_uid}:",
+        status=list(_PENDING),
+        limit=1,
+        load_input=False,
+        load_output=False,
+    )
+    return bool(jobs)
 
 
 def _is_awaited(finding: SeriesFinding, policies: Iterable[Policy]) -> bool:

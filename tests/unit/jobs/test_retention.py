@@ -11,9 +11,11 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dbos import DBOSClient
 
 from dicomnode.config import DatabaseSettings, Settings
 from dicomnode.domain import DeliveryState, Examination, GateOutcome, Revision, VerdictKind
@@ -148,6 +150,14 @@ def test_what_the_policy_wants_a_person_for_stays(site: Site) -> None:
     site.settings = site.settings.model_copy(update={"gate": gate})
     site.series("one")
     assert site.keeper().round() == 0
+
+
+def test_the_policy_of_now_is_asked_not_that_of_the_start(site: Site) -> None:
+    site.series("one")
+    keeper = site.keeper()
+    gate = site.settings.gate.model_copy(update={"review_verdicts": (VerdictKind.DEFACED,)})
+    keeper.settings = keeper.settings.model_copy(update={"gate": gate})
+    assert keeper.round() == 0
 
 
 def test_what_an_export_is_at_stays(site: Site) -> None:
@@ -385,6 +395,54 @@ def test_a_series_with_a_job_stays(site: Site) -> None:
     assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
     assert site.keeper().round() == 0
     assert site.files() == 3
+
+
+def test_only_the_jobs_of_what_may_go_are_asked_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be a hundred thousand others."""
+    studies = [site.series(name) for name in ("one", "two", "three")]
+    for study in studies[1:]:
+        assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
+    list_jobs, migrate, listed, migrations = DBOSClient.list_workflows, lanes.migrate, [], []
+
+    def list_some(self: DBOSClient, **asked: Any) -> Any:
+        found = list_jobs(self, **asked)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(DBOSClient, "list_workflows", list_some)
+    monkeypatch.setattr(lanes, "migrate", lambda known: migrations.append(migrate(known)))
+    keeper = site.keeper()
+    assert [keeper.round(), keeper.round()] == [1, 0]
+    assert max(listed) == 1
+    assert len(migrations) == 1
+
+
+@pytest.mark.parametrize(("slow", "pause_seconds"), [("remove", 60.0), ("page", 900.0)])
+def test_only_a_look_that_takes_long_is_not_repeated_soon(
+    site: Site, monkeypatch: pytest.MonkeyPatch, slow: str, pause_seconds: float
+) -> None:
+    """A disk that fills has to be gone on with after a long removal."""
+    site.series("one")
+    clock, pauses = [0.0], []
+    owner: Any = Spool if slow == "remove" else retention.retention
+    fast = getattr(owner, slow)
+
+    def slowly(*given: Any) -> Any:
+        clock[0] += 1000.0
+        return fast(*given)
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            return len(pauses) > 1
+
+    monkeypatch.setattr(owner, slow, slowly)
+    monkeypatch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    site.keeper().run(Stop())
+    assert site.files() == 0
+    assert pauses == [60.0, pause_seconds]
 
 
 def test_what_comes_again_while_it_may_go_is_not_removed_behind_its_answer(
