@@ -6,7 +6,7 @@ import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,14 +17,13 @@ from typing import Any
 import pytest
 from dbos import DBOSClient
 
-from dicomnode.config import DatabaseSettings, Settings
+from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState, Examination, GateOutcome, Revision, VerdictKind
 from dicomnode.errors import JobError
 from dicomnode.export.study import Exporter, StudyOutcome
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.release import Exit
 from dicomnode.gate.studies import decide_studies
-from dicomnode.intake.running import running_intake
 from dicomnode.jobs import engine, lanes, retention
 from dicomnode.jobs.reexamine import Wish, reexamine
 from dicomnode.tracking import (
@@ -450,7 +449,7 @@ def test_what_comes_again_while_it_may_go_is_not_removed_behind_its_answer(
 ) -> None:
     """Retention looks between the spool's "it is here" and the success that the sender is told."""
     files = make_series(tmp_path / "made", slices=3)
-    take_in(site, files)
+    site.take_in(files)
     study = site.examine("one")
     store, removed = Spool.store, []
 
@@ -460,20 +459,11 @@ def test_what_comes_again_while_it_may_go_is_not_removed_behind_its_answer(
         return result
 
     monkeypatch.setattr(Spool, "store", store_and_look)
-    take_in(site, files)
+    site.take_in(files)
     assert removed == [0, 0, 0]
     assert site.files() == 3
     assert site.finding(study).removed_at is None
     assert site.keeper().round() == 1
-
-
-def take_in(site: Site, files: Sequence[Path]) -> None:
-    database = {"database": DatabaseSettings(url=str(site.database.url))}
-    with running_intake(site.settings.model_copy(update=database)) as intake:
-        peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
-        for file in files:
-            intake.store_file(peer, file.read_bytes())
-        intake.closed(peer, "released")
 
 
 def test_others_write_to_the_database_while_files_are_read(
