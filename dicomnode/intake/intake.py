@@ -108,7 +108,7 @@ class Intake:
         except RefusedObjectError as refused:
             self._refuse(received, refused)
             raise
-        except SpoolError as error:
+        except (DatabaseError, SpoolError) as error:
             header = claimed_header(received.data_set, received.transfer_syntax_uid)
             self._note_not_kept(received, RefusedObjectError(reason_of(error), header=header))
             raise
@@ -207,7 +207,8 @@ class Intake:
         uid = refused.header.sop_instance_uid or received.sop_instance_uid
         name = f"{refused.reason}/{hashlib.sha256(uid.encode()).hexdigest()}"
         self._indexer.put(_quarantined(received, refused, name, size_bytes=0))
-        self._record_refused(received, refused)
+        if refused.reason is not Reason.NOT_RECORDED:  # that would be waited for once more
+            self._record_refused(received, refused)
 
     def _record_refused(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Its series is held from now on, where it names one; the sender gets a failure anyway."""
