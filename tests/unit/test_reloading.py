@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -64,9 +64,14 @@ def test_an_unchanged_file_changes_nothing(file: Path) -> None:
     assert found.settings == load(file)
 
 
+@dataclass
+class Beside:
+    settings: Settings
+
+
 def test_what_runs_beside_a_role_gets_its_new_settings_once_they_are_applied() -> None:
     old, new = Settings(), Settings(scp=SCPSettings(ae_title="NEW"))
-    beside = [SimpleNamespace(settings=old), SimpleNamespace(settings=old)]
+    beside = [Beside(old), Beside(old)]
     with_settings_of(lambda apply: apply(new), *beside)(lambda _: None)
     assert [one.settings for one in beside] == [new, new]
 
