@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -50,21 +51,30 @@ def forget(
         with database.read() as connection:
             known = _known(connection, study_instance_uid)
         _end_jobs(queue.client, database, known, wait_seconds, tell)
-        with _holding(database, study_instance_uid) as (connection, known):
-            forgetting.note_begin(connection, known, account, why, datetime.now(UTC))
-        spools = Spool(settings.spool_folder), Spool(settings.waiting_folder)
-        for first in range(0, len(known.objects), _FILES_AT_A_TIME):
-            with _holding(database, study_instance_uid):
-                for name in known.objects[first : first + _FILES_AT_A_TIME]:
-                    spools[0].erase(name)
-        with _holding(database, study_instance_uid) as (connection, known):
-            forgetting.erase_files(connection, known, *spools, settings.results_folder)
-            forgetting.erase_rows(connection, known, account, why, datetime.now(UTC))
+        known = _erase(settings, database, study_instance_uid, account, why)
         # The engine's rows hold what an examination found.
         queue.client.delete_workflows([job.workflow_id for job in _jobs(queue.client, known)])
     finally:
         queue.close()
     return known
+
+
+def _erase(
+    settings: Settings, database: Database, study_instance_uid: str, account: str, why: str
+) -> KnownStudy:
+    spool, waiting = Spool(settings.spool_folder), Spool(settings.waiting_folder)
+    with _holding(database, study_instance_uid) as (connection, begun):
+        forgetting.note_begin(connection, begun, account, why, datetime.now(UTC))
+        forgetting.discard_waiting(connection, begun, waiting, account, datetime.now(UTC))
+    for first in range(0, len(begun.objects), _FILES_AT_A_TIME):
+        with _holding(database, study_instance_uid):
+            for name in begun.objects[first : first + _FILES_AT_A_TIME]:
+                spool.erase(name)
+    with _holding(database, study_instance_uid) as (connection, known):
+        forgetting.discard_waiting(connection, known, waiting, account, datetime.now(UTC))
+        forgetting.erase_files(connection, known, spool, settings.results_folder)
+        forgetting.erase_rows(connection, known, account, why, datetime.now(UTC))
+    return replace(known, waiting=(*begun.waiting, *known.waiting))
 
 
 @contextmanager
@@ -77,17 +87,21 @@ def _holding(
     """
     with database.begin() as connection:
         forgetting.lock(connection, study_instance_uid)
-        yield connection, _known(connection, study_instance_uid)
+        _require_nobody_at(connection, study_instance_uid)
+        yield connection, forgetting.known_study(connection, study_instance_uid)
 
 
 def _known(connection: Connection, study_instance_uid: str) -> KnownStudy:
     known = forgetting.known_study(connection, study_instance_uid)
-    why_not = forgetting.why_not(connection, study_instance_uid)
     if known.is_unknown:
         raise JobError(f"nothing is known of a study {study_instance_uid}: nothing is removed")
-    if why_not:
-        raise JobError(f"study {study_instance_uid} can't be forgotten now: {why_not}")
+    _require_nobody_at(connection, study_instance_uid)
     return known
+
+
+def _require_nobody_at(connection: Connection, study_instance_uid: str) -> None:
+    if why_not := forgetting.why_not(connection, study_instance_uid):
+        raise JobError(f"study {study_instance_uid} can't be forgotten now: {why_not}")
 
 
 def _end_jobs(

@@ -112,17 +112,23 @@ def lock(c: sa.Connection, study_instance_uid: str) -> None:
 
 
 def note_begin(c: sa.Connection, known: KnownStudy, account: str, why: str, now: datetime) -> None:
-    """On record before the first file goes; what waits at the gate is settled."""
+    """On record before the first file goes."""
     detail: dict[str, JsonValue] = {"account": account, "why": why}
     audit.append(c, "study is being forgotten", known.study_instance_uid, detail, now)
+
+
+def discard_waiting(
+    c: sa.Connection, known: KnownStudy, spool: Spool, account: str, now: datetime
+) -> None:
+    """What waits at the gate is settled and gone, at once: nobody may let it pass any more."""
+    for name in known.waiting:
+        spool.erase(name)
     waiting = sa.select(held_objects.c.id).where(_is_waiting(known.study_instance_uid))
     for held_id in c.scalars(waiting).all():
         held.discard(c, held_id, account=account, now=now)
 
 
-def erase_files(
-    c: sa.Connection, known: KnownStudy, spool: Spool, waiting: Spool, results: Path
-) -> None:
+def erase_files(c: sa.Connection, known: KnownStudy, spool: Spool, results: Path) -> None:
     """Received objects, those in quarantine, SEGs and pictures; may be repeated.
 
     Files go before their rows: a row without a file is found by whoever asks again, a file without
@@ -131,8 +137,6 @@ def erase_files(
     """
     for name in known.objects:
         spool.erase(name)
-    for name in known.waiting:
-        waiting.erase(name)
     for name in known.quarantined:
         spool.quarantine_path(name).unlink(missing_ok=True)
     for uid, series_id in known.series.items():

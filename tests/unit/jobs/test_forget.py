@@ -148,6 +148,12 @@ def test_nothing_of_it_is_left_but_the_record(
         forget(site.settings, site.database, study, account="anna")
 
 
+def test_what_only_waits_at_the_gate_is_forgotten_too(site: Site) -> None:
+    hold_at_the_gate(site, "1.2.5")
+    assert len(forget(site.settings, site.database, "1.2.5", account="anna").waiting) == 1
+    assert not [path for path in site.settings.waiting_folder.rglob("*") if path.is_file()]
+
+
 def test_sent_again_it_is_a_new_study(site: Site) -> None:
     study = site.series("one")
     site.keeper().round()
