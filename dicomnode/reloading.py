@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -82,6 +83,26 @@ def change(current: Settings, wanted: Settings) -> Change:
 
 def never(_apply: Apply) -> None:
     """For a process that is never asked."""
+
+
+class HasSettings(Protocol):
+    """What looks at its settings anew each time."""
+
+    settings: Settings
+
+
+def with_settings_of(reload: Reload, *others: HasSettings) -> Reload:
+    """`reload` that gives the new settings to these, too, once they are applied."""
+
+    def reload_all(apply: Apply) -> None:
+        def use(now: Settings) -> None:
+            apply(now)
+            for other in others:
+                other.settings = now
+
+        reload(use)
+
+    return reload_all
 
 
 class Reloader:

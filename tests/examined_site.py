@@ -6,7 +6,7 @@ Use its fixtures with `from tests.examined_site import *  # noqa: F403`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from dicomnode.config import Settings
+from dicomnode.config import DatabaseSettings, Settings
 from dicomnode.domain import DeliveryState, Examination, Revision
+from dicomnode.intake.running import running_intake
 from dicomnode.jobs import lanes
 from dicomnode.jobs.retention import Retention
 from dicomnode.tracking import deliveries, examinations, series
@@ -54,6 +55,15 @@ class Site:
     ) -> str:
         """Received, examined and sent a minute ago; its Study Instance UID."""
         small_node.put_series(self.settings, self.database, name, slices)
+        return self.examine(name, found, state)
+
+    def examine(
+        self,
+        name: str,
+        found: Callable[[Revision], Examination] = examined,
+        state: DeliveryState = DeliveryState.DELIVERED,
+    ) -> str:
+        """What was received and has not been examined."""
         ago = datetime.now(UTC) - timedelta(minutes=1)
         with self.database.begin() as c:
             (series_id,) = self._unexamined(c)
@@ -69,6 +79,16 @@ class Site:
                 elif state is DeliveryState.REFUSED:
                     deliveries.mark_refused(c, delivery, "no", ago)
         return revision.study_instance_uid
+
+    def take_in(self, files: Sequence[Path], *, is_open: bool = False) -> None:
+        """As a receiver does, over an association that ends, or is open still."""
+        database = {"database": DatabaseSettings(url=str(self.database.url))}
+        with running_intake(self.settings.model_copy(update=database)) as intake:
+            peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
+            for file in files:
+                intake.store_file(peer, file.read_bytes())
+            if not is_open:
+                intake.closed(peer, "released")
 
     def _written(self, examination: Examination, name: str) -> Examination:
         """With files of its own for its SEGs and pictures."""

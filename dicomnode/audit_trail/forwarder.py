@@ -25,11 +25,11 @@ class Forwarder:
     """None is lost while the collector is away: the rows stay, and so does the place.
 
     A batch of which it isn't known that it arrived is sent again, so a collector may get an event
-    twice; its number is in it.
+    twice; its number is in it. `settings` may change.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        self._settings = settings
+        self.settings = settings
         self._database = database
         self._host = socket.gethostname() or "-"
 
@@ -43,7 +43,7 @@ class Forwarder:
                 log.warning("audit messages wait", extra={"why": str(error)})
             except Exception:  # the edge of the loop: a database that is away comes back
                 log.exception("a round of the audit messages failed")
-            stop.wait(self._settings.audit_messages.poll_seconds)
+            stop.wait(self.settings.audit_messages.poll_seconds)
 
     def forward(self) -> int:
         """Send the next batch and write down that it was sent; how many there were."""
@@ -51,7 +51,7 @@ class Forwarder:
             events = audit_cursor.unsent(connection, BATCH)
         if not events:
             return 0
-        wanted, node = self._settings.audit_messages, self._settings.scp.ae_title
+        wanted, node = self.settings.audit_messages, self.settings.scp.ae_title
         frames = [
             frame(event.at, self._host, audit_message(event, node, wanted.site, self._host))
             for event in events
@@ -63,17 +63,17 @@ class Forwarder:
 
 
 @contextmanager
-def forwarding(settings: Settings, database: Database) -> Iterator[None]:
+def forwarding(settings: Settings, database: Database) -> Iterator[Forwarder]:
     """In a thread, with the start and the stop of the application as events; or nothing at all."""
-    if not settings.audit_messages.host:
-        yield
-        return
     forwarder, stop = Forwarder(settings, database), threading.Event()
+    if not settings.audit_messages.host:
+        yield forwarder
+        return
     _note(settings, database, APPLICATION_STARTED)
     thread = threading.Thread(target=forwarder.run, args=(stop,), name="audit", daemon=True)
     thread.start()
     try:
-        yield
+        yield forwarder
     finally:
         stop.set()
         _note(settings, database, APPLICATION_STOPPED)

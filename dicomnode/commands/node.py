@@ -103,9 +103,9 @@ def work(config: Config = None) -> None:
     from dicomnode.app.stages import running_stages
     from dicomnode.audit_trail.forwarder import forwarding
     from dicomnode.delivery.ending import abort_open_associations
-    from dicomnode.jobs.retention import start_removing
     from dicomnode.jobs.worker import work as run_worker
     from dicomnode.notices.teller import start_telling
+    from dicomnode.reloading import with_settings_of
 
     settings = settings_of(config)
     stop = stop_on_signals()
@@ -118,9 +118,11 @@ def work(config: Config = None) -> None:
         read_gpus(meters)
 
     database.migrate()
-    start_telling(settings, database, stop)
-    start_removing(settings, database, stop)
-    with forwarding(settings, database), running_stages(settings, meters) as stages:
+    teller = start_telling(settings, database, stop)
+    with (
+        forwarding(settings, database) as forwarder,
+        running_stages(settings, meters) as stages,
+    ):
         run_worker(
             settings,
             database,
@@ -129,7 +131,7 @@ def work(config: Config = None) -> None:
             stop=stop,
             alive=alive,
             count_at_sender=count_at_sender,
-            reload=reload,
+            reload=with_settings_of(reload, teller, forwarder),
             meters=meters,
         )
     abort_open_associations()

@@ -1,8 +1,8 @@
 """The durable path: the only place that makes an object the node's, whatever brought it.
 
 Nothing is decoded here: a walk over the encoded data set finds the UIDs and whether it is whole.
-`store` returns after the bytes are durable and the gate knows that something came for their series
-(`Arrivals`), and only then.
+`store` returns after the bytes are durable, and only then; before it touches the spool, gate and
+retention know that something comes for their series (`Arrivals`).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Intake:
         except RefusedObjectError as refused:
             self._refuse(received, refused)
             raise
-        except SpoolError as error:
+        except (DatabaseError, SpoolError) as error:
             header = claimed_header(received.data_set, received.transfer_syntax_uid)
             self._note_not_kept(received, RefusedObjectError(reason_of(error), header=header))
             raise
@@ -136,11 +136,12 @@ class Intake:
         header = found.header
         if study_instance_uid not in ("", header.study_instance_uid):
             raise RefusedObjectError(Reason.OTHER_STUDY, header=header)
+        # Before a look at what is there: retention and `forget` must not take it away after that.
+        self._arrivals.record(received.peer.association_id, header)
         result = self._spool.store(header.sop_instance_uid, received.file_meta, received.data_set)
         if result.outcome is StoreOutcome.CONFLICT:
             raise RefusedObjectError(Reason.CONFLICT, header=header)
         self._index(received.peer, found, result)
-        self._arrivals.record(received.peer.association_id, header)
         return header
 
     def _index(self, peer: Peer, found: Peek, result: StoreResult) -> None:
@@ -206,7 +207,8 @@ class Intake:
         uid = refused.header.sop_instance_uid or received.sop_instance_uid
         name = f"{refused.reason}/{hashlib.sha256(uid.encode()).hexdigest()}"
         self._indexer.put(_quarantined(received, refused, name, size_bytes=0))
-        self._record_refused(received, refused)
+        if refused.reason is not Reason.NOT_RECORDED:  # that would be waited for once more
+            self._record_refused(received, refused)
 
     def _record_refused(self, received: ReceivedObject, refused: RefusedObjectError) -> None:
         """Its series is held from now on, where it names one; the sender gets a failure anyway."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from dbos import DBOSClient, WorkflowStatus
 
@@ -17,8 +20,13 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.forgetting import KnownStudy
 from dicomnode.tracking.spool import Spool
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 _WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 _LOOK_SECONDS = 0.5
+# SQLite has one writer: who receives must not wait for long.
+_FILES_AT_A_TIME = 200
 
 
 def forget(
@@ -34,21 +42,16 @@ def forget(
     """Remove files and rows; what was removed. May be repeated where it was interrupted.
 
     Jobs that wait are cancelled, one that runs is waited for. Raises `JobError` where it goes on
-    for too long, where something else is still at the study, and where nothing is known of it.
+    for too long, where something else is still at the study or comes to it meanwhile, and where
+    nothing is known of it.
     """
     lanes.migrate(database)
     queue = JobQueue(database)
     try:
-        known = _known(database, study_instance_uid)
-        _end_jobs(queue.client, database, known, wait_seconds, tell)
-        with database.begin() as connection:
-            known = forgetting.known_study(connection, study_instance_uid)
-            forgetting.note_begin(connection, known, account, why, datetime.now(UTC))
         with database.read() as connection:
-            spools = Spool(settings.spool_folder), Spool(settings.waiting_folder)
-            forgetting.erase_files(connection, known, *spools, settings.results_folder)
-        with database.begin() as connection:
-            forgetting.erase_rows(connection, known, account, why, datetime.now(UTC))
+            known = _known(connection, study_instance_uid)
+        _end_jobs(queue.client, database, known, wait_seconds, tell)
+        known = _erase(settings, database, study_instance_uid, account, why)
         # The engine's rows hold what an examination found.
         queue.client.delete_workflows([job.workflow_id for job in _jobs(queue.client, known)])
     finally:
@@ -56,15 +59,49 @@ def forget(
     return known
 
 
-def _known(database: Database, study_instance_uid: str) -> KnownStudy:
-    with database.read() as connection:
-        known = forgetting.known_study(connection, study_instance_uid)
-        why_not = forgetting.why_not(connection, study_instance_uid)
+def _erase(
+    settings: Settings, database: Database, study_instance_uid: str, account: str, why: str
+) -> KnownStudy:
+    spool, waiting = Spool(settings.spool_folder), Spool(settings.waiting_folder)
+    with _holding(database, study_instance_uid) as (connection, begun):
+        forgetting.note_begin(connection, begun, account, why, datetime.now(UTC))
+        forgetting.discard_waiting(connection, begun, waiting, account, datetime.now(UTC))
+    for first in range(0, len(begun.objects), _FILES_AT_A_TIME):
+        with _holding(database, study_instance_uid):
+            for name in begun.objects[first : first + _FILES_AT_A_TIME]:
+                spool.erase(name)
+    with _holding(database, study_instance_uid) as (connection, known):
+        forgetting.discard_waiting(connection, known, waiting, account, datetime.now(UTC))
+        forgetting.erase_files(connection, known, spool, settings.results_folder)
+        forgetting.erase_rows(connection, known, account, why, datetime.now(UTC))
+    return replace(known, waiting=(*begun.waiting, *known.waiting))
+
+
+@contextmanager
+def _holding(
+    database: Database, study_instance_uid: str
+) -> Iterator[tuple[Connection, KnownStudy]]:
+    """A transaction in which nothing comes to the study, and nothing was at it as it began.
+
+    Whoever sends to it meanwhile waits for the end, and then the next one is refused.
+    """
+    with database.begin() as connection:
+        forgetting.lock(connection, study_instance_uid)
+        _require_nobody_at(connection, study_instance_uid)
+        yield connection, forgetting.known_study(connection, study_instance_uid)
+
+
+def _known(connection: Connection, study_instance_uid: str) -> KnownStudy:
+    known = forgetting.known_study(connection, study_instance_uid)
     if known.is_unknown:
         raise JobError(f"nothing is known of a study {study_instance_uid}: nothing is removed")
-    if why_not:
-        raise JobError(f"study {study_instance_uid} can't be forgotten now: {why_not}")
+    _require_nobody_at(connection, study_instance_uid)
     return known
+
+
+def _require_nobody_at(connection: Connection, study_instance_uid: str) -> None:
+    if why_not := forgetting.why_not(connection, study_instance_uid):
+        raise JobError(f"study {study_instance_uid} can't be forgotten now: {why_not}")
 
 
 def _end_jobs(
@@ -80,7 +117,8 @@ def _end_jobs(
         for job in _jobs(client, known, _WAITING):
             client.cancel_workflow(job.workflow_id)
         running = _jobs(client, known, _RUNNING)
-        known = _known(database, known.study_instance_uid)  # what ended may have queued deliveries
+        with database.read() as connection:  # what ended may have queued deliveries
+            known = _known(connection, known.study_instance_uid)
         if not running and not _jobs(client, known, _WAITING):
             return
         if not told:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from dicomnode.config import Settings
 from dicomnode.domain import RefusalCode, VerdictKind
 from dicomnode.gate import asking
 from dicomnode.gate.decision import waits_for_a_person
+from dicomnode.gate.policy import Policy
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.tracking import disk_alerts, retention
@@ -27,6 +29,7 @@ from dicomnode.tracking.spool import Spool
 
 log = logging.getLogger("dicomnode.retention")
 
+_LONGEST_PAUSE_SECONDS = 900.0
 # A failed examination has no verdict that counts, so it needs no mention.
 _PENDING = ("ENQUEUED", "DELAYED", "PENDING", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
@@ -47,43 +50,54 @@ class SteadyClock:
 
 
 class Retention:
-    """One per working process; two of them do not get in each other's way."""
+    """One per working process; two of them do not get in each other's way. `settings` may change:
+    each question is asked of those of its moment."""
 
     def __init__(self, settings: Settings, database: Database, spool: Spool) -> None:
-        self._settings = settings
+        self.settings = settings
         self._database = database
         self._spool = spool
         self._clock = SteadyClock()
-        self._policies = asking.policies(settings)
+        self._look_seconds = 0.0
+        self._is_migrated = False
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set; an error is logged, and the next round tries again."""
-        pause_seconds = self._settings.retention.poll_seconds
-        while not stop.wait(pause_seconds):
-            began = time.monotonic()
+        while not stop.wait(self._pause_seconds()):
             try:
                 self.round(stop)
             except Exception:  # the edge of the loop: a disk or database that is away comes back
                 log.exception("a round of the retention failed")
-            # A look through a large database must not keep it busy all the time.
-            took = time.monotonic() - began
-            pause_seconds = max(self._settings.retention.poll_seconds, 20 * took)
+
+    def _pause_seconds(self) -> float:
+        """A look through a large database must not keep it busy all the time; what removing took
+        doesn't count, since then there is need."""
+        after_look = min(20 * self._look_seconds, _LONGEST_PAUSE_SECONDS)
+        return max(self.settings.retention.poll_seconds, after_look)
 
     def round(self, stop: threading.Event | None = None) -> int:
         """Tell people, and remove what may go; returns of how many series."""
+        self._look_seconds = 0.0
         self._alert()
         removed = 0
         if not self._wants_room():
             return 0
-        for one in self._candidates():
-            if (stop is not None and stop.is_set()) or not self._wants_room():
-                break
-            removed += self._remove(one)
+        with closing(self._queue()) as queue:
+            for one in self._candidates():
+                if (stop is not None and stop.is_set()) or not self._wants_room():
+                    break
+                removed += not _has_job(queue, one) and self._remove(one)
         return removed
+
+    def _queue(self) -> JobQueue:
+        if not self._is_migrated:
+            lanes.migrate(self._database)
+            self._is_migrated = True
+        return JobQueue(self._database)
 
     def _alert(self) -> None:
         used, free = self._spool.used_percent(), self._spool.free_bytes()
-        limit = self._settings.retention.used_percent
+        limit = self.settings.retention.used_percent
         detail = {"used_percent": round(used, 1), "limit_percent": limit, "free_bytes": free}
         with self._database.begin() as connection:
             is_new = disk_alerts.note(
@@ -95,71 +109,62 @@ class Retention:
             log.info("the disk has room again", extra=detail)
 
     def _wants_room(self) -> bool:
-        wanted = self._settings.retention
+        wanted = self.settings.retention
         is_filling = self._spool.used_percent() > wanted.used_percent
         return wanted.remove == "always" or (wanted.remove == "when_full" and is_filling)
 
     def _rules(self) -> Rules:
-        wanted = self._settings.retention
+        wanted = self.settings.retention
         return Rules(
             before=self._clock.now() - timedelta(days=wanted.days),
             verdicts=tuple(
                 each for each in wanted.needs_no_person if isinstance(each, VerdictKind)
             ),
             codes=tuple(each for each in wanted.needs_no_person if isinstance(each, RefusalCode)),
-            persons=asking.review_filter(self._settings).persons,
-            are_delivered=bool(self._settings.destinations)
-            or self._settings.delivery.return_to_sender,
+            persons=asking.review_filter(self.settings).persons,
+            are_delivered=bool(self.settings.destinations)
+            or self.settings.delivery.return_to_sender,
         )
 
     def _candidates(self) -> Iterator[Removable]:
         after = 0
         while True:
-            with self._database.read() as connection:
-                page = retention.page(connection, after)
-                found = retention.removable(connection, self._rules(), page)
-                ids = [one.series_id for one in found]
-                known = findings(connection, series.c.id.in_(ids))
+            began = time.monotonic()
+            page, found = self._page(after)
+            self._look_seconds += time.monotonic() - began
             if not page:
                 return
-            awaited = {each.series_instance_uid for each in known if self._is_awaited(each)}
-            awaited |= self._with_jobs() if found else set()
-            yield from (one for one in found if one.series_instance_uid not in awaited)
+            yield from found
             after = page[-1]
 
-    def _is_awaited(self, finding: SeriesFinding) -> bool:
-        """By a person, by what the policies say; or by whoever names more than is here."""
-        asked = any(waits_for_a_person(finding, policy) for policy in self._policies)
-        return asked or bool(finding.missing)
-
-    def _with_jobs(self) -> set[str]:
-        lanes.migrate(self._database)
-        queue = JobQueue(self._database)
-        try:
-            found = queue.client.list_workflows(
-                name=Stage.EXAMINE.value,
-                status=list(_PENDING),
-                load_input=False,
-                load_output=False,
-            )
-        finally:
-            queue.close()
-        return {job.workflow_id.split(":")[1] for job in found}
+    def _page(self, after: int) -> tuple[Sequence[int], list[Removable]]:
+        """Which series were looked at, and which of them nobody waits for."""
+        with self._database.read() as connection:
+            page = retention.page(connection, after)
+            found = retention.removable(connection, self._rules(), page)
+            known = findings(connection, series.c.id.in_([one.series_id for one in found]))
+        policies = asking.policies(self.settings)
+        awaited = {each.series_instance_uid for each in known if _is_awaited(each, policies)}
+        return page, [one for one in found if one.series_instance_uid not in awaited]
 
     def _remove(self, one: Removable) -> bool:
-        """A few files in each transaction, so that nobody waits for it."""
-        wanted, total, count = self._settings.retention, 0, 1
+        """A few files in each transaction, read before it, so that nobody waits for it."""
+        wanted, total, count = self.settings.retention, 0, 1
         why = f"{wanted.days:g} days are over"
         if wanted.remove == "when_full":
             why = f"the disk was fuller than {wanted.used_percent:g} percent, and {why}"
         while count:
+            with self._database.read() as connection:
+                names = retention.next_files(connection, one)
+            digests = {name: self._spool.digest(name) for name in names}
             with self._database.begin() as connection:
                 count = retention.remove_some(
                     connection,
                     self._rules(),
                     one,
+                    digests,
                     self._spool,
-                    self._settings.results_folder,
+                    self.settings.results_folder,
                     why,
                     datetime.now(UTC),
                     is_first=not total,
@@ -171,9 +176,28 @@ class Retention:
         return bool(total)
 
 
-def start_removing(settings: Settings, database: Database, stop: threading.Event) -> None:
+def _has_job(queue: JobQueue, one: Removable) -> bool:
+    """Asked just before it goes: somebody may have wished for an examination since the look."""
+    jobs = queue.client.list_workflows(
+        workflow_id_prefix=f"{Stage.EXAMINE}:{one.series_instance_uid}:",
+        status=list(_PENDING),
+        limit=1,
+        load_input=False,
+        load_output=False,
+    )
+    return bool(jobs)
+
+
+def _is_awaited(finding: SeriesFinding, policies: Iterable[Policy]) -> bool:
+    """By a person, by what the policies say; or by whoever names more than is here."""
+    asked = any(waits_for_a_person(finding, policy) for policy in policies)
+    return asked or bool(finding.missing)
+
+
+def start_removing(settings: Settings, database: Database, stop: threading.Event) -> Retention:
     """In a thread that ends with the process."""
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     spool.prepare()
     keeper = Retention(settings, database, spool)
     threading.Thread(target=keeper.run, args=(stop,), name="retention", daemon=True).start()
+    return keeper

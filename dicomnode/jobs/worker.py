@@ -17,6 +17,7 @@ from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
 from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
+from dicomnode.jobs.retention import start_removing
 from dicomnode.jobs.set_aside import record_set_aside
 from dicomnode.jobs.watch import Watch
 from dicomnode.jobs.workflows import Stages, Workflows
@@ -53,6 +54,7 @@ def work(
     """
     database.migrate()
     lanes.migrate(database)
+    keeper = start_removing(settings, database, stop)
     executor_id = new_executor_id()
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
     queue = JobQueue(database)
@@ -78,7 +80,7 @@ def work(
 
             def use(now: Settings) -> None:
                 questions.close()
-                workflows.settings = peers.settings = reports.settings = now
+                workflows.settings = peers.settings = reports.settings = keeper.settings = now
                 rounds.watch = watch(now)
 
             log.info("working", extra={"executor": executor_id})

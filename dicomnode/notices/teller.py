@@ -60,10 +60,11 @@ class Teller:
     """Each channel by itself: one that is away holds up none of the others.
 
     A message that was sent by a process that died before it was written down is sent again.
+    `settings` may change, but for the channels.
     """
 
     def __init__(self, settings: Settings, database: Database, channels: Sequence[Channel]) -> None:
-        self._settings = settings
+        self.settings = settings
         self._database = database
         self._channels = {channel: _Progress() for channel in channels}
 
@@ -74,7 +75,7 @@ class Teller:
                 self.round(datetime.now(UTC))
             except Exception:  # the edge of the loop: a database that is away comes back
                 log.exception("a round of the notifications failed")
-            if stop.wait(self._settings.notifications.poll_seconds):
+            if stop.wait(self.settings.notifications.poll_seconds):
                 return
 
     def round(self, now: datetime) -> None:
@@ -85,8 +86,8 @@ class Teller:
 
     def _waiting(self, channel: Channel, progress: _Progress, now: datetime) -> Untold | None:
         """What has to be told now; None while it may wait to be told with more."""
-        told = self._settings.notifications
-        asked = asking.review_filter(self._settings)
+        told = self.settings.notifications
+        asked = asking.review_filter(self.settings)
         wanted = replace(asked, kinds=told.verdicts, codes=())
         with self._database.begin() as connection:
             progress.places = notices.note(connection, channel.name, progress.places, wanted, now)
@@ -97,7 +98,7 @@ class Teller:
     def _tell(self, channel: Channel, progress: _Progress, found: Untold, now: datetime) -> None:
         try:
             if found.counts:  # else all was settled meanwhile
-                channel.send(message_of(found, self._settings, now))
+                channel.send(message_of(found, self.settings, now))
         except NoticeError as error:
             log.warning("notification failed", extra={"channel": channel.name, "why": str(error)})
             progress.not_before = now + progress.delay
@@ -108,8 +109,10 @@ class Teller:
             notices.mark_told(connection, channel.name, found, now)
 
 
-def start_telling(settings: Settings, database: Database, stop: threading.Event) -> None:
-    """In a thread that ends with the process; nothing where no channel is configured."""
-    if channels := channels_of(settings):
-        teller = Teller(settings, database, channels)
+def start_telling(settings: Settings, database: Database, stop: threading.Event) -> Teller:
+    """In a thread that ends with the process; in none where no channel is configured."""
+    channels = channels_of(settings)
+    teller = Teller(settings, database, channels)
+    if channels:
         threading.Thread(target=teller.run, args=(stop,), name="notices", daemon=True).start()
+    return teller

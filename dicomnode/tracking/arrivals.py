@@ -1,9 +1,10 @@
-"""Which associations send to which series, on record before the first success is answered.
+"""Which associations send to which series, on record before the first object is stored.
 
-Rows follow the files, so a verdict could be read while a confirmed instance has no row yet. The
-first success for each pair of series and association therefore waits for one small commit: from
-then on the gate holds the series until the association is settled (`associations`). Later objects
-of the pair cost nothing.
+Rows follow the files, so a verdict could be read while a confirmed instance has no row yet, and a
+file that is there already could be removed while its sender is told so. The first object of each
+pair of series and association therefore waits for one small commit: from then on the gate holds the
+series, and retention leaves it alone, until the association is settled (`associations`). Later
+objects of the pair cost nothing.
 """
 
 from __future__ import annotations

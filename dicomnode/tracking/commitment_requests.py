@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -98,6 +98,17 @@ def report_soon(c: sa.Connection, request: CommitmentRequest, now: datetime) -> 
 def done(c: sa.Connection, request: CommitmentRequest) -> None:
     """It took the report."""
     c.execute(commitment_requests.delete().where(commitment_requests.c.id == request.id))
+
+
+def forget(c: sa.Connection, sop_instance_uids: Collection[str]) -> None:
+    """Nobody is told any more of these instances; a request for no other is gone."""
+    r = commitment_requests.c
+    for row in c.execute(sa.select(r.id, r.instances)).all():
+        left = [each for each in row.instances if each[1] not in sop_instance_uids]
+        if not left:
+            c.execute(commitment_requests.delete().where(r.id == row.id))
+        elif len(left) < len(row.instances):
+            c.execute(commitment_requests.update().where(r.id == row.id).values(instances=left))
 
 
 def _request(row: sa.Row[tuple[object, ...]]) -> CommitmentRequest:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dicomnode.tracking import audit, held, holds
+from dicomnode.tracking import audit, commitment_requests, held, holds, procedure_steps
 from dicomnode.tracking.audit_chain import JsonValue
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects, notices
@@ -100,27 +100,43 @@ def why_not(c: sa.Connection, study_instance_uid: str) -> str:
     return next((why for why, query in asked.items() if c.scalar(query.limit(1))), "")
 
 
+def lock(c: sa.Connection, study_instance_uid: str) -> None:
+    """Until the end of the transaction whoever sends to the study waits: what is asked now holds.
+
+    The rows of its series first, as everybody; a new series needs the row of its study.
+    """
+    s, of_study = series.c, studies.c.study_instance_uid == study_instance_uid
+    here = sa.select(s.id).where(s.study_instance_uid == study_instance_uid).order_by(s.id)
+    c.execute(here.with_for_update())
+    c.execute(sa.select(studies.c.study_instance_uid).where(of_study).with_for_update())
+
+
 def note_begin(c: sa.Connection, known: KnownStudy, account: str, why: str, now: datetime) -> None:
-    """On record before the first file goes; what waits at the gate is settled."""
+    """On record before the first file goes."""
     detail: dict[str, JsonValue] = {"account": account, "why": why}
     audit.append(c, "study is being forgotten", known.study_instance_uid, detail, now)
+
+
+def discard_waiting(
+    c: sa.Connection, known: KnownStudy, spool: Spool, account: str, now: datetime
+) -> None:
+    """What waits at the gate is settled and gone, at once: nobody may let it pass any more."""
+    for name in known.waiting:
+        spool.erase(name)
     waiting = sa.select(held_objects.c.id).where(_is_waiting(known.study_instance_uid))
     for held_id in c.scalars(waiting).all():
         held.discard(c, held_id, account=account, now=now)
 
 
-def erase_files(
-    c: sa.Connection, known: KnownStudy, spool: Spool, waiting: Spool, results: Path
-) -> None:
+def erase_files(c: sa.Connection, known: KnownStudy, spool: Spool, results: Path) -> None:
     """Received objects, those in quarantine, SEGs and pictures; may be repeated.
 
     Files go before their rows: a row without a file is found by whoever asks again, a file without
-    a row would be taken for a received one. Raises `OSError`.
+    a row would be taken for a received one. So this, `lock` and `erase_rows` are one transaction.
+    Raises `OSError`.
     """
     for name in known.objects:
         spool.erase(name)
-    for name in known.waiting:
-        waiting.erase(name)
     for name in known.quarantined:
         spool.quarantine_path(name).unlink(missing_ok=True)
     for uid, series_id in known.series.items():
@@ -131,6 +147,7 @@ def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now:
     """The study is as if it had never come, but for what was done with it."""
     study, ids = known.study_instance_uid, list(known.series.values())
     _erase_notices(c, known)
+    _erase_from_lists(c, known)
     tried = destinations.c.trial_delivery_id.in_(known.deliveries)
     c.execute(destinations.update().where(tried).values(trial_delivery_id=None))
     of_series = sa.select(examinations.c.id).where(examinations.c.series_id.in_(ids))
@@ -180,6 +197,15 @@ def _erase_notices(c: sa.Connection, known: KnownStudy) -> None:
         subjects = [str(key) for key in c.scalars(query)]
         of_topic = notices.c.topic.endswith(f"/{topic.value}")
         c.execute(notices.delete().where(of_topic, notices.c.subject.in_(subjects)))
+
+
+def _erase_from_lists(c: sa.Connection, known: KnownStudy) -> None:
+    """What modalities and senders told and asked of several things at once keeps the others."""
+    of_study = instances.c.series_id.in_(known.series.values())
+    uids = set(c.scalars(sa.select(instances.c.sop_instance_uid).where(of_study)))
+    refused = sa.select(quarantine.c.sop_instance_uid).where(_quarantined(known.study_instance_uid))
+    commitment_requests.forget(c, uids | set(c.scalars(refused)))
+    procedure_steps.forget(c, known.study_instance_uid, known.series)
 
 
 def _deliveries(series_ids: Collection[int]) -> sa.Select[tuple[int]]:

@@ -79,6 +79,23 @@ def change(
     return Change.MADE
 
 
+def forget(
+    c: sa.Connection, study_instance_uid: str, series_instance_uids: Collection[str]
+) -> None:
+    """No step names this study and these series of it; a step for no other study is gone."""
+    p = procedure_steps.c
+    names_it = sa.cast(p.study_instance_uids, sa.String).contains(f'"{study_instance_uid}"')
+    for row in c.execute(sa.select(procedure_steps).where(names_it)).all():
+        mine = p.sop_instance_uid == row.sop_instance_uid
+        left = [uid for uid in row.study_instance_uids if uid != study_instance_uid]
+        counts = {k: n for k, n in row.series_counts.items() if k not in series_instance_uids}
+        if left:
+            values = {"study_instance_uids": left, "series_counts": counts}
+            c.execute(procedure_steps.update().where(mine).values(values))
+        else:
+            c.execute(procedure_steps.delete().where(mine))
+
+
 def _made_in(
     c: sa.Connection, study_uids: Collection[str], series_uids: Collection[str]
 ) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,8 +33,28 @@ class Remains:
         return hashlib.sha256(data_set).digest() == self.sha256
 
 
-def remove(path: Path) -> None:
-    """Killed at any moment, the next call goes on; raises `OSError`."""
+@dataclass(frozen=True)
+class Digest:
+    """`sha256` of the data set of the file that was `inode` then: a file is never written again."""
+
+    sha256: bytes
+    inode: tuple[int, int, int]
+
+
+def digest(path: Path) -> Digest | None:
+    """Of an object, read whole; None where none of it is there. Raises `OSError`."""
+    for place in (path, path.with_suffix(SUFFIX)):
+        with suppress(FileNotFoundError), place.open("rb") as file:
+            read_file_meta(file)
+            return Digest(hashlib.file_digest(file, "sha256").digest(), _inode(file))
+    return None
+
+
+def remove(path: Path, known: Digest | None = None) -> None:
+    """Killed at any moment, the next call goes on; raises `OSError`.
+
+    Where the file is the one of the digest that is `known`, it isn't read again.
+    """
     remaining = path.with_suffix(SUFFIX)
     try:
         path.replace(remaining)
@@ -42,18 +63,25 @@ def remove(path: Path) -> None:
             return
     with remaining.open("r+b") as file:
         file_meta = read_file_meta(file)
-        begin = file.read(_TAIL_BYTES)
-        if not begin.startswith(_MARK):
+        if not file.read(_TAIL_BYTES).startswith(_MARK):
             file.seek(len(file_meta))
-            digest = hashlib.file_digest(file, "sha256").digest()
+            if known is not None and known.inode == _inode(file):
+                sha256 = known.sha256
+            else:
+                sha256 = hashlib.file_digest(file, "sha256").digest()
             file.seek(len(file_meta))
-            file.write(_MARK + digest)
+            file.write(_MARK + sha256)
             # In this order also after a power cut: never cut off without its digest.
             file.flush()
             os.fsync(file.fileno())
         file.truncate(len(file_meta) + _TAIL_BYTES)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _inode(file: BinaryIO) -> tuple[int, int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def remains_of(path: Path) -> Remains | None:

@@ -3,12 +3,12 @@
 What is recorded stays. Of the instances it is noted that their files are gone, and since when, so
 that whoever needs one is told, and a file that comes again is known as the one that it was. Files
 go a few at a time, each few in one transaction: whoever is killed between file and row finds the
-rest in the next look.
+rest in the next look. They are read before it: a database with one writer waits for no disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects
 from dicomnode.tracking.held import OPEN as HELD_OPEN
 from dicomnode.tracking.pulls import PullState
+from dicomnode.tracking.removal import Digest
 from dicomnode.tracking.results import remove_results
 from dicomnode.tracking.schema import (
     deliveries,
@@ -42,6 +43,7 @@ _PAGE = 200
 _ENDS = tuple(state for state in DeliveryState if state not in OPEN_DELIVERIES)
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 50
+_BYTES_AT_A_TIME = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,24 @@ def removable(c: sa.Connection, rules: Rules, series_ids: Collection[int]) -> li
     return [Removable(*row) for row in c.execute(query).tuples()]
 
 
+def next_files(c: sa.Connection, one: Removable) -> list[str]:
+    """Names in the spool of the next few files of a series, at least one where any is here."""
+    i, total = instances.c, 0
+    names: list[str] = []
+    query = sa.select(i.name, i.size_bytes).where(_here(one)).order_by(i.id)
+    for row in c.execute(query.limit(_FILES_AT_A_TIME)):
+        total += row.size_bytes
+        if names and total > _BYTES_AT_A_TIME:
+            break
+        names.append(row.name)
+    return names
+
+
 def remove_some(
     c: sa.Connection,
     rules: Rules,
     one: Removable,
+    digests: Mapping[str, Digest | None],
     spool: Spool,
     results: Path,
     why: str,
@@ -89,23 +105,22 @@ def remove_some(
     *,
     is_first: bool = True,
 ) -> int:
-    """Remove a few files of a series, or none where it may not go any more; returns how many.
+    """Remove these files of a series, or none where it may not go any more; returns how many.
 
-    Its row is locked meanwhile, so nobody sends to it, examines it or decides on it. Raises
-    `OSError` and `SpoolError`.
+    `digests` are theirs by name, as the spool has them. The row of the series is locked meanwhile,
+    so nobody sends to it, examines it or decides on it. Raises `OSError` and `SpoolError`.
     """
     c.execute(sa.select(series.c.id).where(series.c.id == one.series_id).with_for_update())
     if c.execute(_select(rules).where(series.c.id == one.series_id)).first() is None:
         return 0
     i = instances.c
-    here = sa.and_(i.series_id == one.series_id, i.removed_at.is_(None))
     if is_first:
-        _note(c, one, here, why, now)
-    rows = c.execute(sa.select(i.id, i.name).where(here).order_by(i.id).limit(_FILES_AT_A_TIME))
-    names = {row.id: row.name for row in rows}
+        _note(c, one, why, now)
+    chosen = sa.and_(_here(one), i.name.in_(digests))
+    names = {row.id: row.name for row in c.execute(sa.select(i.id, i.name).where(chosen))}
     remove_results(c, one.series_id, one.series_instance_uid, results)
     for name in names.values():
-        spool.remove(name)
+        spool.remove(name, digests[name])
     c.execute(instances.update().where(i.id.in_(names)).values(removed_at=now))
     count = series.c.removed_count + len(names)
     of_it = series.c.id == one.series_id
@@ -132,10 +147,13 @@ def sentence(removed_at: datetime) -> str:
     )
 
 
-def _note(
-    c: sa.Connection, one: Removable, here: sa.ColumnElement[bool], why: str, now: datetime
-) -> None:
-    total = sa.select(sa.func.count(), sa.func.sum(instances.c.size_bytes)).where(here)
+def _here(one: Removable) -> sa.ColumnElement[bool]:
+    i = instances.c
+    return sa.and_(i.series_id == one.series_id, i.removed_at.is_(None))
+
+
+def _note(c: sa.Connection, one: Removable, why: str, now: datetime) -> None:
+    total = sa.select(sa.func.count(), sa.func.sum(instances.c.size_bytes)).where(_here(one))
     count, size = c.execute(total).one()
     detail = {"study": one.study_instance_uid, "instances": count, "bytes": int(size), "why": why}
     audit.append(c, "files removed", one.series_instance_uid, detail, now)

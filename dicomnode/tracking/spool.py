@@ -129,13 +129,23 @@ class Spool:
             remains = removal.remains_of(self.path(name))
             return remains.file_meta if remains is not None else b""
 
-    def remove(self, name: str) -> None:
+    def digest(self, name: str) -> removal.Digest | None:
+        """What `remove` has to know, which takes long for a large object; None: it isn't here.
+
+        Raises `SpoolError`.
+        """
+        try:
+            return removal.digest(self.path(name))
+        except OSError as error:
+            raise _spool_error(error, self._folder) from error
+
+    def remove(self, name: str, known: removal.Digest | None = None) -> None:
         """Give the space of an object back; what it was stays known. May be repeated.
 
         Raises `SpoolError`.
         """
         try:
-            removal.remove(self.path(name))
+            removal.remove(self.path(name), known)
         except OSError as error:
             raise _spool_error(error, self._folder) from error
 

@@ -18,6 +18,7 @@ from dicomnode.errors import DatabaseError
 from dicomnode.intake.running import running_intake
 from dicomnode.tracking import database as database_module
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.findings import findings
 from dicomnode.tracking.schema import instances
 from tests import postgres
 from tests.factories import make_series
@@ -129,6 +130,32 @@ def test_a_lock_that_does_not_end_is_told_to_the_sender(
             intake.store_file(peer, file.read_bytes())
         intake.closed(peer, "released")
         wait_until(lambda: rows(settings) == 3)
+
+
+def test_what_could_not_be_recorded_holds_its_series_until_it_comes(
+    make_settings: Callable[..., Settings], files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not kept, and its sender may not come again."""
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.2)
+    settings = make_settings()
+    take_in(settings, files[:2])
+    with running_intake(settings) as intake:
+        peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
+        with locked(settings), pytest.raises(DatabaseError, match="locked"):
+            intake.store_file(peer, files[2].read_bytes())
+        intake.closed(peer, "released")
+    assert quarantined(settings) == 1
+    take_in(settings, files[2:])
+    assert quarantined(settings) == 0
+
+
+def quarantined(settings: Settings) -> int:
+    """How many objects hold the only series."""
+    database = Database(settings.database_url)
+    with database.read() as connection:
+        (found,) = findings(connection, sa.true())
+    database.close()
+    return found.quarantined
 
 
 def test_a_full_disk_of_the_database_is_told_to_the_sender(

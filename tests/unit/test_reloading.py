@@ -6,14 +6,15 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from dicomnode.config import Settings, load
+from dicomnode.config import SCPSettings, Settings, load
 from dicomnode.errors import ConfigurationError
 from dicomnode.meters import Meters
-from dicomnode.reloading import FIXED, Reloader, change
+from dicomnode.reloading import FIXED, Reloader, change, with_settings_of
 
 DESTINATION = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "10.0.0.1"\nport = 104\n'
 
@@ -61,6 +62,25 @@ def test_an_unchanged_file_changes_nothing(file: Path) -> None:
     found = change(load(file), load(file))
     assert (found.changed, found.kept) == ((), ())
     assert found.settings == load(file)
+
+
+@dataclass
+class Beside:
+    settings: Settings
+
+
+def test_what_runs_beside_a_role_gets_its_new_settings_once_they_are_applied() -> None:
+    old, new = Settings(), Settings(scp=SCPSettings(ae_title="NEW"))
+    beside = [Beside(old), Beside(old)]
+    with_settings_of(lambda apply: apply(new), *beside)(lambda _: None)
+    assert [one.settings for one in beside] == [new, new]
+
+    def refuse(_: Settings) -> None:
+        raise ConfigurationError("no")
+
+    with pytest.raises(ConfigurationError):
+        with_settings_of(lambda apply: apply(old), *beside)(refuse)
+    assert [one.settings for one in beside] == [new, new]
 
 
 def test_nothing_is_read_before_somebody_asks(reloader: Reloader, file: Path) -> None:

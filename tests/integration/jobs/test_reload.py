@@ -31,3 +31,26 @@ def test_a_waiting_delivery_goes_where_the_new_configuration_says(
         node.put("after")
         until(lambda: node.states() == ["delivered"] * 2)
     assert len(peer.received) == 2
+
+
+def test_what_a_new_policy_no_longer_wants_a_person_for_makes_room(
+    make_node: Callable[..., Node],
+) -> None:
+    given: list[Settings] = []
+
+    def reload(apply: Apply) -> None:
+        while given:
+            apply(given.pop())
+
+    node = make_node(
+        retention={"remove": "always", "days": 0.0, "poll_seconds": 0.05},
+        gate={"review_verdicts": ["DEFACED"]},
+    )
+    files = node.settings.spool_folder / "objects"
+    with node.working(reload=reload):
+        node.put("one")
+        until(lambda: [s.state for study in node.status() for s in study.series] == ["examined"])
+        assert len(list(files.rglob("*.dcm"))) == 3
+        nobody = node.settings.gate.model_copy(update={"review_verdicts": ()})
+        given.append(node.settings.model_copy(update={"gate": nobody}))
+        until(lambda: list(files.rglob("*.dcm")) == [])

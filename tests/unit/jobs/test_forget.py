@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from pydicom import dcmread
 
 from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState, GateOutcome
@@ -22,11 +24,13 @@ from dicomnode.jobs.reexamine import Wish, reexamine
 from dicomnode.tracking import (
     associations,
     audit,
+    commitment_requests,
     decisions,
     forgetting,
     held,
     instances,
     parked,
+    procedure_steps,
     quarantine,
     schema,
     status,
@@ -38,11 +42,12 @@ from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.held import HeldFile, HeldState
 from dicomnode.tracking.parked import Parked
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.spool import Spool
+from dicomnode.tracking.spool import Spool, object_name
 from tests import small_node
 from tests.databases import *  # noqa: F403
 from tests.examined_site import *  # noqa: F403
 from tests.examined_site import PACS, Site
+from tests.factories import make_series
 from tests.unit.tracking.rows import association, instance
 
 
@@ -86,6 +91,26 @@ def park(site: Site, study: str) -> None:
         c.execute(schema.commitments.insert().values(asked | {"asked_at": datetime.now(UTC)}))
 
 
+def name_it_in_lists(site: Site, study: str, other: str) -> str:
+    """Alone and beside another one, by modalities and by who asked for storage commitment; the
+    instance of it that was asked for."""
+    query = sa.select(schema.instances.c.sop_instance_uid).join(schema.series)
+    with site.database.begin() as c:
+        both = [verdicts_of_study(c, uid)[0].series_instance_uid for uid in (study, other)]
+        procedure_steps.begin(c, "1.2.11", [study], {both[0]: 3})
+        procedure_steps.begin(c, "1.2.12", [study, other], dict.fromkeys(both, 3))
+        of_series = [schema.series.c.series_instance_uid == uid for uid in both]
+        asked = [("1.2", c.scalars(query.where(one)).all()[0]) for one in of_series]
+        for uid, some in (("1.2.21", asked[:1]), ("1.2.22", asked)):
+            commitment_requests.add(c, uid, "A", "::1", some, datetime.now(UTC))
+    return asked[0][1]
+
+
+def texts_of(site: Site, *tables: sa.Table) -> str:
+    with site.database.read() as c:
+        return str([c.execute(sa.select(table)).all() for table in tables])
+
+
 def test_nothing_of_it_is_left_but_the_record(
     make_settings: Callable[..., Settings], database: Database
 ) -> None:
@@ -100,10 +125,14 @@ def test_nothing_of_it_is_left_but_the_record(
     refuse(site, study)
     hold_at_the_gate(site, study)
     park(site, study)
+    sop_instance_uid = name_it_in_lists(site, study, other)
     assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
     known = forget(site.settings, site.database, study, account="anna", why="asked for")
     assert (len(known.objects), len(known.quarantined), len(known.waiting)) == (3, 1, 1)
     assert files_of(site) == before
+    left = texts_of(site, schema.procedure_steps, schema.commitment_requests)
+    assert not any(each in left for each in (study, uid, sop_instance_uid, "'1.2.11'", "'1.2.21'"))
+    assert all(each in left for each in (other, "'1.2.12'", "'1.2.22'"))
     decided = decide_studies(site.database, [study, other], policy_of(site.settings), wanted)
     assert [one.outcome for one in decided] == [GateOutcome.UNKNOWN_STUDY, GateOutcome.RELEASE]
     with site.database.read() as c:
@@ -117,6 +146,12 @@ def test_nothing_of_it_is_left_but_the_record(
     assert [job for job in list_jobs(site.database, everything=True) if uid in job.subject] == []
     with pytest.raises(JobError, match="nothing is known"):
         forget(site.settings, site.database, study, account="anna")
+
+
+def test_what_only_waits_at_the_gate_is_forgotten_too(site: Site) -> None:
+    hold_at_the_gate(site, "1.2.5")
+    assert len(forget(site.settings, site.database, "1.2.5", account="anna").waiting) == 1
+    assert not [path for path in site.settings.waiting_folder.rglob("*") if path.is_file()]
 
 
 def test_sent_again_it_is_a_new_study(site: Site) -> None:
@@ -139,6 +174,34 @@ def test_what_is_being_sent_is_not_forgotten(site: Site) -> None:
     with pytest.raises(JobError, match="association"):
         forget(site.settings, site.database, study, account="anna")
     assert site.files() == 3
+
+
+@pytest.mark.parametrize("step", [1, 2, 3], ids=["before", "among", "behind the files"])
+def test_what_comes_meanwhile_is_not_erased_after_its_success(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: int
+) -> None:
+    files = make_series(tmp_path / "made", slices=3)
+    site.take_in(files)
+    study = site.examine("one")
+    holding, begun = module._holding, []
+
+    def come_before(*given: Any) -> Any:
+        begun.append(given)
+        if len(begun) == step:
+            site.take_in(files[:1], is_open=True)
+        return holding(*given)
+
+    monkeypatch.setattr(module, "_holding", come_before)
+    with pytest.raises(JobError, match="association"):
+        forget(site.settings, site.database, study, account="anna")
+    uid = str(dcmread(files[0]).SOPInstanceUID)
+    assert site.spool.path(object_name(uid)).exists()
+    with site.database.begin() as c:
+        c.execute(schema.associations.update().values(closed_at=datetime.now(UTC), is_settled=True))
+    forget(site.settings, site.database, study, account="anna")
+    assert site.files() == 0
+    with pytest.raises(JobError, match="nothing is known"):
+        forget(site.settings, site.database, study, account="anna")
 
 
 def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import Export
 from dicomnode.tracking.findings import verdicts_of_study
+from dicomnode.tracking.removal import Digest
 from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
 from tests import small_node
@@ -270,11 +271,11 @@ def test_a_removal_that_was_killed_goes_on(site: Site, monkeypatch: pytest.Monke
     study = site.series("one", slices=4)
     calls = []
 
-    def die_at_the_third(self: Spool, name: str) -> None:
+    def die_at_the_third(self: Spool, name: str, known: Digest | None) -> None:
         calls.append(name)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        remove(self, name)
+        remove(self, name, known)
 
     remove = Spool.remove
     monkeypatch.setattr(Spool, "remove", die_at_the_third)

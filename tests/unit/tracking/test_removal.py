@@ -73,6 +73,18 @@ def test_what_is_erased_is_as_if_it_had_never_come(spool: Spool, removed: Path) 
     assert spool.store(UID, meta("OTHER"), DATA[:-2]).outcome is StoreOutcome.STORED
 
 
+def test_a_digest_is_only_believed_of_the_file_that_it_was_made_of(spool: Spool) -> None:
+    name = spool.store(UID, meta(), DATA[:-2]).name
+    known = spool.digest(name)
+    assert known is not None
+    spool.erase(name)
+    assert spool.digest(name) is None
+    spool.store(UID, meta(), DATA)
+    spool.remove(name, known)
+    assert spool.store(UID, meta(), DATA[:-2]).outcome is StoreOutcome.CONFLICT
+    assert spool.store(UID, meta(), DATA).outcome is StoreOutcome.STORED
+
+
 @pytest.mark.parametrize("step", ["renamed", "written"])
 def test_a_removal_that_is_killed_goes_on(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, step: str
