@@ -11,6 +11,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomnode.config import DestinationSettings, Settings
@@ -83,9 +84,11 @@ class Sending:
         failed = Ending.UNPROVEN if is_sent else Ending.AGAIN
         try:
             destination = self._destination(delivery.destination)
-            _check_unchanged(delivery.segmentation)
+            _check_unchanged(delivery.segmentation, self.settings.results_folder)
         except DeliveryRefusedError as error:
             return Outcome(Ending.REFUSED, str(error))
+        except DeliveryError as error:
+            return Outcome(failed, str(error))
         try:
             if is_sent:
                 proving = Proving(self.settings, self.database, self.stages)
@@ -183,15 +186,34 @@ class Sending:
             log.warning("a destination is back", extra={"destination": name})
 
 
-def _check_unchanged(segmentation: SegmentationFile) -> None:
-    """What is sent is what was verified; raises `DeliveryRefusedError` for another file."""
+def _check_unchanged(segmentation: SegmentationFile, results: Path) -> None:
+    """What is sent is what was verified; raises `DeliveryRefusedError` for another file.
+
+    Where it can't be read now, or all results are away, `DeliveryError`.
+    """
     try:
         with segmentation.path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
+        if not _holds_anything(results):
+            raise DeliveryError(
+                f"{results} is missing or empty: is its disk mounted? The SEG is sent once it is"
+            ) from None
         found = ""
+    except OSError as error:
+        raise DeliveryError(
+            f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
+        ) from None
     if found != segmentation.sha256:
         raise DeliveryRefusedError(
             f"{segmentation.path.name} is gone or is not the file that was verified; "
             "examine the series again"
         )
+
+
+def _holds_anything(folder: Path) -> bool:
+    """The place of a mount that is away is missing, or empty."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False

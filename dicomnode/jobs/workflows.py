@@ -25,6 +25,8 @@ from dicomnode.errors import (
     ExaminationDiedError,
     ExaminationFailedError,
     ExaminationPostponedError,
+    may_pass,
+    waits_for_the_machine,
 )
 from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
@@ -114,6 +116,8 @@ class Workflows:
             except ExaminationPostponedError as error:
                 return {"failure": str(error), "again": "postponed"}
             except Exception as error:
+                if may_pass(error):
+                    return {"failure": waits_for_the_machine(error), "again": "postponed"}
                 # The edge of the worker: any failure is recorded and shown.
                 log.exception("examination failed", extra={"series": revision.series_instance_uid})
                 return {"failure": sentence_of(error)}
