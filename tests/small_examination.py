@@ -122,6 +122,12 @@ def _fail(how: str, number: int) -> None:
             raise ExaminationPostponedError("waits for memory")
 
 
+def die(_: Pulse) -> Examine:
+    """An examining process that is killed while it loads its networks."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
 def refuse(_: Pulse) -> Examine:
     """An examining process whose networks are not as pinned."""
     raise ModelError("the face network has another SHA-256 than its manifest")

@@ -16,7 +16,7 @@ import pytest
 
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.config import Settings
-from dicomnode.errors import ModelError
+from dicomnode.errors import ExaminationDiedError, ModelError
 from dicomnode.jobs.engine import JobState, retry
 from tests import small_examination, small_node
 from tests.conftest import REPOSITORY
@@ -125,6 +125,15 @@ def test_networks_that_cannot_be_loaded_refuse_the_start(
 ) -> None:
     child = ExaminingProcess(small_examination.refuse, make_settings().jobs)
     with pytest.raises(ModelError, match="another SHA-256"):
+        child.start()
+
+
+def test_a_process_that_is_killed_while_it_loads_does_not_stop_the_worker_for_good(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """`ModelError` would: its exit code is that of a wrong configuration."""
+    child = ExaminingProcess(small_examination.die, make_settings().jobs)
+    with pytest.raises(ExaminationDiedError, match=r"were loaded .* killed by SIGKILL"):
         child.start()
 
 
