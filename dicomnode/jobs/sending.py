@@ -157,9 +157,10 @@ class Sending:
             dialects.remember(connection, name, taken, now)
 
     def _try_later(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
-        later = attempt.next(self.settings.delivery)
+        is_lost = outcome.state is Ending.LOST
+        later = (attempt.after_loss if is_lost else attempt.next)(self.settings.delivery)
         at = datetime.now(UTC) + timedelta(seconds=later.wait_seconds)
-        if outcome.state is Ending.LOST:
+        if is_lost:
             log.error("a destination did not keep a SEG: %s", outcome.sentence)
             deliveries.mark_lost(connection, attempt.delivery_id, outcome.sentence, at)
         else:

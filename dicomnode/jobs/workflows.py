@@ -84,8 +84,14 @@ class Workflows:
             return "examined"
 
         @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
-        def deliver(delivery_id: int, number: int, delay_seconds: float, deadline: float) -> str:
-            attempt = Attempt(delivery_id, number, delay_seconds, deadline)
+        def deliver(
+            delivery_id: int,
+            number: int,
+            delay_seconds: float,
+            deadline: float,
+            loss_seconds: float = 0.0,
+        ) -> str:
+            attempt = Attempt(delivery_id, number, delay_seconds, deadline, loss_seconds)
             with self._working():
                 outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
