@@ -118,6 +118,8 @@ def _fail(how: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(3600)
+        case "no memory":
+            raise ExaminationPostponedError("waits for memory")
         case "no memory once" if number == 1:
             raise ExaminationPostponedError("waits for memory")
 

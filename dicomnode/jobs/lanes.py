@@ -141,6 +141,11 @@ class Examining:
     def next(self, reason: str, *, died: bool) -> Examining:
         return Examining(self.revision_id, self.number + 1, self.deaths + died, reason)
 
+    @property
+    def postponements(self) -> int:
+        """How many of the tries before this one could not begin."""
+        return self.number - 1 - self.deaths
+
     def pause_seconds(self, first_seconds: float) -> float:
         """Before this try: doubles with each, up to `LONGEST_PAUSE_SECONDS`."""
         doublings = min(self.number - 2, 20)

@@ -134,12 +134,13 @@ class Workflows:
         if "again" not in found:
             return None
         again = this.next(found["failure"], died=found["again"] == "died")
-        if again.deaths < self.settings.jobs.examination_attempts:
+        if again.deaths >= self.settings.jobs.examination_attempts:
+            tries = f"{again.deaths} tries that took their process down"
+        elif again.postponements >= self.settings.jobs.examination_postponements:
+            tries = f"{again.postponements} tries that could not begin"
+        else:
             return again
-        found["failure"] = (
-            f"set aside after {again.deaths} tries that took their process down; at last: "
-            f"{again.reason}"
-        )
+        found["failure"] = f"set aside after {tries}; at last: {again.reason}"
         return None
 
     def _enqueue_again(self, job_id: str, again: Examining) -> str:

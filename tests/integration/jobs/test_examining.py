@@ -56,6 +56,7 @@ def tries(node: Node) -> int:
     ("how", "jobs", "reason"),
     [
         ("crash", SOON, "killed by SIGSEGV"),
+        ("no memory", SOON | {"examination_postponements": 2}, "waits for memory"),
         ("hang", SOON | {"silence_seconds": 2.0}, "silent for 2 s after a step of a small"),
     ],
 )
