@@ -122,6 +122,7 @@ class JobSettings(Section):
     deliver_slots: PositiveInt = 4
     maximum_attempts: PositiveInt = 20
     examination_attempts: PositiveInt = 3
+    examination_postponements: PositiveInt = 300
     examination_pause_seconds: PositiveFloat = 30.0
     silence_seconds: PositiveFloat = 300.0
     silence_seconds_per_megavoxel: Annotated[float, Field(ge=0)] = 20.0

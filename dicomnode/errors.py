@@ -6,7 +6,9 @@ No message holds a value that identifies a patient.
 
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class ExaminationDiedError(DicomnodeError):
 
 
 class ExaminationPostponedError(DicomnodeError):
-    """No memory, or no examining process, just now: the series waits, which counts no attempt."""
+    """No memory, disk or examining process just now: the series waits, which counts no attempt."""
 
 
 class JobError(DicomnodeError):
@@ -146,6 +148,46 @@ class AssociationRejectedError(DestinationAwayError):
     def __init__(self, message: str, source: int | None, reason: int | None) -> None:
         super().__init__(message)
         self.reason = (source, reason)
+
+
+# A full or failing disk, a mount that went away or is read-only, no more open files or processes.
+_OF_THE_MACHINE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EAGAIN,
+    }
+)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the machine is what failed, so that the same again may go well once it is mended.
+
+    A file that is missing with its folder counts: that is a mount that is not there.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and (
+            cause.errno in _OF_THE_MACHINE or _is_without_folder(cause)
+        ):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+def waits_for_the_machine(error: Exception) -> str:
+    """What people read of a series whose error `may_pass`."""
+    return f"waits until the machine is mended: {sentence(error)}"
+
+
+def _is_without_folder(error: OSError) -> bool:
+    is_path = error.errno == errno.ENOENT and isinstance(error.filename, (str, Path))
+    return is_path and not Path(error.filename).parent.is_dir()
 
 
 def sentence(error: Exception) -> str:

@@ -5,6 +5,7 @@ Imports little, since examining processes start with it again and again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -118,8 +119,18 @@ def _fail(how: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(3600)
+        case "no memory":
+            raise ExaminationPostponedError("waits for memory")
         case "no memory once" if number == 1:
             raise ExaminationPostponedError("waits for memory")
+        case "full disk once" if number == 1:
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+
+def die(_: Pulse) -> Examine:
+    """An examining process that is killed while it loads its networks."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
 
 
 def refuse(_: Pulse) -> Examine:

@@ -74,7 +74,11 @@ class ExaminingProcess:
         self._closed = False
 
     def start(self) -> None:
-        """Blocks until the networks are loaded; raises `ModelError` where they can't be."""
+        """Blocks until the networks are loaded.
+
+        Raises `ModelError` where the child says that they can't be, `ExaminationDiedError` where
+        it died or was silent: the next start may go well.
+        """
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=serve, args=(theirs, *self._arguments), name="dicomnode-examining"
@@ -84,9 +88,16 @@ class ExaminingProcess:
         self._process, self._connection = process, ours
         try:
             answer = self._answer(LOADING_SECONDS)
-        except (_SilentError, OSError, EOFError):
-            how = self._end()
-            raise ModelError(f"while the networks were loaded {how}") from None
+        except _SilentError as silent:
+            reason = str(silent)
+        except (OSError, EOFError):
+            reason = ""
+        else:
+            self._loaded(answer)
+            return
+        raise ExaminationDiedError(f"while the networks were loaded {self._end(reason)}")
+
+    def _loaded(self, answer: dict[str, Any]) -> None:
         if "failure" in answer:
             self._end()
             raise ModelError(str(answer["failure"]))
@@ -129,7 +140,7 @@ class ExaminingProcess:
             log.error("the examining process ended between two series", extra={"how": self._end()})
         try:
             self.start()
-        except (ModelError, OSError) as error:
+        except (ModelError, ExaminationDiedError, OSError) as error:
             raise ExaminationPostponedError(f"nothing can be examined now: {error}") from error
 
     def _answer(self, limit_seconds: float) -> dict[str, Any]:

@@ -29,7 +29,9 @@ from dicomnode.errors import (
     DicomnodeError,
     ExaminationDiedError,
     ExaminationPostponedError,
+    may_pass,
     sentence,
+    waits_for_the_machine,
 )
 
 log = logging.getLogger("dicomnode.jobs")
@@ -124,6 +126,8 @@ def _answer(examine: Examine, revision: Revision) -> dict[str, Any]:
     except (ExaminationDiedError, MemoryError) as error:
         return {"died": str(error) or "the memory was used up"}
     except Exception as error:
+        if may_pass(error):
+            return {"postponed": waits_for_the_machine(error)}
         # The edge of the process: any failure is told, recorded and shown.
         log.exception("examination failed", extra={"series": revision.series_instance_uid})
         return {"failure": sentence(error)}

@@ -28,7 +28,7 @@ from dicomnode.tracking.spool import short_name
 
 @contextmanager
 def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
-    """Networks loaded in a child until the end; raises `ModelError` before any work begins."""
+    """Networks loaded in a child until the end; raises as its `start` before any work begins."""
     prepare = partial(logs.configure, settings.node.log_level, settings.node.log_format)
     clock = StageClock(meters)
     child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare, clock)

@@ -79,13 +79,15 @@ class Attempt:
     """One try of a delivery: a job of its own that carries its patience with it.
 
     `deadline` is when the delivery gives up, in seconds of the epoch; a person's retry begins
-    again with the first number and another deadline.
+    again with the first number and another deadline. `loss_seconds` is the pause after the last
+    loss: it outlives the attempts in between, which succeed as far as they go.
     """
 
     delivery_id: int
     number: int
     delay_seconds: float
     deadline: float
+    loss_seconds: float = 0.0
 
     @property
     def job_id(self) -> str:
@@ -104,9 +106,17 @@ class Attempt:
 
     def next(self, settings: DeliverySettings) -> Attempt:
         """The delay doubles, from the first to the longest."""
-        delay = max(settings.first_retry_seconds, 2 * self.delay_seconds)
-        delay = min(delay, settings.longest_retry_seconds)
+        delay = _doubled(self.delay_seconds, settings)
         return replace(self, number=self.number + 1, delay_seconds=delay)
+
+    def after_loss(self, settings: DeliverySettings) -> Attempt:
+        """The same, with each time that the destination took it and did not keep it."""
+        delay = _doubled(max(self.delay_seconds, self.loss_seconds), settings)
+        return replace(self, number=self.number + 1, delay_seconds=delay, loss_seconds=delay)
+
+
+def _doubled(seconds: float, settings: DeliverySettings) -> float:
+    return min(max(settings.first_retry_seconds, 2 * seconds), settings.longest_retry_seconds)
 
 
 def first_attempt(delivery_id: int, settings: Settings) -> Attempt:
@@ -130,6 +140,11 @@ class Examining:
 
     def next(self, reason: str, *, died: bool) -> Examining:
         return Examining(self.revision_id, self.number + 1, self.deaths + died, reason)
+
+    @property
+    def postponements(self) -> int:
+        """How many of the tries before this one could not begin."""
+        return self.number - 1 - self.deaths
 
     def pause_seconds(self, first_seconds: float) -> float:
         """Before this try: doubles with each, up to `LONGEST_PAUSE_SECONDS`."""

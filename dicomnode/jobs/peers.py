@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dicomnode.config import Settings
 from dicomnode.delivery.destinations import resolve
-from dicomnode.errors import DeliveryError, DeliveryRefusedError
+from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
 from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import circuits, parked
@@ -63,16 +63,19 @@ class Peers:
 
     def _is_back(self, name: str) -> bool:
         """A destination that the configuration no longer has keeps nobody waiting: each of its
-        deliveries is told so."""
+        deliveries is told so. One that answers, but not to a C-ECHO, may well store: the delivery
+        on trial finds out."""
         try:
             destination = resolve(name, self.settings)
         except DeliveryRefusedError:
             return True
         try:
             self.stages.echo(destination, self.settings.scp.ae_title)
-        except DeliveryError as error:
+        except DestinationAwayError as error:
             log.info("a destination is still away: %s", error)
             return False
+        except DeliveryError as error:
+            log.info("a destination answers, but not to C-ECHO: %s", error)
         return True
 
     def _let_one_try(self, connection: Connection, name: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicomnode.config import DestinationSettings, Settings
@@ -22,7 +23,7 @@ from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.outcome import GOES_ON, Contact, Ending, Outcome, outcome_of
 from dicomnode.jobs.proving import Proving
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import audit, circuits, deliveries, dialects, parked
+from dicomnode.tracking import audit, circuits, commitments, deliveries, dialects, parked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.deliveries import Delivery
 from dicomnode.tracking.parked import Parked
@@ -83,9 +84,11 @@ class Sending:
         failed = Ending.UNPROVEN if is_sent else Ending.AGAIN
         try:
             destination = self._destination(delivery.destination)
-            _check_unchanged(delivery.segmentation)
+            _check_unchanged(delivery.segmentation, self.settings.results_folder)
         except DeliveryRefusedError as error:
             return Outcome(Ending.REFUSED, str(error))
+        except DeliveryError as error:
+            return Outcome(failed, str(error))
         try:
             if is_sent:
                 proving = Proving(self.settings, self.database, self.stages)
@@ -133,7 +136,8 @@ class Sending:
         self._note_contact(connection, delivery, outcome)
         match outcome.state:
             case Ending.STORED:
-                deliveries.mark_stored(connection, delivery.id)
+                if deliveries.mark_stored(connection, delivery.id):
+                    commitments.end(connection, delivery.id)
                 self.queue.enqueue_delivery(connection, attempt.at_once())
             case Ending.DELIVERED:
                 deliveries.mark_delivered(connection, delivery.id)
@@ -142,7 +146,7 @@ class Sending:
             case Ending.AGAIN | Ending.UNPROVEN | Ending.LOST:
                 self._try_later(connection, attempt, outcome)
             case Ending.PARKED:
-                self._park(connection, attempt, delivery)
+                self._park(connection, attempt, delivery, outcome.sentence)
         if outcome.state in _ON_RECORD:
             detail = {"destination": delivery.destination, "sentence": outcome.sentence}
             event, uid = _ON_RECORD[outcome.state], delivery.segmentation.sop_instance_uid
@@ -154,20 +158,21 @@ class Sending:
             dialects.remember(connection, name, taken, now)
 
     def _try_later(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
-        later = attempt.next(self.settings.delivery)
+        is_lost = outcome.state is Ending.LOST
+        later = (attempt.after_loss if is_lost else attempt.next)(self.settings.delivery)
         at = datetime.now(UTC) + timedelta(seconds=later.wait_seconds)
-        if outcome.state is Ending.LOST:
+        if is_lost:
             log.error("a destination did not keep a SEG: %s", outcome.sentence)
             deliveries.mark_lost(connection, attempt.delivery_id, outcome.sentence, at)
         else:
             deliveries.mark_failed(connection, attempt.delivery_id, outcome.sentence, at)
         self.queue.enqueue_delivery(connection, later)
 
-    def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery) -> None:
+    def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery, why: str) -> None:
         """It goes on, after its turn, as if it had not been tried yet."""
         number = attempt.number + 1
         parked.park(connection, Parked(delivery.id, delivery.destination, number, attempt.deadline))
-        deliveries.mark_parked(connection, delivery.id)
+        deliveries.mark_parked(connection, delivery.id, why)
 
     def _note_contact(self, connection: Connection, delivery: Delivery, outcome: Outcome) -> None:
         name = delivery.destination
@@ -183,15 +188,34 @@ class Sending:
             log.warning("a destination is back", extra={"destination": name})
 
 
-def _check_unchanged(segmentation: SegmentationFile) -> None:
-    """What is sent is what was verified; raises `DeliveryRefusedError` for another file."""
+def _check_unchanged(segmentation: SegmentationFile, results: Path) -> None:
+    """What is sent is what was verified; raises `DeliveryRefusedError` for another file.
+
+    Where it can't be read now, or all results are away, `DeliveryError`.
+    """
     try:
         with segmentation.path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
+        if not _holds_anything(results):
+            raise DeliveryError(
+                f"{results} is missing or empty: is its disk mounted? The SEG is sent once it is"
+            ) from None
         found = ""
+    except OSError as error:
+        raise DeliveryError(
+            f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
+        ) from None
     if found != segmentation.sha256:
         raise DeliveryRefusedError(
             f"{segmentation.path.name} is gone or is not the file that was verified; "
             "examine the series again"
         )
+
+
+def _holds_anything(folder: Path) -> bool:
+    """The place of a mount that is away is missing, or empty."""
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False

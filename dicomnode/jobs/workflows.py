@@ -25,6 +25,8 @@ from dicomnode.errors import (
     ExaminationDiedError,
     ExaminationFailedError,
     ExaminationPostponedError,
+    may_pass,
+    waits_for_the_machine,
 )
 from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
@@ -82,8 +84,14 @@ class Workflows:
             return "examined"
 
         @DBOS.workflow(name=Stage.DELIVER, max_recovery_attempts=recoveries)
-        def deliver(delivery_id: int, number: int, delay_seconds: float, deadline: float) -> str:
-            attempt = Attempt(delivery_id, number, delay_seconds, deadline)
+        def deliver(
+            delivery_id: int,
+            number: int,
+            delay_seconds: float,
+            deadline: float,
+            loss_seconds: float = 0.0,
+        ) -> str:
+            attempt = Attempt(delivery_id, number, delay_seconds, deadline, loss_seconds)
             with self._working():
                 outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
@@ -114,6 +122,8 @@ class Workflows:
             except ExaminationPostponedError as error:
                 return {"failure": str(error), "again": "postponed"}
             except Exception as error:
+                if may_pass(error):
+                    return {"failure": waits_for_the_machine(error), "again": "postponed"}
                 # The edge of the worker: any failure is recorded and shown.
                 log.exception("examination failed", extra={"series": revision.series_instance_uid})
                 return {"failure": sentence_of(error)}
@@ -124,12 +134,13 @@ class Workflows:
         if "again" not in found:
             return None
         again = this.next(found["failure"], died=found["again"] == "died")
-        if again.deaths < self.settings.jobs.examination_attempts:
+        if again.deaths >= self.settings.jobs.examination_attempts:
+            tries = f"{again.deaths} tries that took their process down"
+        elif again.postponements >= self.settings.jobs.examination_postponements:
+            tries = f"{again.postponements} tries that could not begin"
+        else:
             return again
-        found["failure"] = (
-            f"set aside after {again.deaths} tries that took their process down; at last: "
-            f"{again.reason}"
-        )
+        found["failure"] = f"set aside after {tries}; at last: {again.reason}"
         return None
 
     def _enqueue_again(self, job_id: str, again: Examining) -> str:

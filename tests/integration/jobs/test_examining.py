@@ -16,7 +16,8 @@ import pytest
 
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.config import Settings
-from dicomnode.errors import ModelError
+from dicomnode.domain import Examination, Revision
+from dicomnode.errors import ExaminationDiedError, ModelError
 from dicomnode.jobs.engine import JobState, retry
 from tests import small_examination, small_node
 from tests.conftest import REPOSITORY
@@ -56,6 +57,7 @@ def tries(node: Node) -> int:
     ("how", "jobs", "reason"),
     [
         ("crash", SOON, "killed by SIGSEGV"),
+        ("no memory", SOON | {"examination_postponements": 2}, "waits for memory"),
         ("hang", SOON | {"silence_seconds": 2.0}, "silent for 2 s after a step of a small"),
     ],
 )
@@ -79,7 +81,7 @@ def test_a_poison_series_is_set_aside_and_the_others_are_examined(
         until(lambda: [study.verdict for study in node.status()].count("DEFACED") == 3)
 
 
-@pytest.mark.parametrize("how", ["crash once", "no memory once"])
+@pytest.mark.parametrize("how", ["crash once", "no memory once", "full disk once"])
 def test_a_series_that_failed_by_chance_is_tried_again(make_node: MakeNode, how: str) -> None:
     node = make_node(jobs=SOON)
     poison = node.put("poison")
@@ -87,6 +89,23 @@ def test_a_series_that_failed_by_chance_is_tried_again(make_node: MakeNode, how:
         until(lambda: verdict_of(node, poison) == "DEFACED")
         until(lambda: node.jobs() == [])
     assert tries(node) == 2
+
+
+def test_a_mount_that_is_away_costs_no_series(make_node: MakeNode) -> None:
+    """Found by the worker itself, before its child."""
+    node, tries = make_node(jobs=SOON), []
+    node.put("a")
+    stages = small_node.stages(node.settings)
+
+    def examine(revision: Revision) -> Examination:
+        tries.append(1)
+        if len(tries) == 1:
+            revision.paths[0].parent.with_name("away").joinpath("a.dcm").stat()
+        return stages.examine(revision)
+
+    with node.working(replace(stages, examine=examine)):
+        until(lambda: [study.verdict for study in node.status()] == ["DEFACED"])
+    assert len(tries) == 2
 
 
 def test_a_series_that_waits_says_why_and_can_be_hurried(make_node: MakeNode) -> None:
@@ -125,6 +144,15 @@ def test_networks_that_cannot_be_loaded_refuse_the_start(
 ) -> None:
     child = ExaminingProcess(small_examination.refuse, make_settings().jobs)
     with pytest.raises(ModelError, match="another SHA-256"):
+        child.start()
+
+
+def test_a_process_that_is_killed_while_it_loads_does_not_stop_the_worker_for_good(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """`ModelError` would: its exit code is that of a wrong configuration."""
+    child = ExaminingProcess(small_examination.die, make_settings().jobs)
+    with pytest.raises(ExaminationDiedError, match=r"were loaded .* killed by SIGKILL"):
         child.start()
 
 

@@ -60,6 +60,20 @@ def test_delays_double_up_to_the_longest(make_settings: Callable[..., Settings])
     assert attempt.number == 10
 
 
+def test_a_destination_that_takes_and_loses_is_tried_ever_more_seldom(
+    make_settings: Callable[..., Settings],
+) -> None:
+    """Sent, asked for the proof at once, lost, and so on; the wait for a proof begins anew."""
+    settings = make_settings().delivery
+    attempt, delays = first_attempt(7, make_settings()), []
+    for _ in range(8):
+        asks = attempt.at_once()
+        assert asks.next(settings).delay_seconds == settings.first_retry_seconds
+        attempt = asks.after_loss(settings)
+        delays.append(attempt.delay_seconds)
+    assert delays == [15, 30, 60, 120, 240, 480, 900, 900]
+
+
 def test_those_that_failed_together_come_back_one_by_one_and_each_as_it_would_again() -> None:
     attempts = [Attempt(delivery, 3, 100.0, 1_000.0) for delivery in range(200)]
     waits = [attempt.wait_seconds for attempt in attempts]

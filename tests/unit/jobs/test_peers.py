@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import DestinationSettings, Settings
-from dicomnode.errors import DestinationAwayError
+from dicomnode.errors import DeliveryRefusedError, DestinationAwayError
 from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.peers import Peers
 from dicomnode.jobs.stages import Stages
@@ -32,6 +32,7 @@ class Site:
     peers: Peers
     database: Database
     is_away: bool = True
+    refuses_echo: bool = False
     asked: int = 0
     enqueued: list[Attempt] = field(default_factory=list)
 
@@ -39,6 +40,8 @@ class Site:
         self.asked += 1
         if self.is_away:
             raise DestinationAwayError("no answer")
+        if self.refuses_echo:
+            raise DeliveryRefusedError("Verification is not offered")
 
     def enqueue_delivery(self, _connection: sa.Connection, attempt: Attempt) -> str:
         self.enqueued.append(attempt)
@@ -106,6 +109,13 @@ def test_a_trial_that_came_to_nothing_is_followed_by_another(site: Site) -> None
         site.peers.look()
     first, second = site.enqueued
     assert first.delivery_id != second.delivery_id
+
+
+def test_one_that_stores_but_takes_no_c_echo_is_found_to_be_back(site: Site) -> None:
+    site.is_away, site.refuses_echo = False, True
+    site.pause_ends()
+    site.peers.look()
+    assert len(site.enqueued) == 1, "one is on trial, and closes the circuit or not"
 
 
 def test_a_destination_that_left_the_configuration_keeps_nobody_waiting(site: Site) -> None:
