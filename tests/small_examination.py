@@ -6,6 +6,7 @@ Imports little, since examining processes start with it again and again.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import signal
@@ -30,7 +31,7 @@ from dicomnode.domain import (
     Verdict,
     VerdictKind,
 )
-from dicomnode.errors import ExaminationPostponedError, ModelError
+from dicomnode.errors import ExaminationFailedError, ExaminationPostponedError, ModelError
 
 SEGMENTS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
 MODELS = "0123456789abcdef" * 4
@@ -118,6 +119,8 @@ def _fail(how: str, number: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(3600)
+        case "tell the level of its log":
+            raise ExaminationFailedError(f"level {logging.getLogger('dicomnode').level}")
         case "no memory once" if number == 1:
             raise ExaminationPostponedError("waits for memory")
 
