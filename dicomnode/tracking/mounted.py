@@ -11,17 +11,20 @@ from dicomnode.tracking.spool import Spool
 
 
 def prepare(database: Database, spool: Spool) -> None:
-    """Make the folders of the spool where they are missing.
+    """Make the folders of the spool where they are missing; raises as `require`, and then nothing
+    is made: the next start finds the disk or says the same."""
+    require(database, spool)
+    spool.prepare()
 
-    Raises `SpoolError` where there is none although the database knows of files in it; then
-    nothing is made, and the next start finds the disk or says the same.
-    """
+
+def require(database: Database, spool: Spool) -> None:
+    """Raises `SpoolError` where there are no folders although the database knows of files in
+    them."""
     if not spool.is_made() and _knows_files(database):
         raise SpoolError(
             f"{spool.objects_folder}: not there, and the database knows of objects in it: mount "
             "the disk, or restore the files; to go on without them make that folder yourself"
         )
-    spool.prepare()
 
 
 def _knows_files(database: Database) -> bool:
