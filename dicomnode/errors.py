@@ -191,12 +191,18 @@ def _is_without_folder(error: OSError) -> bool:
 
 
 def sentence(error: Exception) -> str:
-    """What people read of an error whose traceback was logged.
+    """What people read of an error whose traceback was logged."""
+    if isinstance(error, DicomnodeError):
+        return str(error)
+    known, name = known_message(error), type(error).__name__
+    return f"{name}: {known}" if known else f"{name}, see the log of this moment"
 
-    Ours is written for them; the messages of others may quote what a scanner wrote into a header.
-    """
+
+def known_message(error: BaseException) -> str:
+    """Ours is written for people; the messages of others may quote what a scanner wrote into a
+    header, and are left out."""
     if isinstance(error, DicomnodeError):
         return str(error)
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{type(error).__name__}: {os.strerror(error.errno)}"
-    return f"{type(error).__name__}, see the log of this moment"
+        return os.strerror(error.errno)
+    return ""

@@ -24,6 +24,8 @@ log = logging.getLogger("dicomnode.reload")
 Apply = Callable[[Settings], None]
 Reload = Callable[[Apply], None]
 
+_NOT_RELOADED = "configuration not reloaded, the old one stays: %s"
+
 # Sections and keys that need a restart, of every role: what is listened on, where things lie, and
 # what decides a verdict, so that no two roles ever ask for different ones.
 FIXED = frozenset(
@@ -50,6 +52,7 @@ FIXED = frozenset(
         "gate_ae.host",
         "gate_ae.port",
         "gate_ae.tls",
+        "gate_ae.look_again_seconds",
         "retention",
         "notifications",
         "audit_messages",
@@ -79,6 +82,21 @@ def change(current: Settings, wanted: Settings) -> Change:
         changed += [key for key in keys if key not in FIXED]
         sections[name] = _with(before, after, name, fixed)
     return Change(wanted.model_copy(update=sections), tuple(changed), tuple(kept))
+
+
+def follow(apply: Apply, settings: Settings) -> None:
+    """In a child, whose parent has read the file: what can't be applied here changes nothing."""
+    try:
+        apply(settings)
+    except (DicomnodeError, OSError) as error:
+        log.error(_NOT_RELOADED, error)
+    else:
+        log_as(settings)
+
+
+def log_as(settings: Settings) -> None:
+    """From now on, in this process."""
+    logging.getLogger("dicomnode").setLevel(settings.node.log_level)
 
 
 def never(_apply: Apply) -> None:
@@ -126,12 +144,12 @@ class Reloader:
         try:
             found = change(self._settings, load(self._config))
             apply(found.settings)
-        except DicomnodeError as error:
+        except (DicomnodeError, OSError) as error:
             self._meters.count("configuration_reloads_total", outcome="refused")
-            log.error("configuration not reloaded, the old one stays: %s", error)
+            log.error(_NOT_RELOADED, error)
             return
         self._settings = found.settings
-        logging.getLogger("dicomnode").setLevel(found.settings.node.log_level)
+        log_as(found.settings)
         self._meters.count("configuration_reloads_total", outcome="done")
         log.log(
             logging.WARNING if found.kept else logging.INFO,

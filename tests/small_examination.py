@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import random
 import signal
@@ -31,7 +32,7 @@ from dicomnode.domain import (
     Verdict,
     VerdictKind,
 )
-from dicomnode.errors import ExaminationPostponedError, ModelError
+from dicomnode.errors import ExaminationFailedError, ExaminationPostponedError, ModelError
 
 SEGMENTS = (SegmentKind.FOREGROUND, SegmentKind.ANONYMISED_AREA)
 MODELS = "0123456789abcdef" * 4
@@ -121,6 +122,8 @@ def _fail(how: str, number: int) -> None:
             time.sleep(3600)
         case "no memory":
             raise ExaminationPostponedError("waits for memory")
+        case "tell the level of its log":
+            raise ExaminationFailedError(f"level {logging.getLogger('dicomnode').level}")
         case "no memory once" if number == 1:
             raise ExaminationPostponedError("waits for memory")
         case "full disk once" if number == 1:

@@ -113,7 +113,7 @@ class ExaminingProcess:
         size_bytes = sum(path.stat().st_size for path in revision.paths)
         limit_seconds = silence_seconds(self._settings, size_bytes // 2)
         try:
-            self._connection.send(revision)
+            self._connection.send((revision, log.getEffectiveLevel()))
             answer = self._answer(limit_seconds)
         except _SilentError as silent:
             reason = str(silent)

@@ -1,8 +1,9 @@
 """What runs in the examining process: networks loaded once, then series after series.
 
-A revision comes in, JSON goes out: `{"step", "limit_seconds"}` at every sign of progress, at last
-one of `{"examination"}`, `{"failure"}`, `{"died"}` and `{"postponed"}`. What comes out is no
-pickle: whoever reads what strangers sent should not choose what its parent unpickles.
+A revision and the level of its log come in, JSON goes out: `{"step", "limit_seconds"}` at every
+sign of progress, at last one of `{"examination"}`, `{"failure"}`, `{"died"}` and `{"postponed"}`.
+What comes out is no pickle: whoever reads what strangers sent should not choose what its parent
+unpickles.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter
 
@@ -96,7 +97,8 @@ def serve(
     pulse.send({"ready": True})
     with suppress(EOFError, OSError):  # the parent is gone
         while True:
-            revision: Revision = connection.recv()
+            revision, level = cast(tuple[Revision, int], connection.recv())
+            logging.getLogger("dicomnode").setLevel(level)  # a reload may have changed it
             pulse.voxels = 0
             pulse.send(_answer(examine, revision))
 

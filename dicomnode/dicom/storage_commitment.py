@@ -76,8 +76,8 @@ def request_data_set(request: Request) -> Dataset:
 
 
 def read_request(data_set: Dataset) -> Request:
-    """Raises `RefusedCommitmentError`."""
-    references = tuple(map(_reference, _items(data_set, "ReferencedSOPSequence")))
+    """Each instance once. Raises `RefusedCommitmentError`."""
+    references = tuple(dict.fromkeys(map(_reference, _items(data_set, "ReferencedSOPSequence"))))
     if not references:
         raise _invalid("ReferencedSOPSequence")
     return Request(_uid(data_set, "TransactionUID"), references)

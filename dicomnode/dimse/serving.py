@@ -41,10 +41,12 @@ class Serving:
 
     def look(self) -> None:
         """Close what ended silently, and forget servers whose last association has ended."""
+        *old, newest = self._served
+        # First: what ended silently meanwhile would stay open in the records of one forgotten.
+        ended = [each for each in old if not each.servers.entity.active_associations]
         for served in self._served:
             served.close_ended()
-        *old, newest = self._served
-        self._served = [each for each in old if each.servers.entity.active_associations] + [newest]
+        self._served = [each for each in old if each not in ended] + [newest]
 
     def is_alive(self) -> bool:
         return bool(self._served) and self._served[-1].servers.are_alive()

@@ -26,7 +26,7 @@ from dicomnode.gate_scp.handlers import GateHandlers
 from dicomnode.gate_scp.waiting import WaitingRoom, keep_looking
 from dicomnode.meters import Meters
 from dicomnode.reloading import Reload, never
-from dicomnode.tracking import exports
+from dicomnode.tracking import exports, mounted
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.pulses import Pulse
 from dicomnode.tracking.spool import Spool
@@ -49,7 +49,8 @@ def serve(
 
     `exits` makes an exit for a project, an archive and an account, under the settings of the
     moment. `ready`, `alive` and `reload` are as in `scp.server.serve`. Raises `PortInUseError`,
-    `DatabaseError`, and `DicomnodeError` when a thread died.
+    `DatabaseError`, `SpoolError` where the spool is not mounted, and `DicomnodeError` when a
+    thread died.
     """
     meters = meters or Meters()
     with (
@@ -57,6 +58,8 @@ def serve(
         closing(Database(settings.database_url)) as database,
     ):
         database.migrate()
+        # Files that wait beside the spool would count as gone.
+        mounted.require(database, Spool(settings.spool_folder))
         with database.begin() as connection:
             exports.stop_unfinished(connection, ACCOUNT_PREFIX)
         room = WaitingRoom(_ways(settings, database, exits, meters), _waiting_spool(settings))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from dicomnode.dicom.storage_commitment import (
     CLASS_CONFLICT,
@@ -23,6 +28,47 @@ from dicomnode.tracking.spool import Spool, object_name
 # Rows follow the files: an object that has just come may be without one for a moment.
 _ROWS_FOLLOW_SECONDS = 10.0
 _LOOK_AGAIN_SECONDS = 0.1
+_TIMES_TELL_AFTER_SECONDS = 2.0
+
+
+class Digests:
+    """SHA-256 of files as they are on disk. One that was read within `seconds`, and neither written
+    to nor replaced since (its inode and times tell), is not read again. Safe between threads."""
+
+    def __init__(
+        self,
+        seconds: float = 3600.0,
+        most: int = 100_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds, self._most, self._clock = seconds, most, clock
+        self._lock = threading.Lock()
+        self._read: OrderedDict[tuple[int, ...], tuple[float, str]] = OrderedDict()
+
+    def of(self, path: Path) -> str:
+        """Raises `OSError`."""
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+            with self._lock:
+                read_at, digest = self._read.get(key, (-math.inf, ""))
+            if self._clock() - read_at < self._seconds:
+                return digest
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # What was written to just now may be written to again without a change of its times.
+        if time.time() - state.st_ctime > _TIMES_TELL_AFTER_SECONDS:
+            self._remember(key, digest)
+        return digest
+
+    def _remember(self, key: tuple[int, ...], digest: str) -> None:
+        with self._lock:
+            self._read[key] = self._clock(), digest
+            self._read.move_to_end(key)
+            if len(self._read) > self._most:
+                self._read.popitem(last=False)
+
+
+_DIGESTS = Digests()
 
 
 def report_on(
@@ -31,7 +77,8 @@ def report_on(
     spool: Spool,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Every instance is read anew, so committed are its bytes, not the memory of them."""
+    """Instances are read, so committed are their bytes, not the memory of them; but a file that
+    nobody has changed once in an hour at most, however often one asks."""
     references = tuple(Reference(*each) for each in asked.instances)
     known = _known(references, database, spool, stopped)
     reasons = {}
@@ -64,8 +111,7 @@ def _reason(reference: Reference, known: KnownFile | None, spool: Spool) -> int 
     if known.sop_class_uid != reference.sop_class_uid:
         return CLASS_CONFLICT
     try:
-        with spool.path(known.name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _DIGESTS.of(spool.path(known.name))
     except FileNotFoundError:
         return NO_SUCH_INSTANCE
     except OSError:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dicomnode.config import Settings
 from dicomnode.dicom.file_format import read_claims, read_received
 from dicomnode.intake.intake import Intake
+from dicomnode.tracking import mounted
 from dicomnode.tracking.associations import HEARTBEAT_STALE_SECONDS
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.rebuild import Readers, reconcile, settle
@@ -29,7 +30,8 @@ def running_intake(settings: Settings) -> Iterator[Intake]:
     """An intake of this process alone; at the end it writes the rows of what it took in.
 
     Where it can't, the next look for missing rows does, by any process that takes in objects.
-    Raises `DatabaseError` where the database can't be reached at the start.
+    Raises `DatabaseError` where the database can't be reached at the start, and `SpoolError` where
+    the spool is not mounted.
     """
     database, spool = open_(settings)
     living: set[str] = set()
@@ -44,11 +46,11 @@ def running_intake(settings: Settings) -> Iterator[Intake]:
 
 
 def open_(settings: Settings) -> tuple[Database, Spool]:
-    """The tables and folders are made where they are missing."""
+    """The tables and folders are made where they are missing; raises as `mounted.prepare`."""
     database = Database(settings.database_url)
     database.migrate()
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
-    spool.prepare()
+    mounted.prepare(database, spool)
     return database, spool
 
 

@@ -20,7 +20,7 @@ from dicomnode.gate.decision import waits_for_a_person
 from dicomnode.gate.policy import Policy
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
-from dicomnode.tracking import disk_alerts, retention
+from dicomnode.tracking import disk_alerts, mounted, retention
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesFinding, findings
 from dicomnode.tracking.retention import Removable, Rules
@@ -195,9 +195,9 @@ def _is_awaited(finding: SeriesFinding, policies: Iterable[Policy]) -> bool:
 
 
 def start_removing(settings: Settings, database: Database, stop: threading.Event) -> Retention:
-    """In a thread that ends with the process."""
+    """In a thread that ends with the process. Raises `SpoolError` as `mounted.prepare`."""
     spool = Spool(settings.spool_folder, settings.scp.minimum_free_bytes)
-    spool.prepare()
+    mounted.prepare(database, spool)
     keeper = Retention(settings, database, spool)
     threading.Thread(target=keeper.run, args=(stop,), name="retention", daemon=True).start()
     return keeper

@@ -22,8 +22,11 @@ from dicomnode.config import Settings
 from dicomnode.dimse.listener import Door
 from dicomnode.errors import DicomnodeError
 from dicomnode.intake.running import new_receiver
-from dicomnode.reloading import Apply, Reload, never
+from dicomnode.meters import Meters
+from dicomnode.reloading import Apply, Reload, follow, log_as, never
 from dicomnode.scp.process import receive
+from dicomnode.tls import ServerTLS
+from dicomnode.tracking.pulses import Pulse
 
 LOGGER = logging.getLogger("dicomnode.scp")
 
@@ -51,13 +54,16 @@ class Supervisor:
         doors: Sequence[Door],
         prepare_child: Callable[[], None],
         living: set[str],
+        meters: Meters,
     ) -> None:
+        self._pulse = Pulse(settings.pulses_folder, "scp", meters)
         self._settings = settings
         self._doors = doors
         self._prepare_child = prepare_child
         self._living = living
         self._context = multiprocessing.get_context("spawn")
         self._children: list[_ReceivingProcess] = []
+        self._comes_back = True  # whether the last one that was to be replaced was
 
     def run(
         self,
@@ -76,15 +82,21 @@ class Supervisor:
             while not stop.is_set():
                 wait([child.process.sentinel for child in self._children], timeout=0.5)
                 reload(self._use)
+                self._pulse.beat()
                 if all(child.process.is_alive() for child in self._children):
+                    self._comes_back = True
                     alive()
                 else:
-                    self._replace_dead(stop)
+                    self._replace_dead(alive, stop)
+            self._pulse.stop()
         finally:
             self._stop()
 
     def _use(self, settings: Settings) -> None:
-        """Also for children that are started later."""
+        """Also for children that are started later. Raises `ConfigurationError` as they would."""
+        for door in self._doors:
+            if door.tls is not None:
+                ServerTLS(door.tls, f"{door.section}.tls")
         self._settings = settings
         for child in self._children:
             with suppress(OSError):  # it died; the one that replaces it has them
@@ -104,21 +116,25 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def _replace_dead(self, stop: threading.Event) -> None:
-        """One that doesn't start is found dead again; `alive` isn't called until all are back."""
+    def _replace_dead(self, alive: Callable[[], None], stop: threading.Event) -> None:
+        """One that doesn't start is found dead again; `alive` isn't called then until all are back.
+
+        While the first is waited for it is: that may be longer than a watchdog waits.
+        """
         for child in [child for child in self._children if not child.process.is_alive()]:
             LOGGER.error("a receiving process died", extra={"exit_code": child.process.exitcode})
             self._children.remove(child)
             self._living.discard(child.receiver_id)
             child.channel.close()
             if not stop.wait(_RESTART_SECONDS):
-                self._start_again(stop)
+                self._start_again(alive, stop)
 
-    def _start_again(self, stop: threading.Event) -> None:
+    def _start_again(self, alive: Callable[[], None], stop: threading.Event) -> None:
         child = self._start()
         try:
-            _await_ready(child, stop)
+            _await_ready(child, stop, alive if self._comes_back else _nothing)
         except DicomnodeError as error:
+            self._comes_back = False
             LOGGER.error("a receiving process was not replaced", extra={"error": str(error)})
             child.process.kill()
             child.process.join()
@@ -135,10 +151,17 @@ class Supervisor:
                 process.join()
 
 
-def _await_ready(child: _ReceivingProcess, stop: threading.Event) -> None:
+def _nothing() -> None:
+    return
+
+
+def _await_ready(
+    child: _ReceivingProcess, stop: threading.Event, waiting: Callable[[], None] = _nothing
+) -> None:
     """Raises `DicomnodeError` where the child died, or isn't ready in time."""
     deadline = time.monotonic() + _START_SECONDS
     while not stop.is_set() and not child.channel.poll(0.2):
+        waiting()
         if time.monotonic() > deadline:
             raise DicomnodeError("a receiving process did not start in time; see its log")
     try:
@@ -161,6 +184,7 @@ def _child(
     for number in (signal.SIGINT, signal.SIGHUP):  # the parent's business
         signal.signal(number, signal.SIG_IGN)
     prepare_child()
+    log_as(settings)  # those of a reload, where there was one
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
 
     def ready() -> None:
@@ -168,10 +192,13 @@ def _child(
 
     def reload(apply: Apply) -> None:
         try:
-            if channel.poll():
-                apply(channel.recv())
+            if not channel.poll():
+                return
+            newer: Settings = channel.recv()
         except EOFError:
             stop.set()  # the parent is gone
+            return
+        follow(apply, newer)
 
     receive(settings, doors, receiver_id, ready=ready, alive=lambda: None, stop=stop, reload=reload)
 

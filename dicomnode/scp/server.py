@@ -54,5 +54,6 @@ def serve(
                     meters=meters,
                 )
             else:
-                Supervisor(settings, opened, prepare_child, living).run(ready, alive, stop, reload)
+                supervisor = Supervisor(settings, opened, prepare_child, living, meters or Meters())
+                supervisor.run(ready, alive, stop, reload)
         database.close()

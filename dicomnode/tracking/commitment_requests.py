@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from dicomnode.rates import address_key
 from dicomnode.tracking.schema import commitment_requests
 
 Instance = tuple[str, str]
@@ -17,6 +19,7 @@ FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=15)
 _PATIENCE = timedelta(days=1)
 MOST_OF_ONE_PEER = 200
+MOST_IN_ALL = 2000
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,11 @@ def add(
     instances: Sequence[Instance],
     now: datetime,
 ) -> CommitmentRequest | None:
-    """None where the peer has to be told too much already; asked twice it is one request."""
+    """None where the peer, or all of them, have to be told too much already; asked twice it is one
+    request."""
     r = commitment_requests.c
-    of_peer = sa.select(sa.func.count()).where(r.peer_address == peer_address)
-    if (c.scalar(of_peer) or 0) >= MOST_OF_ONE_PEER:
+    waiting = _waiting_by_peer(c)
+    if waiting[address_key(peer_address)] >= MOST_OF_ONE_PEER or waiting.total() >= MOST_IN_ALL:
         return None
     same = (r.calling_ae_title == calling_ae_title, r.transaction_uid == transaction_uid)
     c.execute(commitment_requests.delete().where(*same))
@@ -58,6 +62,15 @@ def add(
         )
     )
     return _request(c.execute(sa.select(commitment_requests).where(*same)).one())
+
+
+def _waiting_by_peer(c: sa.Connection) -> Counter[str]:
+    """By `rates.address_key`, so that no peer has many addresses."""
+    peer = commitment_requests.c.peer_address
+    waiting: Counter[str] = Counter()
+    for address, count in c.execute(sa.select(peer, sa.func.count()).group_by(peer)).tuples():
+        waiting[address_key(address)] += count
+    return waiting
 
 
 def due(c: sa.Connection, now: datetime, limit: int) -> list[CommitmentRequest]:

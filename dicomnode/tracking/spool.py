@@ -64,6 +64,14 @@ class Spool:
         self._objects = folder / "objects"
         self._quarantine = folder / "quarantine"
 
+    @property
+    def objects_folder(self) -> Path:
+        return self._objects
+
+    def is_made(self) -> bool:
+        """Whether there is a folder of objects, with any in it or none."""
+        return self._objects.is_dir()
+
     def prepare(self) -> None:
         """Make every folder, durably, so that storing an object touches one folder only."""
         prefixes = [self._objects / f"{number:02x}" for number in range(256)]

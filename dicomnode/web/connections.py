@@ -14,6 +14,7 @@ import logging
 import re
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
@@ -21,7 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dicomnode.config import SCPSettings, WebSettings
+from dicomnode.config import SCPSettings, Settings, WebSettings
 from dicomnode.rates import address_key
 from dicomnode.tls import ServerTLS
 from dicomnode.web.access import OPEN_PATHS
@@ -52,15 +53,17 @@ def limits_of(scp: SCPSettings) -> Limits:
 
 
 def bounded_protocol(
-    limits: Limits, settings: WebSettings, tls: ServerTLS | None = None
+    newest: Callable[[], Settings], tls: ServerTLS | None = None
 ) -> type[asyncio.Protocol]:
-    """For one server: its connections know of each other."""
+    """For one server: its connections know of each other. Each has the newest settings of when it
+    came."""
     silent: dict[asyncio.Transport, str] = {}
 
     class BoundedProtocol(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             silent[transport] = _peer(transport)
-            _close_the_oldest_of_too_many(silent, limits, settings)
+            limits = self._limits = limits_of(newest().scp)
+            _close_the_oldest_of_too_many(silent, limits, newest().web)
             self._tail, self._early = b"", b""
             self._wire = transport
             self._late = self.loop.call_later(limits.header_seconds, self._close_late)
@@ -80,8 +83,8 @@ def bounded_protocol(
                     self,
                     context,
                     server_side=True,
-                    ssl_handshake_timeout=limits.header_seconds,
-                    ssl_shutdown_timeout=limits.header_seconds,
+                    ssl_handshake_timeout=self._limits.header_seconds,
+                    ssl_shutdown_timeout=self._limits.header_seconds,
                 )
             except OSError as error:
                 reason = getattr(error, "reason", None) or type(error).__name__

@@ -36,6 +36,10 @@ class Check(StrEnum):
     WORKER = "worker"
 
 
+# An object would be taken in without a worker, which comes to it later.
+_TO_TAKE_IN = (Check.DATABASE, Check.SPOOL, Check.DISK)
+
+
 class Readiness:
     """What keeps the node from its work now, as sentences that name no path, host or person."""
 
@@ -88,7 +92,6 @@ class Monitor:
     ) -> None:
         self._settings = settings
         self._intake = intake
-        self._database = database
         self._counted = counted
         self._readiness = Readiness(settings, database)
         self._asking = asyncio.Lock()  # a database that hangs costs one thread, not all of them
@@ -100,15 +103,15 @@ class Monitor:
 
     async def ready(self, _request: Request) -> Response:
         """200 where the node can do its work now, else 503; either with a reason for each check."""
-        async with self._asking:
-            found = await run_in_threadpool(self._readiness.problems)
+        found = await self._problems()
         well = all(sentence == "ok" for sentence in found.values())
         body = {"status": "ok" if well else "unavailable", "checks": found}
         return JSONResponse(body, 200 if well else 503)
 
     async def health(self, _request: Request) -> Response:
         """200 where an object would be taken in now, else 503."""
-        well = self._intake.is_alive() and await run_in_threadpool(self._database_answers)
+        found = await self._problems()
+        well = self._intake.is_alive() and all(found[check] == "ok" for check in _TO_TAKE_IN)
         status = "ok" if well else "unavailable"
         return JSONResponse({"status": status, "version": __version__}, 200 if well else 503)
 
@@ -129,11 +132,9 @@ class Monitor:
             *of_processes(beats(self._settings.pulses_folder)),
         )
 
-    def _database_answers(self) -> bool:
-        try:
-            return self._database.check().is_current
-        except DatabaseError:
-            return False
+    async def _problems(self) -> Mapping[Check, str]:
+        async with self._asking:
+            return await run_in_threadpool(self._readiness.problems)
 
 
 def _disk(settings: Settings) -> Iterator[Family]:

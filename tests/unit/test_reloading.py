@@ -14,7 +14,7 @@ import pytest
 from dicomnode.config import SCPSettings, Settings, load
 from dicomnode.errors import ConfigurationError
 from dicomnode.meters import Meters
-from dicomnode.reloading import FIXED, Reloader, change, with_settings_of
+from dicomnode.reloading import FIXED, Reloader, change, follow, with_settings_of
 
 DESTINATION = '[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "10.0.0.1"\nport = 104\n'
 
@@ -41,6 +41,12 @@ def test_every_fixed_key_exists() -> None:
         section, _, name = key.partition(".")
         field = Settings.model_fields[section]
         assert not name or name in type(field.get_default()).model_fields, key
+
+
+def test_what_needs_a_restart_is_what_the_document_says() -> None:
+    document = Path(__file__).parents[2] / "docs" / "monitoring.md"
+    (line,) = [line for line in document.read_text().splitlines() if "`needs_restart`" in line]
+    assert {key for key in FIXED if f"`{key}`" not in line} == set()
 
 
 def test_what_needs_a_restart_stays_and_is_named_and_the_rest_changes(file: Path) -> None:
@@ -131,3 +137,20 @@ def test_what_can_not_be_applied_is_told_and_tried_again_the_next_time(
     applied: list[Settings] = []
     reloader.poll(applied.append)
     assert applied[0].destinations
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("gone"), OSError(24, "too many open files")])
+def test_a_child_that_can_not_apply_it_goes_on_and_says_so(
+    reloader: Reloader, file: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def refuse(_new: Settings) -> None:
+        raise error
+
+    file.write_text(file.read_text() + 'log_level = "DEBUG"\n')
+    logger = logging.getLogger("dicomnode")
+    logger.setLevel(logging.WARNING)
+    follow(refuse, load(file))
+    assert str(error) in caplog.text
+    assert logger.level == logging.WARNING
+    follow(lambda _new: None, load(file))
+    assert logger.level == logging.DEBUG

@@ -97,3 +97,9 @@ def test_every_role_is_hardened_and_watched(unit: Path) -> None:
     } <= lines
     assert any(line.startswith("WatchdogSec=") for line in lines)
     assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_no_unit_starts_without_its_disk_or_is_cut_off_in_a_migration(unit: Path) -> None:
+    lines = set(unit.read_text().splitlines())
+    assert {"RequiresMountsFor=/var/lib/dicomnode", "TimeoutStartSec=infinity"} <= lines

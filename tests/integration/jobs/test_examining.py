@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from dicomnode.app.batch import find
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.config import Settings
 from dicomnode.domain import Examination, Revision
-from dicomnode.errors import ExaminationDiedError, ModelError
+from dicomnode.errors import ExaminationDiedError, ExaminationFailedError, ModelError
 from dicomnode.jobs.engine import JobState, retry
 from tests import small_examination, small_node
 from tests.conftest import REPOSITORY
+from tests.factories import make_series
 from tests.integration.jobs.conftest import Node, until
 
 MakeNode = Callable[..., Node]
@@ -204,3 +207,19 @@ def test_a_killed_worker_leaves_no_examining_process(make_node: MakeNode) -> Non
         assert is_running(child)
         process.kill()
         until(lambda: not is_running(child), 10)
+
+
+def test_its_log_has_the_level_of_its_worker_which_may_change(
+    make_settings: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_series(tmp_path / "in", series="poison", slices=3)
+    (revision,) = find([tmp_path / "in"]).revisions
+    child = small_node.examining_process(make_settings(), "tell the level of its log")
+    child.start()
+    try:
+        for level in (logging.DEBUG, logging.ERROR):
+            caplog.set_level(level, "dicomnode")
+            with pytest.raises(ExaminationFailedError, match=f"level {level}"):
+                child.examine(revision)
+    finally:
+        child.close()

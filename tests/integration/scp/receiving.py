@@ -18,8 +18,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pynetdicom.ae import ApplicationEntity
 
 from dicomnode.config import Settings
+from dicomnode.errors import ConfigurationError
+from dicomnode.scp import process as receiving_process
 from dicomnode.tracking import audit, deliveries, examinations, quarantine, series
 from dicomnode.tracking import instances as rows
 from dicomnode.tracking.audit import AuditEvent
@@ -51,6 +54,21 @@ needs_dcmtk = pytest.mark.skipif(
     not (Path(STORESCU).is_file() and Path(ECHOSCU).is_file()),
     reason="dcmtk's storescu and echoscu aren't installed (Debian: dcmtk)",
 )
+
+
+UNUSABLE_TITLE = "UNUSABLE"
+
+
+def refuse_a_title() -> None:
+    """For a child that can't use new settings: those with that title."""
+    make = receiving_process._entity
+
+    def refusing(settings: Settings) -> ApplicationEntity:
+        if settings.scp.ae_title == UNUSABLE_TITLE:
+            raise ConfigurationError("a title that can't be used")
+        return make(settings)
+
+    receiving_process._entity = refusing
 
 
 @dataclass

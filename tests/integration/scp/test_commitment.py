@@ -263,3 +263,24 @@ def test_what_one_peer_may_have_waiting_is_bounded(node: Node) -> None:
             assert each is not None
             commitment_requests.done(c, each)
     database.close()
+
+
+def test_many_addresses_of_one_household_are_one_peer_and_all_together_have_a_bound(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, now = node.database, datetime.now(UTC)
+    monkeypatch.setattr(commitment_requests, "MOST_OF_ONE_PEER", 3)
+    monkeypatch.setattr(commitment_requests, "MOST_IN_ALL", 5)
+
+    def ask_from(*addresses: str) -> list[bool]:
+        asked = [
+            commitment_requests.add(c, f"2.25.{n}", address, address, [UNKNOWN], now)
+            for n, address in enumerate(addresses)
+        ]
+        return [each is not None for each in asked]
+
+    with database.begin() as c:
+        assert ask_from(*(f"2001:db8::{n}" for n in range(4))) == [True, True, True, False]
+        assert ask_from(*(f"192.0.2.{n}" for n in range(3))) == [True, True, False]
+        c.execute(requests_table.delete())
+    database.close()

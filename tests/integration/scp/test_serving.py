@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,38 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from dicomnode.config import Settings
 from dicomnode.errors import DicomnodeError, PortInUseError
+from dicomnode.meters import Meters
+from dicomnode.reloading import Apply
+from dicomnode.scp import children
 from dicomnode.scp.server import serve
+from dicomnode.tracking.pulses import beats
 from tests.databases import *  # noqa: F403
 from tests.factories import make_series
 from tests.hostile.raw_sender import associated, send
 from tests.integration.scp.receiving import (
+    UNUSABLE_TITLE,
     Node,
     data_set_bytes,
+    refuse_a_title,
     running,
     shared_settings,
     wait_until,
 )
+
+
+class NeverReady:
+    """A child that is started and says nothing; it is also its process."""
+
+    def __init__(self) -> None:
+        self.channel, self._theirs = Pipe()
+        self.process = self
+
+    def kill(self) -> None:
+        self.channel.close()
+
+    def join(self) -> None:
+        self._theirs.close()
+
 
 PRIVATE = ["1.2.840.113619.4.30", "1.3.46.670589.11.0.0.12.1", "1.2.826.0.1.3680043.2.93.9"]
 
@@ -155,11 +177,80 @@ def test_it_says_that_it_is_alive_again_and_again(make_settings: Callable[..., S
     assert len(said) == 3
 
 
+def test_a_child_that_can_not_use_new_settings_goes_on_with_the_old_ones(
+    make_settings: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what was reloaded is counted by the parent, which reads the file."""
+    settings = make_settings(scp={"processes": 2})
+    scp = settings.scp
+    given = [
+        settings.model_copy(update={"scp": scp.model_copy(update=update)})
+        for update in (
+            {"ae_title": UNUSABLE_TITLE},
+            {"allowed_calling_ae_titles": ("SOMEBODY",)},
+        )
+    ]
+    meters, ready, stop = Meters(), threading.Event(), threading.Event()
+
+    def reload(apply: Apply) -> None:
+        if given:
+            apply(given.pop(0))
+            meters.count("configuration_reloads_total", outcome="done")
+
+    node = threading.Thread(
+        target=serve,
+        args=(settings,),
+        kwargs={
+            "ready": ready.set,
+            "stop": stop,
+            "prepare_child": refuse_a_title,
+            "reload": reload,
+            "meters": meters,
+        },
+    )
+
+    def is_closed_to_us() -> bool:
+        with associated(scp.port) as association:
+            return not association.is_established
+
+    def counted() -> set[str]:
+        return {family.name for beat in beats(settings.pulses_folder) for family in beat.families}
+
+    node.start()
+    try:
+        assert ready.wait(60)
+        wait_until(is_closed_to_us, 60)
+        wait_until(lambda: "configuration_reloads_total" in counted(), 60)
+    finally:
+        stop.set()
+        node.join(60)
+    assert "a receiving process died" not in caplog.text
+
+
+def test_a_watchdog_waits_once_for_a_child_that_is_replaced(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that never becomes ready is not waited for without end."""
+    monkeypatch.setattr(children, "_START_SECONDS", 1.0)
+    said: list[str] = []
+    supervisor = children.Supervisor(make_settings(), [], lambda: None, set(), Meters())
+    monkeypatch.setattr(supervisor, "_start", NeverReady)
+    supervisor._start_again(lambda: said.append("alive"), threading.Event())
+    assert len(said) > 1
+    said.clear()
+    supervisor._start_again(lambda: said.append("alive"), threading.Event())
+    assert said == []
+
+
 def test_a_receiver_without_its_indexer_ends(make_settings: Callable[..., Settings]) -> None:
     code = """
 import sys, threading
 from dicomnode.config import Settings
+from dicomnode.meters import Meters
+from dicomnode.reloading import Apply
+from dicomnode.scp import children
 from dicomnode.scp.server import serve
+from dicomnode.tracking.pulses import beats
 from dicomnode.tracking.indexer import Indexer
 Indexer.start = lambda self: None
 settings = Settings.model_validate_json(sys.argv[1])

@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 from dicomnode.app.logs import JsonFormatter, TextFormatter
+from dicomnode.errors import DatabaseError
 from dicomnode.log_context import about
 
 
@@ -60,3 +65,37 @@ def test_a_line_for_people_cannot_be_forged_either() -> None:
         )
         line = TextFormatter().format(record)
     assert line.endswith("INFO dicomnode.scp: a?b job=examine:1 peer=X?[31m")
+
+
+def of_an_error(formatter: logging.Formatter) -> str:
+    """The line of an error of ours that came of one that quotes a header."""
+    value = "^".join(("Doe", "Jane"))
+    try:
+        try:
+            int(value)
+        except ValueError as error:
+            raise DatabaseError("locked\nfor long\x1b[31m") from error
+    except DatabaseError:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
+    return formatter.format(record)
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_traceback_quotes_no_header_and_steers_no_terminal(formatter: logging.Formatter) -> None:
+    line = of_an_error(formatter)
+    assert "Doe^Jane" not in line
+    assert "builtins.ValueError" in line
+    assert "DatabaseError: locked?for long?[31m" in line
+    assert "of_an_error" in line, "where it happened"
+    assert "\x1b" not in line
+
+
+def test_an_error_of_the_system_says_what_it_was_and_not_where() -> None:
+    path = Path("/nowhere") / "^".join(("Doe", "Jane"))
+    try:
+        path.read_bytes()
+    except OSError:
+        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
+    told = formatted(record)["traceback"]
+    assert str(told).endswith("FileNotFoundError: No such file or directory")
+    assert "Doe^Jane" not in str(told)

@@ -16,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from dicomnode.config import Settings
 from dicomnode.intake.intake import Intake
 from dicomnode.meters import Meters
-from dicomnode.tracking.database import Database
+from dicomnode.tracking.database import Database, SchemaState
 from dicomnode.tracking.pulses import Pulse
 from dicomnode.tracking.spool import Spool
+from dicomnode.web import monitor
 from dicomnode.web.application import make_application
 
 WORKS = {"database": "ok", "spool": "ok", "disk": "ok", "worker": "ok"}
@@ -99,6 +100,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         assert answer.json()["checks"] == WORKS | {
             "disk": "less is free than scp.minimum_free_bytes"
         }
+        assert node.ask("/health").status_code == 503
 
 
 def test_a_database_that_is_gone_or_not_migrated_is_told(node: Watched) -> None:
@@ -108,6 +110,23 @@ def test_a_database_that_is_gone_or_not_migrated_is_told(node: Watched) -> None:
     assert answer.status_code == 503
     assert answer.json()["checks"]["database"] != "ok"
     assert "sqlite" not in answer.text
+
+
+def test_an_object_is_taken_in_without_a_worker_and_the_database_is_not_asked_each_time(
+    node: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SchemaState] = []
+    check = Database.check
+
+    def counted(database: Database) -> SchemaState:
+        asked.append(check(database))
+        return asked[-1]
+
+    monkeypatch.setattr(Database, "check", counted)
+    monkeypatch.setattr(monitor, "_READY_AGAIN_SECONDS", 3600.0)
+    node.worker.stop()
+    assert [node.ask("/health").status_code for _ in range(3)] == [200] * 3
+    assert len(asked) == 1
 
 
 def test_the_metrics_are_what_prometheus_reads_and_name_only_what_is_configured(
