@@ -62,9 +62,10 @@ def read_key(file: Path, key: str) -> Pseudonyms:
 def shifted_date(given: str, days: int) -> str:
     """A DA value `days` earlier; "" for what is none, or would lie before year 1."""
     try:
-        return (date.fromisoformat(given.strip()[:8]) - timedelta(days)).strftime("%Y%m%d")
+        shifted = date.fromisoformat(given.strip()[:8]) - timedelta(days)
     except (ValueError, OverflowError):
         return ""
+    return shifted.isoformat().replace("-", "")  # strftime writes the year 999 with three digits
 
 
 def shifted_date_time(given: str, days: int) -> str:

@@ -26,7 +26,11 @@ def test_a_series_that_came_over_http_is_looked_at_and_counted(tmp_path: Path) -
         assert stored.status_code == 200
         (series,) = wait_until("the series is refused", lambda: node.settled(1), 60, node.log)
         assert (series["state"], series["refusal_code"]) == ("refused", "TOO_FEW_SLICES")
-        told = client.get("/metrics").text.splitlines()
+        stage = 'dicomnode_examination_stage_seconds_count{role="work",process="0",stage="sort"} 1'
+        metrics = lambda: client.get("/metrics").text.splitlines()  # noqa: E731
+        told = wait_until(
+            "the worker tells of it", lambda: (m := metrics()) if stage in m else [], 60, node.log
+        )
         assert client.get("/readyz").json()["status"] == "ok"
         node.process.send_signal(signal.SIGHUP)
         reloaded = lambda: node.log.read_bytes().count(b"configuration reloaded") == 3  # noqa: E731
@@ -41,7 +45,5 @@ def test_a_series_that_came_over_http_is_looked_at_and_counted(tmp_path: Path) -
         name = f'dicomnode_heartbeat_age_seconds{{role="{role}",process="0"}}'
         (age,) = (float(line.split()[-1]) for line in told if line.startswith(name))
         assert age < 30
-    stage = 'examination_stage_seconds_count{role="work",process="0",stage="sort"} 1'
-    assert f"dicomnode_{stage}" in told
     received = 'objects_received_total{role="web",process="0",way="stow",outcome="stored"} 3'
     assert f"dicomnode_{received}" in told

@@ -115,7 +115,7 @@ def test_a_change_of_rules_holds_is_shown_and_is_brought_up_to_date(
     wish = dicomnode("reexamine", "--dry-run", *options)
     assert wish.stdout == "1 would be queued, 0 have a job already, 0 left\n"
     done = dicomnode("reexamine", "--json", *options)
-    assert json.loads(done.stdout) == {"queued": 1, "waiting": 0, "left": 0}
+    assert json.loads(done.stdout) == {"queued": 1, "waiting": 0, "left": 0, "removed": 0}
     again = dicomnode("reexamine", "--study", STUDY, *options)
     assert again.stdout == "0 queued at low priority, 1 have a job already, 0 left\n"
     (job,) = json.loads(dicomnode("jobs", "list", "--json", *options).stdout)
