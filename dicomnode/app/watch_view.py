@@ -49,6 +49,7 @@ class Seen:
     oldest_seconds: Mapping[str, float]
     pending: Mapping[str, float]
     failing: Mapping[str, float]
+    away: Mapping[str, float]
     studies: Sequence[StudyRow]
     free_bytes: int | None
     minimum_free_bytes: int
@@ -60,7 +61,7 @@ def look(settings: Settings, database: Database) -> Seen:
     named = [destination.name for destination in settings.destinations]
     with database.read() as connection:
         depth, oldest = flow.queues(connection, now)
-        pending, failing, _ = flow.destinations(connection, named)
+        pending, failing, away = flow.destinations(connection, named)
         studies = study_list.page(connection, limit=_MOST_STUDIES).rows
     return Seen(
         now,
@@ -69,6 +70,7 @@ def look(settings: Settings, database: Database) -> Seen:
         _by_name(oldest),
         _by_name(pending),
         _by_name(failing),
+        _by_name(away),
         studies,
         _free_bytes(settings.spool_folder),
         settings.scp.minimum_free_bytes,
@@ -149,10 +151,18 @@ def _queues(seen: Seen) -> Table:
 def _destinations(seen: Seen) -> Table:
     table = _table("destination", "waiting", "last")
     for name, waiting in islice(seen.pending.items(), _MOST_DESTINATIONS):
-        told = seen.failing.get(name)
-        last = "-" if told is None else "failed" if told else "well"
-        table.add_row(name, f"{waiting:.0f}", last, style="bold red" if told else "")
+        last = _last(seen, name)
+        is_bad = last in ("away", "failed")
+        table.add_row(name, f"{waiting:.0f}", last, style="bold red" if is_bad else "")
     return table
+
+
+def _last(seen: Seen, name: str) -> str:
+    """How a destination took what was sent last, unless nothing is sent there now."""
+    if seen.away.get(name):
+        return "away"
+    failing = seen.failing.get(name)
+    return "-" if failing is None else "failed" if failing else "well"
 
 
 def _studies(found: Sequence[StudyRow]) -> Table | Text:

@@ -145,7 +145,7 @@ class Sending:
             case Ending.AGAIN | Ending.UNPROVEN | Ending.LOST:
                 self._try_later(connection, attempt, outcome)
             case Ending.PARKED:
-                self._park(connection, attempt, delivery)
+                self._park(connection, attempt, delivery, outcome.sentence)
         if outcome.state in _ON_RECORD:
             detail = {"destination": delivery.destination, "sentence": outcome.sentence}
             event, uid = _ON_RECORD[outcome.state], delivery.segmentation.sop_instance_uid
@@ -167,11 +167,11 @@ class Sending:
             deliveries.mark_failed(connection, attempt.delivery_id, outcome.sentence, at)
         self.queue.enqueue_delivery(connection, later)
 
-    def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery) -> None:
+    def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery, why: str) -> None:
         """It goes on, after its turn, as if it had not been tried yet."""
         number = attempt.number + 1
         parked.park(connection, Parked(delivery.id, delivery.destination, number, attempt.deadline))
-        deliveries.mark_parked(connection, delivery.id)
+        deliveries.mark_parked(connection, delivery.id, why)
 
     def _note_contact(self, connection: Connection, delivery: Delivery, outcome: Outcome) -> None:
         name = delivery.destination

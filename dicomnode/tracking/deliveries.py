@@ -164,9 +164,12 @@ def mark_failed(
     )
 
 
-def mark_parked(c: sa.Connection, delivery_id: int) -> None:
-    """It waits for its destination: nobody knows until when."""
-    c.execute(deliveries.update().where(_is(delivery_id)).values(next_attempt_at=None))
+def mark_parked(c: sa.Connection, delivery_id: int, error: str) -> None:
+    """It waits for its destination, which said this to others: nobody knows until when."""
+    values = {"next_attempt_at": None, "last_error": error}
+    c.execute(
+        deliveries.update().where(_is(delivery_id), deliveries.c.state.in_(_OPEN)).values(values)
+    )
 
 
 def mark_refused(

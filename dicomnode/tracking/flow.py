@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import OPEN_DELIVERIES, DeliveryState
 from dicomnode.meters import LONG_SECONDS, OTHER, Distribution, Family, Labels, Meter, Value
 from dicomnode.tracking.circuits import open_ones
 from dicomnode.tracking.gate_schema import held_objects
@@ -48,7 +48,7 @@ _QUEUES: Mapping[str, _Queue] = {
     "receive": _Queue(series.c.last_received_at, "series.is_arriving"),
     "examine": _Queue(revisions.c.created_at, f"{_UNEXAMINED} IS NULL"),
     "examining": _Queue(revisions.c.examination_started_at, f"{_UNEXAMINED} IS NOT NULL"),
-    "deliver": _Queue(deliveries.c.created_at, "deliveries.state = 'pending'"),
+    "deliver": _Queue(deliveries.c.created_at, "deliveries.state IN ('pending', 'stored')"),
     "pull": _Queue(pulls.c.created_at, "pulls.state <> 'done'"),
     "gate": _Queue(held_objects.c.at, "held_objects.state IN ('waiting', 'changed')"),
 }
@@ -88,9 +88,13 @@ def queues(c: sa.Connection, now: datetime) -> tuple[Family, Family]:
 
 
 def destinations(c: sa.Connection, named: Collection[str]) -> tuple[Family, Family, Family]:
-    """Of the configured destinations; whoever else gets a SEG back counts as `other`."""
+    """Of the configured destinations; whoever else gets a SEG back counts as `other`.
+
+    What was sent and is still to be proven waits, too.
+    """
     query = sa.select(deliveries.c.destination, sa.func.count())
-    query = query.where(deliveries.c.state == "pending").group_by(deliveries.c.destination)
+    is_open = deliveries.c.state.in_([state.value for state in OPEN_DELIVERIES])
+    query = query.where(is_open).group_by(deliveries.c.destination)
     pending: dict[Labels, Value] = {(name,): 0.0 for name in named}
     for name, count in c.execute(query).tuples():
         key = (name if name in named else OTHER,)

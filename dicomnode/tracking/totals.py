@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from dicomnode.domain import WantedDigest
+from dicomnode.domain import DeliveryState, WantedDigest
 from dicomnode.tracking import outdated, refusals
 from dicomnode.tracking.schema import associations, deliveries, quarantine, studies, verdicts
 from dicomnode.tracking.study_summaries import COUNTED_STATES
@@ -50,9 +50,14 @@ def totals(c: sa.Connection) -> tuple[Total, ...]:
         ),
         Total("series", "Series by what they wait for.", "state", _series(c)),
         Total("verdicts", "Current verdicts by kind.", "kind", verdicts_now),
-        Total("deliveries", "Deliveries by state.", "state", _by(c, deliveries.c.state)),
+        Total("deliveries", "Deliveries by state.", "state", _deliveries(c)),
         Total("associations_open", "Associations open now.", "", {"": c.scalar(still_open) or 0}),
     )
+
+
+def _deliveries(c: sa.Connection) -> Mapping[str, int]:
+    """Of each state: an alert can't see the first of one that was not told before."""
+    return {state.value: 0 for state in DeliveryState} | dict(_by(c, deliveries.c.state))
 
 
 def outdated_total(c: sa.Connection, wanted: WantedDigest) -> Total:

@@ -33,8 +33,8 @@ PAGE = 50
 class QueueKind(StrEnum):
     """What waits or failed. EXPECTED: series of which others say that they exist, and nothing came.
 
-    DELIVERY_FAILING is tried again, DELIVERY_REFUSED is not. QUARANTINE has every object that was
-    not accepted, also those whose good copy came later.
+    DELIVERY_FAILING is tried again, or proven again; DELIVERY_REFUSED is not. QUARANTINE has every
+    object that was not accepted, also those whose good copy came later.
     """
 
     RECEIVING = "receiving"
@@ -106,14 +106,17 @@ _KEYS: Mapping[QueueKind, sa.Column[int]] = {
 _UNEXAMINED = (
     "revisions.is_current AND NOT revisions.is_examined AND revisions.examination_started_at"
 )
-# In the words of the partial indexes.
+# In the words of the partial indexes; NOT IN, since SQLite would search another index for an IN.
 _CONDITIONS = {
     QueueKind.RECEIVING: "series.is_arriving",
     QueueKind.EXPECTED: "series.instance_count = 0",
     QueueKind.WAITING: f"{_UNEXAMINED} IS NULL",
     QueueKind.EXAMINING: f"{_UNEXAMINED} IS NOT NULL",
     QueueKind.FAILED: "examinations.is_current AND examinations.failure <> ''",
-    QueueKind.DELIVERY_FAILING: "deliveries.state = 'pending' AND deliveries.last_error <> ''",
+    QueueKind.DELIVERY_FAILING: (
+        "deliveries.state NOT IN ('delivered', 'refused', 'cancelled')"
+        " AND deliveries.last_error <> ''"
+    ),
     QueueKind.DELIVERY_REFUSED: "deliveries.state = 'refused'",
     QueueKind.PULL: "pulls.state <> 'done'",
 }

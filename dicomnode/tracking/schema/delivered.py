@@ -32,7 +32,11 @@ deliveries = sa.Table(
     sa.UniqueConstraint("segmentation_id", "destination"),
     sa.Index("ix_deliveries_state_next_attempt_at", "state", "next_attempt_at"),
     partial("ix_deliveries_refused", "state = 'refused'", "id"),
-    partial("ix_deliveries_failing", "state = 'pending' AND last_error <> ''", "id"),
+    partial(
+        "ix_deliveries_failing",
+        "state NOT IN ('delivered', 'refused', 'cancelled') AND last_error <> ''",
+        "id",
+    ),
 )
 
 # What is known of a destination: its circuit and dialect (`tracking.circuits`, `dialects`).

@@ -43,6 +43,7 @@ SEEN = Seen(
     oldest_seconds={"receive": 61.0, "examine": 9000.0, "deliver": 400_000.0},
     pending={"a-destination-of-a-long-name-12": 2.0, "pacs": 0.0, "x": 0.0, "y": 0.0, "z": 0.0},
     failing={"a-destination-of-a-long-name-12": 1.0, "pacs": 0.0},
+    away={"a-destination-of-a-long-name-12": 0.0, "pacs": 0.0},
     studies=[study(number) for number in range(5)],
     free_bytes=10**12,
     minimum_free_bytes=10**9,
@@ -70,6 +71,11 @@ def test_it_says_who_is_silent_what_waits_and_who_fails() -> None:
     assert "failed" in text
     assert "1000.0 GB free" in text
     assert text.count("NO_FACE_IN_VIEW") == 5
+
+
+def test_a_destination_that_is_away_is_told() -> None:
+    assert "away" not in drawn(SEEN)
+    assert "away" in drawn(replace(SEEN, away={"pacs": 1.0}))
 
 
 def test_a_full_disk_is_told() -> None:

@@ -67,6 +67,16 @@ def test_the_queues_say_how_much_waits_and_since_when(database: Database, spool:
     assert pending["destination_failing"] == {"pacs": 0}
 
 
+def test_what_was_sent_and_is_not_proven_waits(database: Database, spool: Spool) -> None:
+    examination_id = one_examined(database, spool, SERIES)
+    with database.begin() as c:
+        (key,) = deliveries.add(c, examination_id, "pacs")
+        deliveries.mark_stored(c, key)
+    with database.read() as c:
+        assert told(flow.queues(c, at(90)))["queue_depth"]["deliver"] == 1
+        assert told(flow.destinations(c, ["pacs"]))["deliveries_pending"] == {"pacs": 1}
+
+
 def test_a_destination_fails_until_it_takes_something(database: Database, spool: Spool) -> None:
     examination_id = one_examined(database, spool, SERIES)
     with database.begin() as c:

@@ -115,6 +115,23 @@ def test_deliveries_that_fail_and_those_that_were_refused_are_told_apart(
     assert (item.series_instance_uid, item.why) == ("1.2.1", "0122: SOP class not supported")
 
 
+def test_a_delivery_that_is_parked_or_not_proven_says_what_it_waits_for(
+    database: Database, spool: Spool
+) -> None:
+    with database.begin() as connection:
+        examination = judged(connection, spool, "1.2", "1.2.1")
+        (parked,) = deliveries.add(connection, examination, "archive", at(70))
+        (sent,) = deliveries.add(connection, examination, "research", at(70))
+        deliveries.mark_parked(connection, parked, "no answer")
+        deliveries.mark_stored(connection, sent, at(80))
+        deliveries.mark_failed(connection, sent, "it does not find it", at(90))
+    found = queue(database, QueueKind.DELIVERY_FAILING)
+    assert [(item.key, item.why) for item in found] == [
+        (parked, "no answer"),
+        (sent, "it does not find it"),
+    ]
+
+
 def test_pulls_are_there_until_they_are_done(database: Database) -> None:
     with database.begin() as connection:
         pulls.ask(connection, "archive", ["1.2", "1.3"], at(0))
