@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dicomnode.domain import OPEN_DELIVERIES
+
 # By its whole path: pynetdicom puts a program of the same name into the virtual environment.
 STORESCU = "/usr/bin/storescu"
 
@@ -122,7 +124,7 @@ class Node:
             item
             for item in found
             if item["state"] in ("examined", "refused", "failed")
-            and all(delivery["state"] != "pending" for delivery in item["deliveries"])
+            and all(delivery["state"] not in OPEN_DELIVERIES for delivery in item["deliveries"])
         ]
         return found if len(ended) == len(found) >= expected else []
 

@@ -7,13 +7,19 @@ import random
 import signal
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
+import sqlalchemy as sa
 
+from dicomnode.config import load
+from dicomnode.tracking import schema
+from dicomnode.tracking.database import Database
 from tests.e2e.site import (
     Node,
+    Orthanc,
     missing_peers,
     processes,
     running_node,
@@ -66,9 +72,35 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(tmp_path: Path) -> N
         assert {item["instance_count"] for item in series} == {12}
         assert {item["revision"] for item in series} == {1}
         assert all(item["verdict"] for item in series)
-        delivered = [len(item["deliveries"]) for item in series]
-        assert sum(len(item["Instances"]) for item in pacs.seg_series()) == sum(delivered)
+        sent = sorted(
+            str(pydicom.dcmread(files[0]).SeriesInstanceUID) for files in sources.values()
+        )
+        assert sorted(series_with_a_seg(pacs)) == sent
+        assert sorted(series_with_a_verdict(node)) == sent
         assert_the_spool_holds(node_folder / "data" / "spool", sources.values())
+
+
+def series_with_a_seg(pacs: Orthanc) -> list[str]:
+    """The Series Instance UID that each SEG of the PACS is of."""
+    segs = [instance for item in pacs.seg_series() for instance in item["Instances"]]
+    read = [pydicom.dcmread(BytesIO(pacs.file(each))) for each in segs]
+    return [str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID) for seg in read]
+
+
+def series_with_a_verdict(node: Node) -> list[str]:
+    """The Series Instance UID that each current verdict is of."""
+    v, e, s = schema.verdicts, schema.examinations, schema.series
+    query = (
+        sa.select(s.c.series_instance_uid)
+        .join_from(v, e, e.c.id == v.c.examination_id)
+        .join(s, s.c.id == e.c.series_id)
+        .where(v.c.is_current)
+    )
+    database = Database(load(node.config).database_url)
+    with database.read() as connection:
+        found = list(connection.scalars(query))
+    database.close()
+    return found
 
 
 def assert_the_spool_holds(spool: Path, sent: Sequence[Sequence[Path]]) -> None:
