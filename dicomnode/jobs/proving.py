@@ -68,10 +68,12 @@ class Proving:
 
     def _asked(self, delivery: Delivery) -> list[Asked]:
         with self.database.read() as connection:
-            return commitments.since(connection, delivery.id, delivery.stored_at or _now())
+            return commitments.of_delivery(connection, delivery.id)
 
     def _is_to_be_asked(self, asked: list[Asked]) -> bool:
-        return not asked or (_now() - asked[-1].asked_at).total_seconds() >= _ASK_AGAIN_SECONDS
+        """What was asked in the future was asked before the clock was set back."""
+        ages = [(_now() - each.asked_at).total_seconds() for each in asked]
+        return not any(0 <= age < _ASK_AGAIN_SECONDS for age in ages)
 
     def _ask(self, delivery: Delivery, destination: DestinationSettings) -> None:
         """On record before it is asked: the report may come over another association at once."""

@@ -23,7 +23,7 @@ from dicomnode.jobs.lanes import Attempt, JobQueue
 from dicomnode.jobs.outcome import GOES_ON, Contact, Ending, Outcome, outcome_of
 from dicomnode.jobs.proving import Proving
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import audit, circuits, deliveries, dialects, parked
+from dicomnode.tracking import audit, circuits, commitments, deliveries, dialects, parked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.deliveries import Delivery
 from dicomnode.tracking.parked import Parked
@@ -136,7 +136,8 @@ class Sending:
         self._note_contact(connection, delivery, outcome)
         match outcome.state:
             case Ending.STORED:
-                deliveries.mark_stored(connection, delivery.id)
+                if deliveries.mark_stored(connection, delivery.id):
+                    commitments.end(connection, delivery.id)
                 self.queue.enqueue_delivery(connection, attempt.at_once())
             case Ending.DELIVERED:
                 deliveries.mark_delivered(connection, delivery.id)

@@ -71,12 +71,18 @@ def report(
     return True
 
 
-def since(c: sa.Connection, delivery_id: int, at: datetime) -> list[Asked]:
-    """What was asked of a delivery from then on, oldest first."""
+def end(c: sa.Connection, delivery_id: int) -> None:
+    """It was sent anew: what was asked of it before says nothing any more, whatever the clocks
+    say of before and after."""
+    c.execute(commitments.delete().where(commitments.c.delivery_id == delivery_id))
+
+
+def of_delivery(c: sa.Connection, delivery_id: int) -> list[Asked]:
+    """What was asked since it was sent, oldest first."""
     t = commitments.c
     query = (
         sa.select(t.transaction_uid, t.asked_at, t.outcome)
-        .where(t.delivery_id == delivery_id, t.asked_at >= at)
+        .where(t.delivery_id == delivery_id)
         .order_by(t.asked_at)
     )
     return [

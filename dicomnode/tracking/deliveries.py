@@ -118,9 +118,9 @@ def mark_delivered(c: sa.Connection, delivery_id: int, now: datetime | None = No
     _set(c, delivery_id, DeliveryState.DELIVERED, now, last_error="", next_attempt_at=None)
 
 
-def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
-    """The destination took it, and is to prove that it has kept it."""
-    c.execute(
+def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
+    """The destination took it, and is to prove that it has kept it; False where that was known."""
+    stored = c.execute(
         deliveries.update()
         .where(_is(delivery_id), deliveries.c.state == DeliveryState.PENDING.value)
         .values(
@@ -131,6 +131,7 @@ def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None)
             next_attempt_at=None,
         )
     )
+    return stored.rowcount == 1
 
 
 def mark_lost(c: sa.Connection, delivery_id: int, error: str, next_attempt_at: datetime) -> None:

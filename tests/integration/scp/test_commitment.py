@@ -244,7 +244,7 @@ def test_a_report_of_a_destination_is_recorded_and_one_of_a_stranger_is_not(node
     assert tell("2.25.88") == commitment.NO_SUCH_TRANSACTION
     assert tell(transaction) == commitment.SUCCESS
     with database.read() as c:
-        (asked,) = commitments.since(c, delivery_id, datetime.fromtimestamp(0, UTC))
+        (asked,) = commitments.of_delivery(c, delivery_id)
     database.close()
     assert asked.outcome is commitments.Commitment.COMMITTED
 

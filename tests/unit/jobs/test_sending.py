@@ -5,19 +5,29 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 
 from dicomnode.config import Settings
 from dicomnode.jobs.lanes import Attempt, JobQueue, first_attempt
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import deliveries, examinations, instances, series
+from dicomnode.tracking import commitments, deliveries, examinations, instances, series
+from dicomnode.tracking.commitments import Asked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import at, examined, instance
+
+
+class NoQueue:
+    """Takes jobs that nobody does."""
+
+    def enqueue_delivery(self, _connection: sa.Connection, attempt: Attempt) -> str:
+        return attempt.job_id
 
 
 @dataclass
@@ -27,6 +37,15 @@ class Site:
     sending: Sending
     attempt: Attempt
     seg: Path
+
+    def stored(self) -> None:
+        """As after an attempt that the destination took."""
+        settled = self.sending.settle(self.attempt, {"state": "stored", "sentence": ""})
+        assert settled == "stored"
+
+    def asked(self) -> list[Asked]:
+        with self.sending.database.read() as c:
+            return commitments.of_delivery(c, self.attempt.delivery_id)
 
     def outcome(self) -> tuple[str, str]:
         found = self.sending.send(self.attempt)
@@ -50,8 +69,7 @@ def site(make_settings: Callable[..., Settings]) -> Site:
         there = replace(volume, segmentation=replace(volume.segmentation, path=seg))
         examination_id = examinations.record(c, revision.id, replace(made, volumes=(there,)))
         (delivery_id,) = deliveries.add(c, examination_id, "pacs")
-    queue, stages = cast(JobQueue, None), cast(Stages, None)
-    sending = Sending(settings, database, queue, stages)
+    sending = Sending(settings, database, cast(JobQueue, NoQueue()), cast(Stages, None))
     return Site(sending, first_attempt(delivery_id, settings), seg)
 
 
@@ -69,6 +87,30 @@ def test_a_seg_that_is_gone_among_others_is_left_to_a_person(site: Site) -> None
     state, sentence = site.outcome()
     assert state == "refused"
     assert "is gone" in sentence
+
+
+def test_the_proof_of_an_earlier_sending_says_nothing_of_a_later_whatever_the_clock_says(
+    site: Site,
+) -> None:
+    database, key = site.sending.database, site.attempt.delivery_id
+    site.stored()
+    for of, when in (("lost", 4e9), ("kept", 0.0)):  # the clock is set back in between
+        with database.begin() as c:
+            asked = commitments.ask(c, key, "1.2.3", datetime.fromtimestamp(when, UTC))
+            commitments.report(c, asked, [], ["1.2.3"] if of == "lost" else [])
+        assert [each.transaction_uid for each in site.asked()] == [asked]
+        with database.begin() as c:
+            deliveries.mark_lost(c, key, "not kept", at(0))
+        site.stored()
+        assert site.asked() == []
+
+
+def test_an_attempt_that_is_recorded_twice_keeps_what_was_asked_in_between(site: Site) -> None:
+    site.stored()
+    with site.sending.database.begin() as c:
+        commitments.ask(c, site.attempt.delivery_id, "1.2.3", at(0))
+    site.stored()
+    assert len(site.asked()) == 1
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ESTALE, errno.EMFILE])
