@@ -5,6 +5,7 @@ Imports little, since examining processes start with it again and again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -122,6 +123,8 @@ def _fail(how: str, number: int) -> None:
             raise ExaminationPostponedError("waits for memory")
         case "no memory once" if number == 1:
             raise ExaminationPostponedError("waits for memory")
+        case "full disk once" if number == 1:
+            raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def die(_: Pulse) -> Examine:

@@ -16,6 +16,7 @@ import pytest
 
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.config import Settings
+from dicomnode.domain import Examination, Revision
 from dicomnode.errors import ExaminationDiedError, ModelError
 from dicomnode.jobs.engine import JobState, retry
 from tests import small_examination, small_node
@@ -80,7 +81,7 @@ def test_a_poison_series_is_set_aside_and_the_others_are_examined(
         until(lambda: [study.verdict for study in node.status()].count("DEFACED") == 3)
 
 
-@pytest.mark.parametrize("how", ["crash once", "no memory once"])
+@pytest.mark.parametrize("how", ["crash once", "no memory once", "full disk once"])
 def test_a_series_that_failed_by_chance_is_tried_again(make_node: MakeNode, how: str) -> None:
     node = make_node(jobs=SOON)
     poison = node.put("poison")
@@ -88,6 +89,23 @@ def test_a_series_that_failed_by_chance_is_tried_again(make_node: MakeNode, how:
         until(lambda: verdict_of(node, poison) == "DEFACED")
         until(lambda: node.jobs() == [])
     assert tries(node) == 2
+
+
+def test_a_mount_that_is_away_costs_no_series(make_node: MakeNode) -> None:
+    """Found by the worker itself, before its child."""
+    node, tries = make_node(jobs=SOON), []
+    node.put("a")
+    stages = small_node.stages(node.settings)
+
+    def examine(revision: Revision) -> Examination:
+        tries.append(1)
+        if len(tries) == 1:
+            revision.paths[0].parent.with_name("away").joinpath("a.dcm").stat()
+        return stages.examine(revision)
+
+    with node.working(replace(stages, examine=examine)):
+        until(lambda: [study.verdict for study in node.status()] == ["DEFACED"])
+    assert len(tries) == 2
 
 
 def test_a_series_that_waits_says_why_and_can_be_hurried(make_node: MakeNode) -> None:
