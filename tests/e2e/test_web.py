@@ -27,10 +27,9 @@ def test_a_series_that_came_over_http_is_looked_at_and_counted(tmp_path: Path) -
         (series,) = wait_until("the series is refused", lambda: node.settled(1), 60, node.log)
         assert (series["state"], series["refusal_code"]) == ("refused", "TOO_FEW_SLICES")
         stage = 'dicomnode_examination_stage_seconds_count{role="work",process="0",stage="sort"} 1'
-        metrics = lambda: client.get("/metrics").text.splitlines()  # noqa: E731
-        told = wait_until(
-            "the worker tells of it", lambda: (m := metrics()) if stage in m else [], 60, node.log
-        )
+        is_told = lambda: stage in client.get("/metrics").text.splitlines()  # noqa: E731
+        wait_until("the worker tells of it", is_told, 60, node.log)
+        told = client.get("/metrics").text.splitlines()
         assert client.get("/readyz").json()["status"] == "ok"
         node.process.send_signal(signal.SIGHUP)
         reloaded = lambda: node.log.read_bytes().count(b"configuration reloaded") == 3  # noqa: E731
