@@ -18,6 +18,7 @@ import pytest
 from dicomnode.app.batch import find
 from dicomnode.app.examining import ExaminingProcess
 from dicomnode.config import Settings
+from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import Examination, Revision
 from dicomnode.errors import ExaminationDiedError, ExaminationFailedError, ModelError
 from dicomnode.jobs.engine import JobState, retry
@@ -212,8 +213,9 @@ def test_a_killed_worker_leaves_no_examining_process(make_node: MakeNode) -> Non
 def test_its_log_has_the_level_of_its_worker_which_may_change(
     make_settings: Callable[..., Settings], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    make_series(tmp_path / "in", series="poison", slices=3)
-    (revision,) = find([tmp_path / "in"]).revisions
+    make_series(tmp_path / "in", slices=3)
+    (found,) = find([tmp_path / "in"]).revisions
+    revision = replace(found, series_instance_uid=result_uid("series", "poison"))
     child = small_node.examining_process(make_settings(), "tell the level of its log")
     child.start()
     try:
