@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from bench import results
 from bench.processes import forget_peak, peak_bytes, resident_bytes
-from bench.volume import drawn, one_stack
+from bench.volume import drawn, one_stack, simpleitk
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.series import SourceStack
 from dicomnode.dicom.uids import result_uid
@@ -130,9 +130,7 @@ def dcmqi(folder: Path) -> Written:
 
 def prepare_dcmqi(folder: Path, stack: SourceStack) -> None:
     """The masks as NRRD on the grid of the series, and what the segments mean."""
-    import SimpleITK as sitk  # noqa: N813
-
-    geometry = stack.geometry
+    sitk, geometry = simpleitk(), stack.geometry
     axes = (geometry.row_cosines, geometry.column_cosines, geometry.normal)
     for model, mask in masks(geometry.shape[0]).items():
         image = sitk.GetImageFromArray(mask)

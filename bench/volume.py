@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
 from bench import results
@@ -62,7 +61,15 @@ def one_stack(paths: Sequence[Path]) -> SourceStack:
     return found.stacks[0]
 
 
+def simpleitk() -> Any:
+    """It has no types."""
+    import SimpleITK
+
+    return SimpleITK
+
+
 def with_simpleitk(folder: Path) -> NDArray[Any]:
+    sitk = simpleitk()
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     reader.SetOutputPixelType(sitk.sitkFloat32)
