@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -176,12 +176,14 @@ def run_case(
         for number in range(given.rounds):
             turn = number % len(running)
             for receiver in running[turn:] + running[:turn]:
-                measure(receiver, send, share, case.associations, found[receiver.name])
+                measure(receiver, send, share, case.associations, found[receiver.name], folder)
     return found
 
 
-def measure(receiver: Receiver, send: Send, share: int, associations: int, found: Found) -> None:
-    os.sync()
+def measure(
+    receiver: Receiver, send: Send, share: int, associations: int, found: Found, folder: Path
+) -> None:
+    subprocess.run(["sync", "--file-system", str(folder)], check=True)
     pid, before = receiver.process.pid, receiver.stored()
     spent = settled_cpu_seconds(pid)
     with watched_peak(pid) as peak:
@@ -265,6 +267,7 @@ def main() -> None:
             for sender in ("replay", "storescu"):
                 for associations in (1, MOST_ASSOCIATIONS):
                     case = Case(modality, sender, associations)
+                    print(*case.cells, file=sys.stderr, flush=True)
                     with tempfile.TemporaryDirectory(dir=name) as folder:
                         found[case] = run_case(case, paths, pool, Path(folder), given)
     loads.append(results.load_average())

@@ -101,6 +101,11 @@ def load_average() -> float:
     return round(os.getloadavg()[0], 1)
 
 
+def file_system(folder: Path) -> str:
+    command = ["stat", "--file-system", "--format=%T", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def machine() -> str:
     """One sentence: processor, memory, kernel, versions of what is compared."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
