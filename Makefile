@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONFIG ?= config.toml
 
-.PHONY: help setup demo serve test check format clean
+.PHONY: help setup demo serve test bench check format clean
 
 help:
 	@echo "make demo    two drawn heads through the whole node, with pictures (start here)"
 	@echo "make serve   the node, from config.toml"
 	@echo "make test    all tests      make check   ruff, mypy, import-linter"
+	@echo "make bench   against dcmtk, Orthanc, SimpleITK, dcmqi; writes docs/performance.md"
 	@echo "make setup   .venv with everything pinned (other targets call it)"
 
 setup: $(STAMP)
@@ -28,6 +29,10 @@ serve: setup
 test: setup
 	@bash tools/peers.sh
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+bench: setup
+	@bash tools/peers.sh
+	PYTHONPATH=. $(BIN)/python bench/report.py --short
 
 check: setup
 	$(BIN)/ruff check .
