@@ -61,7 +61,13 @@ def test_the_private_recovery_call_starts_again_what_a_dead_executor_left_runnin
     ran: list[int] = []
 
     @DBOS.workflow(name=lanes.Stage.DELIVER)
-    def deliver(delivery_id: int, attempt: int, delay_seconds: float, deadline: float) -> None:
+    def deliver(
+        delivery_id: int,
+        number: int,
+        delay_seconds: float,
+        deadline: float,
+        loss_seconds: float = 0.0,
+    ) -> None:
         ran.append(delivery_id)
 
     dead = _Dead()
