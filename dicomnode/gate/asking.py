@@ -54,6 +54,8 @@ def mark_kinds(database: Database, settings: Settings) -> int:
     with database.read() as connection:
         found = kinds.unmarked(connection, digest)
     examined = {f.examination_id: f for f in found if f.examination_id is not None}
+    if not examined:  # as in nearly every round: nobody waits for the write lock then
+        return 0
     asked = [key for key, finding in examined.items() if _is_asked(finding, every)]
     with database.begin() as connection:
         kinds.mark(connection, digest, asked, [key for key in examined if key not in set(asked)])
