@@ -9,7 +9,7 @@ from dicomnode.config import Settings
 from dicomnode.config_policy import DEFAULT_PROJECT, DOUBTFUL, Demand
 from dicomnode.domain import RefusalCode, VerdictKind
 from dicomnode.gate.policy import Policy, policy_of
-from dicomnode.gate.series_rules import deciding_rule
+from dicomnode.gate.series_rules import asks_for_a_person
 from dicomnode.tracking import kinds
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesFinding
@@ -65,10 +65,10 @@ def mark_kinds(database: Database, settings: Settings) -> int:
 def _is_asked(finding: SeriesFinding, every: Sequence[Policy]) -> bool:
     """Whether a person can help: where the verdict holds anyway, the verdict is what is asked."""
     return any(
-        policy.passes(volume.verdict.kind) and rule is not None and rule.needs is Demand.PERSON
+        policy.passes(volume.verdict.kind)
+        and asks_for_a_person(policy.rules.series, finding, volume)
         for policy in every
         for volume in finding.volumes
-        for rule in (deciding_rule(policy.rules.series, finding, volume),)
     )
 
 

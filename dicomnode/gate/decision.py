@@ -21,7 +21,7 @@ from dicomnode.domain import (
 )
 from dicomnode.gate import people
 from dicomnode.gate.policy import Policy
-from dicomnode.gate.series_rules import deciding_rule
+from dicomnode.gate.series_rules import asks_for_a_person, deciding_rule
 from dicomnode.tracking import retention
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 
@@ -80,8 +80,7 @@ def waits_for_a_person(finding: SeriesFinding, policy: Policy) -> bool:
 
 
 def _wants_a_person(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy) -> bool:
-    rule = deciding_rule(policy.rules.series, finding, volume)
-    by_rule = rule is not None and rule.needs is Demand.PERSON
+    by_rule = asks_for_a_person(policy.rules.series, finding, volume)
     return by_rule or policy.wants_a_person_for(volume.verdict.kind)
 
 

@@ -30,6 +30,13 @@ def deciding_rule(
     return None
 
 
+def asks_for_a_person(
+    rows: Sequence[SeriesRule], finding: SeriesFinding, volume: ExaminedVolume
+) -> bool:
+    rule = deciding_rule(rows, finding, volume)
+    return rule is not None and rule.needs is Demand.PERSON
+
+
 def asks_as_much_as(mine: Sequence[SeriesRule], others: Sequence[SeriesRule]) -> bool:
     """Whether `mine` is `others` with rows before it that ask for as much as any of these.
 
