@@ -12,6 +12,7 @@ from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.commitment_reports import CommitmentReports
+from dicomnode.jobs.delays import Delays
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
@@ -82,6 +83,7 @@ def work(
                 questions.close()
                 workflows.settings = peers.settings = reports.settings = keeper.settings = now
                 rounds.watch = watch(now)
+                lanes.share_slots(settings.jobs, now)
 
             log.info("working", extra={"executor": executor_id})
             rounds = _Rounds(watch(settings), lock)
@@ -108,6 +110,7 @@ class _Rounds:
         self.watch = watch
         self._lock = lock
         self._recovered_at = time.monotonic()
+        self._delays = Delays(watch.queue.client)
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
@@ -125,5 +128,6 @@ class _Rounds:
     def recover(self) -> None:
         self._lock.hold()
         recover_the_dead(self._lock)
+        self._delays.look(self.watch.settings.delivery)
         record_set_aside(self.watch.queue.client, self.watch.database)
         self._recovered_at = time.monotonic()

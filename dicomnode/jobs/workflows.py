@@ -29,7 +29,8 @@ from dicomnode.errors import (
     waits_for_the_machine,
 )
 from dicomnode.errors import sentence as sentence_of
-from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
+from dicomnode.jobs.attempts import Attempt, first_attempt
+from dicomnode.jobs.lanes import Examining, JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
 from dicomnode.log_context import about
@@ -88,10 +89,20 @@ class Workflows:
             delivery_id: int,
             number: int,
             delay_seconds: float,
-            deadline: float,
+            generation: float,
             loss_seconds: float = 0.0,
+            waited_seconds: float = 0.0,
+            unproven_seconds: float = 0.0,
         ) -> str:
-            attempt = Attempt(delivery_id, number, delay_seconds, deadline, loss_seconds)
+            attempt = Attempt(
+                delivery_id,
+                number,
+                delay_seconds,
+                generation,
+                loss_seconds,
+                waited_seconds,
+                unproven_seconds,
+            )
             with self._working():
                 outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
@@ -177,7 +188,7 @@ class Workflows:
         for name in destination_names(revision, self.settings):
             for delivery_id in deliveries.add(connection, examination_id, name):
                 if deliveries.load(connection, delivery_id).state is DeliveryState.PENDING:
-                    attempt = first_attempt(delivery_id, self.settings)
+                    attempt = first_attempt(delivery_id)
                     self.queue.enqueue_delivery(connection, attempt)
 
     @contextmanager

@@ -55,6 +55,10 @@ class _Progress:
     delay: timedelta = FIRST_RETRY
     not_before: datetime | None = None
 
+    def may_try(self, now: datetime) -> bool:
+        """A time that is further away than any pause is of before the clock was set back."""
+        return self.not_before is None or not now < self.not_before <= now + LONGEST_RETRY
+
 
 class Teller:
     """Each channel by itself: one that is away holds up none of the others.
@@ -81,7 +85,7 @@ class Teller:
     def round(self, now: datetime) -> None:
         for channel, progress in self._channels.items():
             found = self._waiting(channel, progress, now)
-            if found is not None and (progress.not_before is None or now >= progress.not_before):
+            if found is not None and progress.may_try(now):
                 self._tell(channel, progress, found, now)
 
     def _waiting(self, channel: Channel, progress: _Progress, now: datetime) -> Untold | None:
@@ -93,7 +97,7 @@ class Teller:
             progress.places = notices.note(connection, channel.name, progress.places, wanted, now)
         due = now - timedelta(hours=told.digest_hours)
         with self._database.read() as connection:
-            return notices.untold(connection, channel.name, wanted, due)
+            return notices.untold(connection, channel.name, wanted, due, now)
 
     def _tell(self, channel: Channel, progress: _Progress, found: Untold, now: datetime) -> None:
         try:

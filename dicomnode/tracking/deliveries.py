@@ -234,6 +234,11 @@ def load(c: sa.Connection, delivery_id: int) -> Delivery:
     return _delivery(row)
 
 
+def destination_of(c: sa.Connection, delivery_id: int) -> str:
+    """Empty where there is no such delivery."""
+    return c.scalar(sa.select(deliveries.c.destination).where(_is(delivery_id))) or ""
+
+
 def list_(
     c: sa.Connection,
     states: Collection[DeliveryState] = tuple(DeliveryState),

@@ -372,7 +372,7 @@ def test_a_job_of_a_series_whose_files_are_gone_is_not_tried_again(site: Site) -
     queue.client.cancel_workflow(job)
     queue.close()
     with pytest.raises(JobError, match="by retention"):
-        engine.retry(site.settings, site.database, job)
+        engine.retry(site.database, job)
 
 
 def test_a_series_with_a_job_stays(site: Site) -> None:

@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
-from dicomnode.jobs.lanes import Attempt, JobQueue, first_attempt
+from dicomnode.jobs.attempts import Attempt, first_attempt
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import commitments, deliveries, examinations, instances, series
@@ -70,7 +71,7 @@ def site(make_settings: Callable[..., Settings]) -> Site:
         examination_id = examinations.record(c, revision.id, replace(made, volumes=(there,)))
         (delivery_id,) = deliveries.add(c, examination_id, "pacs")
     sending = Sending(settings, database, cast(JobQueue, NoQueue()), cast(Stages, None))
-    return Site(sending, first_attempt(delivery_id, settings), seg)
+    return Site(sending, first_attempt(delivery_id), seg)
 
 
 def test_results_that_are_away_are_waited_for(site: Site) -> None:

@@ -172,6 +172,19 @@ def test_a_digest_waits_until_its_oldest_thing_is_old_enough(site: Site) -> None
     assert channel.counts == [{"failed": 2}]
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting_for_hours(site: Site) -> None:
+    channel = Heard()
+    hours = Settings.model_validate({"notifications": {"digest_hours": 2}})
+    node = teller(site, channel, settings=hours)
+    site.examine(None)
+    channel.away = True
+    node.round(NOW)
+    node.round(NOW + timedelta(hours=2))
+    channel.away = False
+    node.round(NOW - timedelta(hours=10))
+    assert channel.counts == [{"failed": 1}]
+
+
 def test_what_was_settled_before_it_was_told_is_not_told(site: Site) -> None:
     channel = Heard()
     hours = Settings.model_validate({"notifications": {"digest_hours": 2}})
