@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from dicomnode.config import Settings
-from dicomnode.errors import NoticeError
+from dicomnode.errors import ConfigurationError, NoticeError
 from dicomnode.gate import asking
 from dicomnode.notices.mail import Mail
 from dicomnode.notices.message import Message, message_of
@@ -103,7 +103,7 @@ class Teller:
         try:
             if found.counts:  # else all was settled meanwhile
                 channel.send(message_of(found, self.settings, now))
-        except NoticeError as error:
+        except (NoticeError, ConfigurationError) as error:  # a secret's file is gone, or wrong
             log.warning("notification failed", extra={"channel": channel.name, "why": str(error)})
             progress.not_before = now + progress.delay
             progress.delay = min(2 * progress.delay, LONGEST_RETRY)

@@ -12,10 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
+from dicomnode.config_notices import WebhookSettings
 from dicomnode.domain import VerdictKind
 from dicomnode.errors import NoticeError
 from dicomnode.notices.message import Message
 from dicomnode.notices.teller import Teller, channels_of, start_telling
+from dicomnode.notices.webhook import Webhook
 from dicomnode.tracking import (
     audit,
     decisions,
@@ -247,6 +249,16 @@ def test_a_channel_that_is_away_holds_up_no_other(site: Site) -> None:
     away.away = True
     site.examine(None)
     node.round(NOW)
+    node.round(NOW)
+    assert here.counts == [{"failed": 1}]
+
+
+def test_a_channel_whose_secret_is_gone_holds_up_no_other(site: Site, tmp_path: Path) -> None:
+    here = Heard("email")
+    hook = Webhook(WebhookSettings(url_file=tmp_path / "gone"))
+    node = Teller(AT_ONCE, site.database, [hook, here])
+    node.round(NOW)
+    site.examine(None)
     node.round(NOW)
     assert here.counts == [{"failed": 1}]
 
