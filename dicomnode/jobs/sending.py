@@ -100,6 +100,8 @@ class Sending:
             return Outcome(Ending.REFUSED, str(error), Contact.ANSWERED)
         except DeliveryError as error:
             return Outcome(failed, str(error), Contact.ANSWERED)
+        except OSError as error:  # the next attempt finds out whether it is gone for good
+            return Outcome(failed, _unreadable(delivery.segmentation, error))
         except Exception as error:  # noqa: BLE001  the edge of the worker
             return Outcome(failed, sentence_of(error))
 
@@ -132,7 +134,10 @@ class Sending:
     def _settle(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.state is Ending.ENDED:
             return
-        delivery = deliveries.load(connection, attempt.delivery_id)
+        try:
+            delivery = deliveries.load(connection, attempt.delivery_id)
+        except LookupError:  # its study was forgotten meanwhile
+            return
         self._note_contact(connection, delivery, outcome)
         match outcome.state:
             case Ending.STORED:
@@ -203,14 +208,16 @@ def _check_unchanged(segmentation: SegmentationFile, results: Path) -> None:
             ) from None
         found = ""
     except OSError as error:
-        raise DeliveryError(
-            f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
-        ) from None
+        raise DeliveryError(_unreadable(segmentation, error)) from None
     if found != segmentation.sha256:
         raise DeliveryRefusedError(
             f"{segmentation.path.name} is gone or is not the file that was verified; "
             "examine the series again"
         )
+
+
+def _unreadable(segmentation: SegmentationFile, error: OSError) -> str:
+    return f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
 
 
 def _holds_anything(folder: Path) -> bool:

@@ -115,7 +115,16 @@ def unproven(c: sa.Connection, delivery_id: int) -> Delivery | None:
 
 def mark_delivered(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
     """The destination has it: that is so, whatever was decided here in the meantime."""
-    _set(c, delivery_id, DeliveryState.DELIVERED, now, last_error="", next_attempt_at=None)
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id))
+        .values(
+            state=DeliveryState.DELIVERED.value,
+            updated_at=now or datetime.now(UTC),
+            last_error="",
+            next_attempt_at=None,
+        )
+    )
 
 
 def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
@@ -176,7 +185,16 @@ def mark_parked(c: sa.Connection, delivery_id: int, error: str) -> None:
 def mark_refused(
     c: sa.Connection, delivery_id: int, error: str, now: datetime | None = None
 ) -> None:
-    _set(c, delivery_id, DeliveryState.REFUSED, now, last_error=error, next_attempt_at=None)
+    """One that was cancelled meanwhile stays so."""
+    values = {
+        "state": DeliveryState.REFUSED.value,
+        "updated_at": now or datetime.now(UTC),
+        "last_error": error,
+        "next_attempt_at": None,
+    }
+    c.execute(
+        deliveries.update().where(_is(delivery_id), deliveries.c.state.in_(_OPEN)).values(values)
+    )
 
 
 def cancel(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
@@ -278,17 +296,6 @@ def segmentation_file(row: sa.Row[Any]) -> SegmentationFile:
 
 def _is(delivery_id: int) -> sa.ColumnElement[bool]:
     return deliveries.c.id == delivery_id
-
-
-def _set(
-    c: sa.Connection, delivery_id: int, state: DeliveryState, now: datetime | None, **values: Any
-) -> None:
-    at = now or datetime.now(UTC)
-    c.execute(
-        deliveries.update()
-        .where(_is(delivery_id))
-        .values(state=state.value, updated_at=at, **values)
-    )
 
 
 def _select() -> sa.Select[Any]:
