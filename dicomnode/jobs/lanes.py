@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from dbos import (
     DBOS,
     DBOSClient,
@@ -44,6 +45,8 @@ only taken up by the version that began it."""
 DRAIN_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 900.0
 
+
+_ENGINE_SCHEMA, _BY_STATE = "dbos", "dicomnode_workflow_status"
 
 # Parts of the ids of examinations.
 _REEXAMINED = ":again-"
@@ -109,6 +112,21 @@ def migrate(database: Database) -> None:
     _quiet_the_engine()
     DBOS.migrate(_url(database))
     SQLAlchemyDatasource.migrate(_url(database))
+    _index_jobs(database)
+
+
+def _index_jobs(database: Database) -> None:
+    """The engine finds jobs by their state by reading all that there ever were (3.4, SQLite), and
+    the worker asks every two seconds."""
+    schema = None if database.is_sqlite else _ENGINE_SCHEMA
+    known = sa.inspect(database.engine).get_indexes("workflow_status", schema)
+    if _BY_STATE in (index["name"] for index in known):
+        return
+    table = "workflow_status" if schema is None else f"{schema}.workflow_status"
+    with database.begin() as connection:
+        connection.execute(
+            sa.text(f"CREATE INDEX IF NOT EXISTS {_BY_STATE} ON {table} (status, created_at)")
+        )
 
 
 class JobQueue:

@@ -125,7 +125,7 @@ class Workflows:
                 removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
             if removed_at is not None:
-                return {"failure": f"some of its {retention.sentence(removed_at)}"}
+                return {"failure": f"some of its {retention.sentence(removed_at)}", "removed": True}
             try:
                 examination = self.stages.examine(revision)
             except ExaminationDiedError as error:
@@ -167,12 +167,15 @@ class Workflows:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
 
         Returns why there is no examination. A revision that was overtaken meanwhile is recorded,
-        and its SEGs go nowhere.
+        and its SEGs go nowhere. What was found before in files that retention took away meanwhile
+        still counts: nobody could find it again.
         """
         connection = self.once.sql_session().connection()
         examination = _examination(found)
         if examination is None:
             failure = found.get("failure", _SAYS_NOTHING)
+            if "removed" in found and examinations.is_examined(connection, revision_id):
+                return str(failure)
             examinations.record_failure(connection, revision_id, failure)
             return str(failure)
         examination_id = examinations.record(connection, revision_id, examination)

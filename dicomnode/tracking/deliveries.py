@@ -184,17 +184,18 @@ def mark_parked(c: sa.Connection, delivery_id: int, error: str) -> None:
 
 def mark_refused(
     c: sa.Connection, delivery_id: int, error: str, now: datetime | None = None
-) -> None:
-    """One that was cancelled meanwhile stays so."""
+) -> bool:
+    """False where it has ended: one that was cancelled meanwhile stays so."""
     values = {
         "state": DeliveryState.REFUSED.value,
         "updated_at": now or datetime.now(UTC),
         "last_error": error,
         "next_attempt_at": None,
     }
-    c.execute(
+    refused = c.execute(
         deliveries.update().where(_is(delivery_id), deliveries.c.state.in_(_OPEN)).values(values)
     )
+    return refused.rowcount == 1
 
 
 def cancel(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
@@ -250,6 +251,11 @@ def load(c: sa.Connection, delivery_id: int) -> Delivery:
     if row is None:
         raise LookupError(f"there is no delivery {delivery_id}")
     return _delivery(row)
+
+
+def is_open(c: sa.Connection, delivery_id: int) -> bool:
+    of_it = (_is(delivery_id), deliveries.c.state.in_(_OPEN))
+    return c.scalar(sa.select(deliveries.c.id).where(*of_it)) is not None
 
 
 def destination_of(c: sa.Connection, delivery_id: int) -> str:
