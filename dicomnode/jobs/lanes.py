@@ -191,7 +191,7 @@ class JobQueue:
         """Within the caller's transaction; the same attempt again is the same job."""
         options = _options(Stage.DELIVER, Lane.DELIVER, attempt.job_id, Priority.ROUTINE)
         destination = deliveries.destination_of(connection, attempt.delivery_id)
-        options["queue_partition_key"] = _share_of(destination)
+        options["queue_partition_key"] = share_of(destination)
         if attempt.delay_seconds > 0:
             options["delay_seconds"] = attempt.wait_seconds
         self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
@@ -237,7 +237,7 @@ def share_slots(jobs: JobSettings, settings: Settings) -> None:
     _register_lane(Lane.DELIVER, slots, jobs, share=slots // sharing)
 
 
-def _share_of(destination: str) -> str:
+def share_of(destination: str) -> str:
     """All senders have one share: nobody knows how many there are."""
     return SENDER if destination.startswith(SENDER) else destination
 

@@ -53,16 +53,17 @@ def record_not_examined(database: Database, revision_id: int, sentence: str) -> 
     Asked again and again of what stays set aside, so nobody who writes has to wait for the answer.
     """
     with database.read() as connection:
-        if not _is_under_way(connection, revision_id):
+        if not is_under_way(connection, revision_id):
             return False
     with database.begin() as connection:
-        under_way = _is_under_way(connection, revision_id)
+        under_way = is_under_way(connection, revision_id)
         if under_way:
             examinations.record_failure(connection, revision_id, sentence)
     return under_way
 
 
-def _is_under_way(connection: Connection, revision_id: int) -> bool:
+def is_under_way(connection: Connection, revision_id: int) -> bool:
+    """Whether the series still waits for the examination of this revision."""
     found = findings(connection, revisions.c.id == revision_id)
     return any(finding.state in _UNDER_WAY for finding in found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.retention import start_removing
 from dicomnode.jobs.set_aside import record_set_aside
+from dicomnode.jobs.stranded import LOOK_SECONDS, Stranded
 from dicomnode.jobs.watch import Watch
 from dicomnode.jobs.workflows import Stages, Workflows
 from dicomnode.meters import Meters
@@ -111,6 +113,8 @@ class _Rounds:
         self._lock = lock
         self._recovered_at = time.monotonic()
         self._delays = Delays(watch.queue.client)
+        self._stranded = Stranded(watch.queue.client, watch.database)
+        self._looked_at = -math.inf
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
@@ -118,6 +122,9 @@ class _Rounds:
         self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._guarded(self._stranded.look)
 
     def _guarded(self, chore: Callable[[], object]) -> None:
         try:
