@@ -85,7 +85,7 @@ def work(
                 questions.close()
                 workflows.settings = peers.settings = reports.settings = keeper.settings = now
                 rounds.watch = watch(now)
-                lanes.share_slots(settings.jobs, now)
+                rounds.guarded(lambda: lanes.share_slots(settings.jobs, now))
 
             log.info("working", extra={"executor": executor_id})
             rounds = _Rounds(watch(settings), lock)
@@ -118,15 +118,15 @@ class _Rounds:
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
-        self._guarded(self.watch.enqueue_complete_series)
-        self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
+        self.guarded(self.watch.enqueue_complete_series)
+        self.guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
-            self._guarded(self.recover)
+            self.guarded(self.recover)
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
-            self._guarded(self._stranded.look)
+            self.guarded(self._stranded.look)
 
-    def _guarded(self, chore: Callable[[], object]) -> None:
+    def guarded(self, chore: Callable[[], object]) -> None:
         try:
             chore()
         except Exception:  # the edge of the loop: a database that is away comes back
