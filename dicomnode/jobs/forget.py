@@ -27,6 +27,7 @@ _WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 _LOOK_SECONDS = 0.5
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 200
+_PREFIXES_AT_A_TIME = 100
 
 
 def forget(
@@ -135,14 +136,15 @@ def _end_jobs(
 def _jobs(
     client: DBOSClient, known: KnownStudy, states: Iterable[str] | None = None
 ) -> list[WorkflowStatus]:
-    """Of its series and of its deliveries."""
+    """Of its series and of its deliveries; many at a time, since the engine reads through its table
+    to find some."""
     prefixes = [f"{Stage.EXAMINE}:{uid}:" for uid in known.series]
     prefixes += [f"{Stage.DELIVER}:{key}:" for key in known.deliveries]
     return [
         job
-        for prefix in prefixes
+        for first in range(0, len(prefixes), _PREFIXES_AT_A_TIME)
         for job in client.list_workflows(
-            workflow_id_prefix=prefix,
+            workflow_id_prefix=prefixes[first : first + _PREFIXES_AT_A_TIME],
             status=None if states is None else list(states),
             load_input=False,
             load_output=False,

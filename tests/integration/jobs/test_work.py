@@ -178,7 +178,7 @@ def test_a_delivery_gives_up_after_its_time_and_a_person_can_retry_it(
         assert "gave up after" in job.error
         assert job.state is JobState.FAILED
         with storage_peer(free_port):
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
 
 
@@ -190,7 +190,7 @@ def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode
             until(lambda: node.states() == ["refused"])
             (job,) = node.jobs()
             assert "0xA900" in job.error
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
     assert [delivery.attempts for delivery in node.status()[0].series[0].deliveries] == [2]
 
@@ -218,7 +218,7 @@ def test_a_waiting_delivery_is_tried_at_once_when_a_person_asks(
         until(lambda: [job.state for job in node.jobs()] == [JobState.WAITING_TO_RETRY])
         (job,) = node.jobs()
         with storage_peer(free_port):
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
 
 
@@ -256,7 +256,7 @@ def test_an_examination_that_fails_is_listed_and_can_be_retried(make_node: MakeN
         assert node.status()[0].series[0].failure == job.error
         assert node.status()[0].verdict == ""
         broken = False
-        retry(node.settings, node.database, job.id)
+        retry(node.database, job.id)
         until(lambda: node.status()[0].verdict == "DEFACED")
         until(lambda: node.jobs() == [])
 
@@ -289,7 +289,7 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
         assert sorted(study.verdict for study in node.status()) == ["", "DEFACED"]
         failures = [item.failure for study in node.status() for item in study.series]
         assert any(failure.startswith("cancelled by a person") for failure in failures)
-        retry(node.settings, node.database, waiting.id)
+        retry(node.database, waiting.id)
         until(lambda: [study.verdict for study in node.status()] == ["DEFACED"] * 2)
 
 
@@ -297,7 +297,7 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
 def test_an_unknown_job_is_told(make_node: MakeNode, job_id: str) -> None:
     node = make_node()
     with pytest.raises(JobError, match="jobs list"):
-        retry(node.settings, node.database, job_id)
+        retry(node.database, job_id)
     with pytest.raises(JobError, match="jobs list"):
         cancel(node.database, job_id)
 

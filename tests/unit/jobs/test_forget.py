@@ -14,7 +14,7 @@ from pydicom import dcmread
 
 from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState, GateOutcome
-from dicomnode.errors import JobError
+from dicomnode.errors import JobError, SpoolError
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.studies import decide_studies
 from dicomnode.jobs import forget as module
@@ -86,7 +86,7 @@ def park(site: Site, study: str) -> None:
         found = status.study_status(c, study)
         assert found is not None
         (delivery,) = found.series[0].deliveries
-        parked.park(c, Parked(delivery.id, "pacs", 1, 0.0))
+        parked.park(c, "pacs", Parked(delivery.id, 1, 0.0, 0.0, 0.0, 0.0, 0.0))
         asked = {"transaction_uid": "1.2.5", "delivery_id": delivery.id, "sop_instance_uid": "1.2"}
         c.execute(schema.commitments.insert().values(asked | {"asked_at": datetime.now(UTC)}))
 
@@ -239,6 +239,18 @@ def test_one_that_was_interrupted_is_finished_by_the_next(
     assert site.files() == 0
     with site.database.read() as c:
         assert len(audit.newest(c, event="study is being forgotten")) == 2
+
+
+def test_a_disk_that_is_away_keeps_the_study_until_it_is_back(site: Site, tmp_path: Path) -> None:
+    """Its files would come back with the disk, and nobody would know that they may not."""
+    study = site.series("one")
+    objects = site.spool.objects_folder
+    objects.rename(tmp_path / "elsewhere")
+    with pytest.raises(SpoolError):
+        forget(site.settings, site.database, study, account="anna")
+    (tmp_path / "elsewhere").rename(objects)
+    forget(site.settings, site.database, study, account="anna")
+    assert site.files() == 0
 
 
 def _die(*_: object) -> None:

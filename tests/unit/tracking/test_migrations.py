@@ -20,6 +20,7 @@ from dicomnode.tracking import (
     findings,
     instances,
     outdated,
+    parked,
     refusals,
     reviews,
     series,
@@ -274,6 +275,23 @@ def test_counts_keep_their_sources_and_notifications_begin_anew(database_url: st
         assert (row.source, row.instance_count) == ("C-FIND", 150)
     database.migrate()
     database.close()
+
+
+def test_what_waited_for_a_destination_goes_on_with_all_of_its_patience(
+    migrated: Database,
+) -> None:
+    with migrated.begin() as connection:
+        command.downgrade(_alembic_config(connection), "0017")
+        connection.execute(
+            sa.text(
+                "INSERT INTO parked_deliveries (delivery_id, destination, number, deadline) "
+                "VALUES (32, 'pacs', 5, 1772366400.0)"
+            )
+        )
+    migrated.migrate()
+    with migrated.begin() as connection:
+        waits = parked.Parked(32, 5, 0.0, 1772366400.0, 0.0, 0.0, 0.0)
+        assert parked.take_first(connection, "pacs") == waits
 
 
 def test_list_and_queues_begin_with_what_an_older_node_knew(migrated: Database) -> None:
