@@ -52,6 +52,7 @@ COLUMNS = (
     "of it forward",
     "other than forward",
     "CPU seconds",
+    "of it other than forward",
     "peak MB",
     "lowest Dice",
 )
@@ -65,6 +66,7 @@ class Run:
     cpu_seconds: float
     peak_bytes: int
     forward_seconds: float = 0.0
+    forward_cpu_seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)
     dice: dict[str, float] = field(default_factory=dict)
     differing_voxels: dict[str, int] = field(default_factory=dict)
@@ -118,7 +120,8 @@ class Node:
             self._process.stdin.flush()
             answer = self._answer()
         spent = cpu_seconds(pid) - before
-        return Run(answer["seconds"], spent, peak(), answer["forward_seconds"], answer["steps"])
+        forward = answer["forward_seconds"], answer["forward_cpu_seconds"]
+        return Run(answer["seconds"], spent, peak(), *forward, answer["steps"])
 
 
 @contextmanager
@@ -214,6 +217,7 @@ def rows(case: str, found: dict[str, list[Run]]) -> Iterator[list[str]]:
             f"{median(each.forward_seconds for each in runs):.1f}" if way == NODE else "",
             f"{100 * overhead(runs):.0f} %" if way == NODE else "",
             f"{median(each.cpu_seconds for each in runs):.1f}",
+            f"{100 * median(map(cpu_overhead, runs)):.0f} %" if way == NODE else "",
             f"{max(each.peak_bytes for each in runs) / 1e6:.0f}",
             f"{min(min(each.dice.values()) for each in runs):.6f}" if runs[0].dice else "",
         ]
@@ -222,6 +226,11 @@ def rows(case: str, found: dict[str, list[Run]]) -> Iterator[list[str]]:
 def overhead(runs: Sequence[Run]) -> float:
     """Of all that time, the part that is no forward pass."""
     return median(1 - each.forward_seconds / each.seconds for each in runs)
+
+
+def cpu_overhead(one: Run) -> float:
+    """The same of processor time, which a busy machine does not stretch."""
+    return 1 - one.forward_cpu_seconds / one.cpu_seconds
 
 
 def goals(case: str, found: dict[str, list[Run]], device: str) -> Iterator[results.Goal]:

@@ -31,7 +31,8 @@ class ForwardPasses:
         import torch
         from torch.nn.modules import module
 
-        self.seconds, self.count, self._depth, self._began = 0.0, 0, 0, 0.0
+        self.seconds, self.cpu_seconds, self.count = 0.0, 0.0, 0
+        self._depth, self._began, self._cpu_began = 0, 0.0, 0.0
         self._settle: Callable[[], None] = (
             cast("Callable[[], None]", torch.cuda.synchronize)
             if device.startswith("cuda")
@@ -43,7 +44,7 @@ class ForwardPasses:
     def _before(self, *_: Any) -> None:
         if self._depth == 0:
             self._settle()
-            self._began = time.perf_counter()
+            self._began, self._cpu_began = time.perf_counter(), time.process_time()
         self._depth += 1
 
     def _after(self, *_: Any) -> None:
@@ -51,6 +52,7 @@ class ForwardPasses:
         if self._depth == 0:
             self._settle()
             self.seconds += time.perf_counter() - self._began
+            self.cpu_seconds += time.process_time() - self._cpu_began
             self.count += 1
 
 
@@ -58,8 +60,8 @@ def examined(
     path: Path, out: Path, networks: tuple[Segmenter, ...], passes: ForwardPasses
 ) -> dict[str, Any]:
     steps: list[tuple[str, float]] = []
-    passes.seconds, passes.count = 0.0, 0
-    began, cpu = time.perf_counter(), sum(os.times()[:4])
+    passes.seconds, passes.cpu_seconds, passes.count = 0.0, 0.0, 0
+    began = time.perf_counter()
 
     def progress(step: str) -> None:
         steps.append((step, time.perf_counter() - began))
@@ -69,8 +71,8 @@ def examined(
     ends = [at for _, at in steps[1:]] + [seconds]
     return {
         "seconds": seconds,
-        "cpu_seconds": sum(os.times()[:4]) - cpu,
         "forward_seconds": passes.seconds,
+        "forward_cpu_seconds": passes.cpu_seconds,
         "forward_passes": passes.count,
         "steps": {name: end - at for (name, at), end in zip(steps, ends, strict=True)},
         "verdict": found.volumes[0].verdict.kind.value,

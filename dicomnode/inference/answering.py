@@ -54,11 +54,9 @@ def _labels(values: torch.Tensor, manager: Any) -> torch.Tensor:
 
 
 def _of_segment(found: torch.Tensor, labels: Sequence[int]) -> torch.Tensor:
-    if not labels:
-        return found != 0
-    return torch.isin(
-        found.to(torch.int16), torch.tensor(labels, dtype=torch.int16).to(found.device)
-    )
+    if labels:
+        return torch.isin(found.short(), torch.tensor(labels, dtype=torch.short).to(found.device))
+    return found if found.dtype is torch.bool else found != 0
 
 
 def _by_nnunet(
@@ -80,8 +78,5 @@ def _by_nnunet(
         properties,
         num_threads_torch=torch.get_num_threads(),
     )
-    return (
-        _of_segment(torch.from_numpy(np.ascontiguousarray(answer).astype(np.int16)), labels)
-        .numpy()
-        .astype(np.uint8)
-    )
+    found = torch.from_numpy(np.ascontiguousarray(answer).astype(np.int16))
+    return np.asarray(_of_segment(found, labels).byte().numpy())

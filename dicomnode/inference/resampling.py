@@ -8,7 +8,8 @@ so that the labels are the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -117,11 +118,22 @@ def decided(
     def plane(index: int) -> torch.Tensor:
         return _between(_between(logits[:, index].to(kind), x, 2), y, 1)
 
-    for number, (low, high, low_weight, high_weight) in enumerate(_steps(z.part(top, bottom))):
-        values = torch.add(plane(high) * high_weight, plane(low), alpha=low_weight)
-        found = decide(values.to(rounds))
-        inside[number] = found.cpu().numpy()
+    with _one_thread():
+        for number, (low, high, low_weight, high_weight) in enumerate(_steps(z.part(top, bottom))):
+            values = torch.add(plane(high) * high_weight, plane(low), alpha=low_weight)
+            inside[number] = decide(values.to(rounds)).cpu().numpy()
     return mask
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A plane is too little work for several: on a busy machine they wait ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _steps(axis: Axis) -> zip[tuple[int, int, float, float]]:
