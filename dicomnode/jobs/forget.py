@@ -135,9 +135,10 @@ def _end_jobs(
 def _jobs(
     client: DBOSClient, known: KnownStudy, states: Iterable[str] | None = None
 ) -> list[WorkflowStatus]:
-    """Of its series and of its deliveries."""
+    """Of its series, of its deliveries, and of its copies without faces."""
     prefixes = [f"{Stage.EXAMINE}:{uid}:" for uid in known.series]
     prefixes += [f"{Stage.DELIVER}:{key}:" for key in known.deliveries]
+    prefixes.append(f"{Stage.DEFACE}:{known.study_instance_uid}:")
     return [
         job
         for prefix in prefixes

@@ -9,9 +9,9 @@ import logging
 
 from dbos import DBOSClient, WorkflowStatus
 
-from dicomnode.domain import OPEN_DELIVERIES
+from dicomnode.domain import OPEN_DELIVERIES, CopyState
 from dicomnode.jobs.lanes import Stage
-from dicomnode.tracking import deliveries, examinations
+from dicomnode.tracking import deliveries, examinations, study_copies
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesState, findings
 from dicomnode.tracking.schema import revisions
@@ -38,6 +38,8 @@ def record_set_aside(client: DBOSClient, database: Database) -> None:
         key, sentence = int(status.input["args"][0]), set_aside_sentence(status)
         if status.name == Stage.EXAMINE:
             recorded = record_not_examined(database, key, sentence)
+        elif status.name == Stage.DEFACE:
+            recorded = _copy(database, key, sentence)
         else:
             recorded = _delivery(database, key, sentence)
         if recorded:
@@ -52,6 +54,11 @@ def record_not_examined(database: Database, revision_id: int, sentence: str) -> 
         if under_way:
             examinations.record_failure(connection, revision_id, sentence)
     return under_way
+
+
+def _copy(database: Database, copy_id: int, sentence: str) -> bool:
+    with database.begin() as connection:
+        return study_copies.set_state(connection, copy_id, CopyState.FAILED, sentence=sentence)
 
 
 def _delivery(database: Database, delivery_id: int, sentence: str) -> bool:

@@ -12,6 +12,7 @@ from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.commitment_reports import CommitmentReports
+from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
@@ -112,6 +113,7 @@ class _Rounds:
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self._guarded(self.watch.enqueue_complete_series)
+        self._guarded(lambda: enqueue_asked(self.watch.database, self.watch.queue))
         self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self._guarded(self.recover)
