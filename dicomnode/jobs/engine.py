@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from dbos import DBOSClient, WorkflowStatus
 
 from dicomnode.domain import OPEN_DELIVERIES, DeliveryState
 from dicomnode.errors import JobError
-from dicomnode.jobs import lanes
+from dicomnode.jobs import copy_jobs, lanes
 from dicomnode.jobs.attempts import attempt_order, first_attempt
+from dicomnode.jobs.job import Job as Job
+from dicomnode.jobs.job import JobState as JobState
 from dicomnode.jobs.lanes import (
     OPEN,
     WORKFLOW_VERSION,
@@ -26,20 +26,6 @@ from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
 from dicomnode.tracking import circuits, deliveries, parked, retention, series
 from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
-
-
-class JobState(StrEnum):
-    """Where a job stands, in words for people."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    WAITING_TO_RETRY = "waiting to try again"
-    WAITING_FOR_PEER = "waiting for its destination"
-    DONE = "done"
-    FAILED = "failed"
-    SET_ASIDE = "set aside"
-    CANCELLED = "cancelled"
-
 
 # The engine's words and ours, all of them.
 _STATES = {
@@ -61,25 +47,12 @@ _ENDED_DELIVERIES = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """One examination, or one delivery with all its attempts."""
-
-    id: str
-    stage: Stage
-    subject: str
-    state: JobState
-    attempts: int
-    created_at: datetime
-    next_attempt_at: datetime | None = None
-    error: str = ""
-
-
 def list_jobs(database: Database, *, everything: bool = False) -> list[Job]:
     """Jobs that wait, run or need a person, oldest first; with `everything` the done ones too."""
     with _queue(database) as queue:
         jobs = _examinations(queue.client, database, everything)
         jobs += _deliveries(queue.client, database, everything)
+        jobs += copy_jobs.list_jobs(database, everything)
     return sorted(jobs, key=lambda job: job.created_at)
 
 
@@ -92,6 +65,8 @@ def retry(database: Database, job_id: str) -> None:
     with _queue(database) as queue:
         if stage is Stage.DELIVER:
             _retry_delivery(queue, database, int(key))
+        elif stage is Stage.DEFACE:
+            copy_jobs.retry(database, int(key))
         else:
             _retry_examination(queue.client, database, job_id)
 
@@ -105,6 +80,9 @@ def cancel(database: Database, job_id: str) -> None:
     with _queue(database) as queue:
         if stage is Stage.DELIVER:
             _cancel_delivery(queue.client, database, int(key))
+            return
+        if stage is Stage.DEFACE:
+            copy_jobs.cancel(queue.client, database, int(key))
             return
         status = _find(queue.client, job_id)
         job = _examination(status)
@@ -129,8 +107,8 @@ def _parse(job_id: str) -> tuple[Stage, str]:
     stage, _, key = job_id.partition(":")
     if stage == Stage.EXAMINE and key:
         return Stage.EXAMINE, key
-    if stage == Stage.DELIVER and key.isdecimal():
-        return Stage.DELIVER, key
+    if stage in (Stage.DELIVER, Stage.DEFACE) and key.isdecimal():
+        return Stage(stage), key
     raise JobError(f"{job_id} is no job id; `dicomnode jobs list` shows them")
 
 

@@ -136,10 +136,11 @@ def _end_jobs(
 def _jobs(
     client: DBOSClient, known: KnownStudy, states: Iterable[str] | None = None
 ) -> list[WorkflowStatus]:
-    """Of its series and of its deliveries; many at a time, since the engine reads through its table
-    to find some."""
+    """Of its series, of its deliveries and of its copies without faces; many at a time, since the
+    engine reads through its table to find some."""
     prefixes = [f"{Stage.EXAMINE}:{uid}:" for uid in known.series]
     prefixes += [f"{Stage.DELIVER}:{key}:" for key in known.deliveries]
+    prefixes.append(f"{Stage.DEFACE}:{known.study_instance_uid}:")
     return [
         job
         for first in range(0, len(prefixes), _PREFIXES_AT_A_TIME)

@@ -33,6 +33,7 @@ from dicomnode.jobs.attempts import Attempt
 from dicomnode.tracking import deliveries
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.outdated import Examined
+from dicomnode.tracking.study_copies import StudyCopy
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -58,6 +59,7 @@ class Stage(StrEnum):
 
     EXAMINE = "examine"
     DELIVER = "deliver"
+    DEFACE = "deface"
 
 
 class Lane(StrEnum):
@@ -196,6 +198,17 @@ class JobQueue:
             options["delay_seconds"] = attempt.wait_seconds
         self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
         return attempt.job_id
+
+    def enqueue_copy(self, connection: Connection, copy: StudyCopy) -> str:
+        """Within the caller's transaction, which notes that it is queued; another id each time.
+
+        What a policy asks for waits until no new series does, a person doesn't.
+        """
+        job_id = f"{Stage.DEFACE}:{copy.study_instance_uid}:{copy.id}:{time.time_ns()}"
+        priority = Priority.BATCH if copy.is_automatic else Priority.ROUTINE
+        options = _options(Stage.DEFACE, Lane.GPU, job_id, priority)
+        self.client.enqueue_in_transaction(connection, options, copy.id)
+        return job_id
 
     def close(self) -> None:
         self.client.destroy()

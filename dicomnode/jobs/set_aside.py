@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from dbos import DBOSClient, WorkflowStatus
 
+from dicomnode.domain import CopyState
 from dicomnode.jobs.lanes import Stage
-from dicomnode.tracking import deliveries, examinations
+from dicomnode.tracking import deliveries, examinations, study_copies
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesState, findings
 from dicomnode.tracking.schema import revisions
@@ -41,6 +42,8 @@ def record_set_aside(client: DBOSClient, database: Database) -> None:
         key, sentence = int(status.input["args"][0]), set_aside_sentence(status)
         if status.name == Stage.EXAMINE:
             recorded = record_not_examined(database, key, sentence)
+        elif status.name == Stage.DEFACE:
+            recorded = _copy(database, key, sentence)
         else:
             recorded = _delivery(database, key, sentence)
         if recorded:
@@ -66,6 +69,11 @@ def is_under_way(connection: Connection, revision_id: int) -> bool:
     """Whether the series still waits for the examination of this revision."""
     found = findings(connection, revisions.c.id == revision_id)
     return any(finding.state in _UNDER_WAY for finding in found)
+
+
+def _copy(database: Database, copy_id: int, sentence: str) -> bool:
+    with database.begin() as connection:
+        return study_copies.set_state(connection, copy_id, CopyState.FAILED, sentence=sentence)
 
 
 def _delivery(database: Database, delivery_id: int, sentence: str) -> bool:

@@ -13,6 +13,7 @@ from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
 from dicomnode.jobs.commitment_reports import CommitmentReports
+from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.delays import Delays
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
@@ -119,6 +120,7 @@ class _Rounds:
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self.guarded(self.watch.enqueue_complete_series)
+        self.guarded(lambda: enqueue_asked(self.watch.database, self.watch.queue))
         self.guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
             self.guarded(self.recover)
