@@ -86,6 +86,7 @@ class SCPSettings(Section):
     allowed_calling_ae_titles: tuple[AETitle, ...] = ()
     allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 131_072
+    read_directly: bool = True
     maximum_associations: PositiveInt = 64
     maximum_associations_per_peer: PositiveInt = 16
     acse_timeout_seconds: PositiveFloat = 10.0

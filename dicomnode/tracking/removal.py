@@ -29,7 +29,7 @@ class Remains:
     file_meta: bytes
     sha256: bytes
 
-    def is_of(self, data_set: bytes) -> bool:
+    def is_of(self, data_set: bytes | memoryview) -> bool:
         return hashlib.sha256(data_set).digest() == self.sha256
 
 
