@@ -47,9 +47,9 @@ class Peers:
         now = datetime.now(UTC)
         with self.database.read() as connection:
             found = circuits.open_ones(connection)
-        for name, circuit in sorted(found.items()):
-            if circuit.is_due(now, self.settings.delivery):
-                self._probe(name)
+        due = {n: each for n, each in found.items() if each.is_due(now, self.settings.delivery)}
+        for name in sorted(due, key=lambda each: (due[each].probe_at or now, each)):
+            self._probe(name)  # one that hangs keeps those waiting that were asked after it
         while self._wake_some() == _AT_ONCE:
             pass
 

@@ -50,28 +50,13 @@ class Stranded:
 
     def _take_up(self, job: WorkflowStatus) -> bool:
         with self._database.read() as connection:
-            lane, share = self._place(connection, job)
-        if lane is None or self._has_other(job):
+            if not _waits(connection, job):
+                return False
+        if self._has_other(job):
             return False
         log.warning("a job whose end was not recorded begins again", extra={"job": job.workflow_id})
-        self._client.rewind_workflow(
-            job.workflow_id,
-            application_version=WORKFLOW_VERSION,
-            queue_name=lane.value,
-            queue_partition_key=share,
-        )
+        begin_again(self._client, self._database, job.workflow_id)
         return True
-
-    def _place(self, connection: Connection, job: WorkflowStatus) -> tuple[Lane | None, str | None]:
-        """Where it is to be queued; nowhere where its subject does not wait for it."""
-        if job.name == Stage.EXAMINE and job.input is not None:
-            waits = is_under_way(connection, int(job.input["args"][0]))
-            return (Lane.GPU if waits else None), None
-        if job.name == Stage.DELIVER:
-            key = attempt_order(job.workflow_id)[0]
-            if deliveries.is_open(connection, key) and not parked.is_parked(connection, key):
-                return Lane.DELIVER, share_of(deliveries.destination_of(connection, key))
-        return None, None
 
     def _has_other(self, job: WorkflowStatus) -> bool:
         """Another job of the same subject goes on, or waits."""
@@ -84,3 +69,28 @@ class Stranded:
             load_output=False,
         )
         return bool(others)
+
+
+def begin_again(client: DBOSClient, database: Database, job_id: str) -> None:
+    """A job that has ended, in the lane of its stage, from its first step."""
+    lane, share = Lane.GPU, None
+    if job_id.startswith(f"{Stage.DELIVER}:"):
+        with database.read() as connection:
+            destination = deliveries.destination_of(connection, attempt_order(job_id)[0])
+        lane, share = Lane.DELIVER, share_of(destination)
+    client.rewind_workflow(
+        job_id,
+        application_version=WORKFLOW_VERSION,
+        queue_name=lane.value,
+        queue_partition_key=share,
+    )
+
+
+def _waits(connection: Connection, job: WorkflowStatus) -> bool:
+    """Whether what the job is about waits for it."""
+    if job.name == Stage.EXAMINE and job.input is not None:
+        return is_under_way(connection, int(job.input["args"][0]))
+    if job.name == Stage.DELIVER:
+        key = attempt_order(job.workflow_id)[0]
+        return deliveries.is_open(connection, key) and not parked.is_parked(connection, key)
+    return False

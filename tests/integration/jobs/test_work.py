@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAsi
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
 from dicomnode.jobs.lanes import Stage
+from dicomnode.jobs.sending import Sending
+from dicomnode.jobs.workflows import Workflows
 from dicomnode.tracking import audit
 from dicomnode.tracking.gate_schema import METADATA
 from tests import small_node
@@ -180,6 +184,36 @@ def test_a_delivery_gives_up_after_its_time_and_a_person_can_retry_it(
         with storage_peer(free_port):
             retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
+
+
+def test_jobs_whose_end_could_not_be_written_begin_again(
+    make_node: MakeNode, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a database that was full, or away for long: nobody has to look for them."""
+    monkeypatch.setattr("dicomnode.jobs.worker.LOOK_SECONDS", 0.2)
+    failed = []
+
+    def fail_once(owner: type, name: str) -> None:
+        write = getattr(owner, name)
+
+        def written(*given: Any) -> Any:
+            if name not in failed:
+                failed.append(name)
+                raise OSError(errno.ENOSPC, "injected")
+            return write(*given)
+
+        monkeypatch.setattr(owner, name, written)
+
+    fail_once(Workflows, "_record")
+    fail_once(Sending, "settle")
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port), url=database_url)
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+    assert failed == ["_record", "settle"]
+    assert list(peer.received.values()) == [2], "the same SEG"
+    assert node.jobs() == []
 
 
 def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode) -> None:

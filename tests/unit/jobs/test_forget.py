@@ -18,14 +18,17 @@ from dicomnode.errors import JobError, SpoolError
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.studies import decide_studies
 from dicomnode.jobs import forget as module
+from dicomnode.jobs.attempts import first_attempt
 from dicomnode.jobs.engine import list_jobs
 from dicomnode.jobs.forget import forget
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.reexamine import Wish, reexamine
 from dicomnode.tracking import (
     associations,
     audit,
     commitment_requests,
     decisions,
+    deliveries,
     forgetting,
     held,
     instances,
@@ -205,8 +208,13 @@ def test_what_comes_meanwhile_is_not_erased_after_its_success(
 
 
 def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told once; an end that doesn't come is told too, and nothing is removed."""
-    study = site.series("one")
+    """Told once; an end that doesn't come is told too, and nothing is removed: what waited to be
+    sent waits again."""
+    study = site.series("one", state=DeliveryState.PENDING)
+    queue = JobQueue(site.database)
+    with site.database.begin() as c:
+        (known,) = deliveries.list_(c)
+        job_id = queue.enqueue_delivery(c, first_attempt(known.id))
     runs, told = threading.Event(), []
     runs.set()
     jobs = module._jobs
@@ -223,8 +231,13 @@ def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPat
         )
     assert len(told) == 1
     assert site.files() == 3
+    (waits,) = queue.client.list_workflows()
+    assert (waits.workflow_id, waits.status) == (job_id, "ENQUEUED")
+    assert (waits.queue_name, waits.queue_partition_key) == ("deliveries", "pacs")
     forget(site.settings, site.database, study, account="anna", tell=lambda _sentence: runs.clear())
     assert site.files() == 0
+    assert queue.client.list_workflows() == []
+    queue.close()
 
 
 def test_one_that_was_interrupted_is_finished_by_the_next(
