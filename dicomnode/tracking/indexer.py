@@ -31,6 +31,8 @@ _E = TypeVar("_E")
 _LARGEST_BATCH = 500
 _LONGEST_QUEUE = 100_000
 _RETRY_SECONDS = 1.0
+# A transaction costs much more than the rows in it, so instances wait for each other so long.
+_GATHER_SECONDS = 0.25
 
 
 class Indexer:
@@ -86,10 +88,13 @@ class Indexer:
                 self._dropped.clear()
 
     def _take(self) -> list[Event]:
-        """What is waiting now; waits a moment for the first event."""
+        """What is waiting now; waits a moment for the first event, and then for more instances."""
         batch: list[Event] = []
         try:
             batch.append(self._queue.get(timeout=0.01 if self._stopping.is_set() else 0.5))
+            if isinstance(batch[0], StoredInstance):
+                # Not a wait for each event: to be woken for each costs more than it gains.
+                self._stopping.wait(_GATHER_SECONDS)
             while len(batch) < _LARGEST_BATCH:
                 batch.append(self._queue.get_nowait())
         except queue.Empty:
