@@ -41,7 +41,7 @@ _LARGEST_BATCH = 500
 _LONGEST_QUEUE = 100_000
 _RETRY_SECONDS = 1.0
 # A transaction costs much more than the rows in it, so instances wait for each other so long.
-_GATHER_SECONDS = 0.25
+_GATHER_SECONDS = 0.5
 _MOST_UNDIGESTED = 256
 
 
