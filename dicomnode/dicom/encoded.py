@@ -77,18 +77,55 @@ class Element:
     length: int
 
 
-def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
+@dataclass(frozen=True)
+class Scan:
+    """What an encoded data set says of itself, and where its pixel data lie, once inflated."""
+
+    header: InstanceHeader
+    pixels: tuple[Element, ...]
+
+
+def scan(data: bytes | memoryview, transfer_syntax_uid: str) -> Scan:
     """Walk the whole encoded data set and read the attributes that identify it.
 
-    The pixel digest is over the encoded value of (Float, Double Float) Pixel Data. Raises
-    `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
+    Raises `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
     syntax, are cut off, lack one of the three instance UIDs or the SOP Class UID, or hold elements
     out of order or twice (PS3.5 7.1): two readers could take such an object for two series.
     """
-    if transfer_syntax_uid in _DEFLATED:
-        data = _inflate(data)
+    return _scan(_inflated(data, transfer_syntax_uid), transfer_syntax_uid)
+
+
+def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
+    """`scan`, and the digests of what was found.
+
+    The pixel digest is over the encoded value of (Float, Double Float) Pixel Data.
+    """
+    data = _inflated(data, transfer_syntax_uid)
+    found = _scan(data, transfer_syntax_uid)
+    pixels, around, hashed = "", hashlib.sha256(), 0
+    with memoryview(data) as view:
+        for element in found.pixels:
+            end = element.start + element.length
+            pixels = hashlib.sha256(view[element.start : end]).hexdigest()
+            around.update(view[hashed : element.start])
+            around.update(pixels.encode())
+            hashed = end
+        around.update(view[hashed:])
+    return Peek(found.header, pixels, around.hexdigest())
+
+
+def is_deflated(transfer_syntax_uid: str) -> bool:
+    return transfer_syntax_uid in _DEFLATED
+
+
+def _inflated(data: bytes | memoryview, transfer_syntax_uid: str) -> bytes | memoryview:
+    return _inflate(data) if is_deflated(transfer_syntax_uid) else data
+
+
+def _scan(data: bytes | memoryview, transfer_syntax_uid: str) -> Scan:
     values: dict[int, str] = {}
-    pixels, last, around, hashed = "", -1, hashlib.sha256(), 0
+    pixels: list[Element] = []
+    last = -1
     for element in elements(data, transfer_syntax_uid):
         if element.tag <= last:
             raise UnreadableObjectError(
@@ -100,16 +137,11 @@ def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
         elif element.tag == _IN_CONCATENATION_TOTAL:
             values[element.tag] = _unsigned_short(data, element, transfer_syntax_uid)
         elif element.tag in _PIXEL_DATA:
-            value = memoryview(data)[element.start : element.start + element.length]
-            pixels = hashlib.sha256(value).hexdigest()
-            around.update(data[hashed : element.start])
-            around.update(pixels.encode())
-            hashed = element.start + element.length
+            pixels.append(element)
     for tag, name in _TEXT_TAGS.items():
         if not values.get(tag) and name != "Modality":
             raise UnreadableObjectError(f"the data set has no {name}")
-    around.update(data[hashed:])
-    return Peek(_header(values, transfer_syntax_uid), pixels, around.hexdigest())
+    return Scan(_header(values, transfer_syntax_uid), tuple(pixels))
 
 
 def claimed_header(data: bytes | memoryview, transfer_syntax_uid: str) -> InstanceHeader:
