@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pydicom.config import disable_value_validation
@@ -46,7 +47,7 @@ class SourceStack:
     label: str = ""
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def datasets(self) -> tuple[Dataset, ...]:
         return tuple(item.ds for item in self.images)
 
