@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
+from dicomnode.jobs.automatic_copies import AutomaticCopies
 from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.lanes import JobQueue
@@ -109,10 +110,12 @@ class _Rounds:
         self.watch = watch
         self._lock = lock
         self._recovered_at = time.monotonic()
+        self._copies = AutomaticCopies(watch.database)
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self._guarded(self.watch.enqueue_complete_series)
+        self._guarded(lambda: self._copies.look(self.watch.settings))
         self._guarded(lambda: enqueue_asked(self.watch.database, self.watch.queue))
         self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 
-from dicomnode.domain import OPEN_COPIES, DefacingProof, Role
+from dicomnode.domain import OPEN_COPIES, CopyState, DefacingProof, Role
 from dicomnode.errors import DefacingError
-from dicomnode.gate.copies import plan_copy
+from dicomnode.gate.copies import manner, plan_copy
 from dicomnode.tracking import study_copies
 from dicomnode.tracking.findings import SeriesFinding
 from dicomnode.tracking.study_copies import CopyOrigin, StudyCopy
 from dicomnode.web.desk.access import PictureReader
-from dicomnode.web.desk.desk import DeskOf
+from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.desk.facts import Fact
 from dicomnode.web.desk.pictures import send_picture
 from dicomnode.web.desk.templating import number
@@ -60,27 +60,37 @@ class ProvenCopy:
 
 
 def of_study(
-    connection: Connection, study_uid: str, findings: Sequence[SeriesFinding], role: Role
+    connection: Connection,
+    desk: Desk,
+    study_uid: str,
+    findings: Sequence[SeriesFinding],
+    role: Role,
 ) -> StudyCopies:
     found = study_copies.of_study(connection, study_uid)
     copies = [one for one in found if one.study_instance_uid == study_uid]
     original = next((one for one in found if one.copy_study_instance_uid == study_uid), None)
-    why_not = _why_not(study_uid, findings, copies, role)
+    why_not = _why_not(desk, study_uid, findings, copies, role)
     return StudyCopies(original, copies, not why_not, why_not)
 
 
 def _why_not(
-    study_uid: str, findings: Sequence[SeriesFinding], copies: Sequence[StudyCopy], role: Role
+    desk: Desk,
+    study_uid: str,
+    findings: Sequence[SeriesFinding],
+    copies: Sequence[StudyCopy],
+    role: Role,
 ) -> str:
     if not may(role, Permission.DEFACE):
         return f"Your role, {role.value}, does not have faces removed."
     if any(one.state in OPEN_COPIES for one in copies):
         return "A copy is on its way; this page does not follow it by itself."
     try:
-        plan_copy(study_uid, findings)
+        plan = plan_copy(study_uid, findings)
     except DefacingError as error:
         return f"No copy can be made now: {error}."
-    return ""
+    now = plan.study_instance_uid(study_uid, manner(desk.settings, desk.examiner.now().digest))
+    made = {one.copy_study_instance_uid for one in copies if one.state is CopyState.DONE}
+    return "That is the copy of the study as it stands now." if now in made else ""
 
 
 def proven(finding: SeriesFinding, role: Role) -> ProvenCopy | None:

@@ -132,7 +132,7 @@ def _page(
         status = study_status(connection, study_uid, desk.wanted)
         receipts = listed(connection, 100, study_uid)
         happened = timeline(connection, study_uid)
-        made = copies.of_study(connection, study_uid, asked.findings, principal.role)
+        made = copies.of_study(connection, desk, study_uid, asked.findings, principal.role)
     if status is None or status.study_instance_uid != study_uid:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no series of this study was received")
     sees_receipts = may(principal.role, Permission.SEE_EXPORTS)

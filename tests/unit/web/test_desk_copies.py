@@ -73,6 +73,11 @@ def test_a_steward_asks_once_and_sees_where_it_stands(site: Site) -> None:
     page = anna.get(f"/desk/studies/{study}").text
     assert "A copy is on its way" in page
     assert "Make a copy" not in page
+    with site.database.begin() as c:
+        study_copies.set_state(c, copy.id, CopyState.DONE)
+    page = anna.get(f"/desk/studies/{study}").text
+    assert "the copy of the study as it stands now" in page
+    assert "Make a copy" not in page
     with site.database.read() as c:
         (event,) = audit.newest(c, event="copy without faces asked for")
     assert event.detail == {"copy": copy.copy_study_instance_uid, "account": "anna"}
