@@ -48,14 +48,17 @@ class Limits:
     pdu_bytes: int = LONGEST_PDU_BYTES
 
 
-def guard(association: Association, limits: Limits) -> None:
-    """Bound the reading of a new association; called from EVT_CONN_OPEN."""
+def guard(association: Association, limits: Limits) -> BoundedReader | None:
+    """Bound the reading of a new association; called from EVT_CONN_OPEN. None: it is closed."""
     wire = association.dul.socket
-    if wire is not None:
-        setattr(wire, "recv", _BoundedReader(association, wire, limits))  # noqa: B010
+    if wire is None:
+        return None
+    reader = BoundedReader(association, wire, limits)
+    setattr(wire, "recv", reader)  # noqa: B010
+    return reader
 
 
-def _acknowledge_at_once(connection: socket.socket) -> None:
+def acknowledge_at_once(connection: socket.socket) -> None:
     """A peer that writes a message in pieces, with Nagle's algorithm on (dcmtk, so Orthanc), waits
     for each acknowledgement; Linux would delay it, and every object take 48 ms longer.
 
@@ -75,28 +78,29 @@ def _finish_handshake(connection: socket.socket, deadline: float) -> None:
         connection.do_handshake()
 
 
-def _read(connection: socket.socket, nr_bytes: int, deadline: float) -> bytearray:
-    """Fewer bytes where the peer closed the connection. Raises `TimeoutError`, `ssl.SSLError`."""
-    buffer = bytearray(nr_bytes)
-    read = 0
-    with memoryview(buffer) as view:
-        while read < nr_bytes:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            count = connection.recv_into(view[read:])
-            if count == 0:
-                break
-            read += count
-    del buffer[read:]
-    return buffer
+def read_into(connection: socket.socket, view: memoryview, deadline: float, least: int = 0) -> int:
+    """Fill `view`, or at least `least` bytes of it (0: all); how many were read.
+
+    Fewer where the peer closed the connection. Raises `TimeoutError`, `ssl.SSLError`.
+    """
+    read, wanted = 0, least or len(view)
+    while read < wanted:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        count = connection.recv_into(view[read:])
+        if count == 0:
+            break
+        read += count
+    return read
 
 
-class _BoundedReader:
+class BoundedReader:
     """Stands in for `AssociationSocket.recv` of one connection."""
 
     def __init__(self, association: Association, wire: AssociationSocket, limits: Limits) -> None:
         self._association = association
         self._wire = wire
-        self._limits = limits
+        self.limits = limits
+        self._given_back = bytearray()
         self._left_to_open = 2  # header and rest of the first PDU
         self._opening_deadline = time.monotonic() + limits.opening_seconds
 
@@ -106,32 +110,43 @@ class _BoundedReader:
             return bytearray()
         excess = self._excess(nr_bytes)
         if excess:
-            return self._hang_up(connection, excess)
-        _acknowledge_at_once(connection)
+            return self.hang_up(excess)
+        acknowledge_at_once(connection)
         deadline = self._deadline()
+        buffer = bytearray(nr_bytes)
+        buffer[: len(self._given_back)] = given_back = self._given_back[:nr_bytes]
+        read = len(given_back)
+        del self._given_back[:read]
         try:
             _finish_handshake(connection, deadline)
-            buffer = _read(connection, nr_bytes, deadline)
+            with memoryview(buffer) as view:
+                read += read_into(connection, view[read:], deadline)
+            del buffer[read:]
         except TimeoutError:
-            return self._hang_up(connection, "a PDU, or what comes before it, took too long")
+            return self.hang_up("a PDU, or what comes before it, took too long")
         except ssl.SSLError as error:
-            return self._hang_up(connection, f"TLS failed: {error.reason or 'no reason'}")
+            return self.hang_up(f"TLS failed: {error.reason or 'no reason'}")
         # What is sent to a peer that takes nothing is bounded too.
-        connection.settimeout(self._limits.pdu_seconds)
+        connection.settimeout(self.limits.pdu_seconds)
         if nr_bytes == _HEADER_BYTES and buffer and not 1 <= buffer[0] <= 7:
-            return self._hang_up(connection, f"it sent something else than a PDU: {buffer[0]:#x}")
+            return self.hang_up(f"it sent something else than a PDU: {buffer[0]:#x}")
         return buffer
 
+    def give_back(self, *read: bytes | bytearray | memoryview) -> None:
+        """Bytes that were read past this reader: they come first when it is asked again."""
+        for part in read:
+            self._given_back += part
+
     def _deadline(self) -> float:
-        deadline = time.monotonic() + self._limits.pdu_seconds
+        deadline = time.monotonic() + self.limits.pdu_seconds
         if self._left_to_open:
             self._left_to_open -= 1
             deadline = min(deadline, self._opening_deadline)
         return deadline
 
     def _excess(self, nr_bytes: int) -> str:
-        if nr_bytes > self._limits.pdu_bytes:
-            return f"it announced a PDU of {nr_bytes} bytes, at most {self._limits.pdu_bytes} pass"
+        if nr_bytes > self.limits.pdu_bytes:
+            return f"it announced a PDU of {nr_bytes} bytes, at most {self.limits.pdu_bytes} pass"
         if self._are_too_many_waiting():
             return "it sent requests without waiting for the answers"
         message = self._association.dimse.message
@@ -140,8 +155,8 @@ class _BoundedReader:
         if message.encoded_command_set.tell() > LONGEST_COMMAND_BYTES:
             return f"its command set is longer than {LONGEST_COMMAND_BYTES} bytes"
         data_set = message.data_set
-        if data_set is not None and data_set.tell() > self._limits.object_bytes:
-            return f"its data set is larger than {self._limits.object_bytes} bytes"
+        if data_set is not None and data_set.tell() > self.limits.object_bytes:
+            return f"its data set is larger than {self.limits.object_bytes} bytes"
         return ""
 
     def _are_too_many_waiting(self) -> bool:
@@ -149,18 +164,19 @@ class _BoundedReader:
         waiting = self._association.dimse.msg_queue
         to_send = self._association.dul.to_provider_queue
         while waiting.qsize() > MOST_WAITING_MESSAGES:
-            if not self._limits.may_wait:
+            if not self.limits.may_wait:
                 return True
             if not to_send.empty():
                 return False
             time.sleep(_LOOK_AGAIN_SECONDS)
         return False
 
-    def _hang_up(self, connection: socket.socket, why: str) -> bytearray:
+    def hang_up(self, why: str) -> bytearray:
         LOGGER.warning(
             "connection closed: %s", why, extra={"peer": self._association.remote["address"]}
         )
         # Nothing more is read; the short answer makes pynetdicom see a closed connection.
-        self._wire.socket = None
-        connection.close()
+        connection, self._wire.socket = self._wire.socket, None
+        if connection is not None:
+            connection.close()
         return bytearray()

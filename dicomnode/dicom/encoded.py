@@ -77,7 +77,7 @@ class Element:
     length: int
 
 
-def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
+def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
     """Walk the whole encoded data set and read the attributes that identify it.
 
     The pixel digest is over the encoded value of (Float, Double Float) Pixel Data. Raises
@@ -102,7 +102,8 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
         elif element.tag in _PIXEL_DATA:
             value = memoryview(data)[element.start : element.start + element.length]
             pixels = hashlib.sha256(value).hexdigest()
-            around.update(data[hashed : element.start] + pixels.encode())
+            around.update(data[hashed : element.start])
+            around.update(pixels.encode())
             hashed = element.start + element.length
     for tag, name in _TEXT_TAGS.items():
         if not values.get(tag) and name != "Modality":
@@ -111,7 +112,7 @@ def peek(data: bytes, transfer_syntax_uid: str) -> Peek:
     return Peek(_header(values, transfer_syntax_uid), pixels, around.hexdigest())
 
 
-def claimed_header(data: bytes, transfer_syntax_uid: str) -> InstanceHeader:
+def claimed_header(data: bytes | memoryview, transfer_syntax_uid: str) -> InstanceHeader:
     """What an object that `peek` refuses says of itself before the damage.
 
     The first value of an element counts, and only UIDs are UIDs; "" where there is none. Raises
@@ -150,7 +151,7 @@ def _named(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def elements(data: bytes, transfer_syntax_uid: str) -> Iterator[Element]:
+def elements(data: bytes | memoryview, transfer_syntax_uid: str) -> Iterator[Element]:
     """The top-level elements of an inflated data set, in the order in which they are encoded."""
     walk = _Walk(
         data,
@@ -163,7 +164,7 @@ def elements(data: bytes, transfer_syntax_uid: str) -> Iterator[Element]:
 class _Walk:
     """One pass over the data; counts elements so that a peer can't make it endless."""
 
-    def __init__(self, data: bytes, *, explicit: bool, order: str) -> None:
+    def __init__(self, data: bytes | memoryview, *, explicit: bool, order: str) -> None:
         self._data = data
         self._end = len(data)
         self._explicit = explicit
@@ -193,7 +194,7 @@ class _Walk:
             raise UnreadableObjectError(f"the data set ends inside an element at byte {offset}")
         group, number = self._tag(self._data, offset)
         tag = group << 16 | number
-        vr = self._data[offset + 4 : offset + 6]
+        vr = bytes(self._data[offset + 4 : offset + 6])
         # Some vendors encode single elements without a VR: letters tell the two apart.
         if group == 0xFFFE or not explicit or not (vr.isalpha() and vr.isupper()):
             return tag, offset + 8, self._long(self._data, offset + 4)[0], explicit
@@ -238,7 +239,7 @@ class _Walk:
             offset = self._value_end(tag, start, length, inner, depth)
 
 
-def _inflate(data: bytes, *, whole: bool = True) -> bytes:
+def _inflate(data: bytes | memoryview, *, whole: bool = True) -> bytes:
     """PS3.5 A.5: raw deflate, bounded; not `whole`: what can be inflated of a piece."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
@@ -256,13 +257,13 @@ def _inflate(data: bytes, *, whole: bool = True) -> bytes:
     return inflated
 
 
-def _text(data: bytes, element: Element) -> str:
+def _text(data: bytes | memoryview, element: Element) -> str:
     """A UI or CS value; longer than any of them can be is no value of ours."""
     value = data[element.start : element.start + min(element.length, 256)]
-    return value.decode("ascii", "replace").strip(" \0")
+    return bytes(value).decode("ascii", "replace").strip(" \0")
 
 
-def _unsigned_short(data: bytes, element: Element, transfer_syntax_uid: str) -> str:
+def _unsigned_short(data: bytes | memoryview, element: Element, transfer_syntax_uid: str) -> str:
     """A US value; empty where it has another length."""
     if element.length != 2:
         return ""

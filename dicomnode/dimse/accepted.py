@@ -16,6 +16,7 @@ from pynetdicom.association import Association
 from dicomnode.config import SCPSettings
 from dicomnode.delivery.guard import Limits, guard
 from dicomnode.dimse.admission import AssociationRequest, Rejection
+from dicomnode.dimse.direct import Store, read_directly
 from dicomnode.dimse.received import association_request
 from dicomnode.dimse.store import SUCCESS
 from dicomnode.rates import Rates, address_key
@@ -32,7 +33,8 @@ class AcceptedAssociations(Generic[State]):
 
     `admit` says who is not welcome, `rejected` is told of it, 60 times a minute for each address
     at most. `opened` makes what is kept of an
-    association, `closed` is given it with how it ended: released, aborted or lost.
+    association, `closed` is given it with how it ended: released, aborted or lost. `store` is given
+    C-STORE requests past pynetdicom; None: they all come by its events.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class AcceptedAssociations(Generic[State]):
         rejected: Callable[[AssociationRequest, Rejection], None],
         opened: Callable[[AssociationRequest], State],
         closed: Callable[[State, str], None],
+        store: Store | None = None,
     ) -> None:
         self._limits = Limits(
             settings.network_timeout_seconds,
@@ -53,6 +56,7 @@ class AcceptedAssociations(Generic[State]):
         self._rejected = rejected
         self._opened = opened
         self._closed = closed
+        self._store = store
         self._open: dict[Association, State] = {}
         self._recording = Rates(_RECORDS_PER_MINUTE)
         self._lock = threading.Lock()
@@ -81,7 +85,9 @@ class AcceptedAssociations(Generic[State]):
             self._close(association, "lost")
 
     def _on_connection(self, event: evt.Event) -> None:
-        guard(event.assoc, self._limits)
+        reader = guard(event.assoc, self._limits)
+        if reader is not None and self._store is not None:
+            read_directly(event.assoc, reader, self._store)
 
     def _on_request(self, event: evt.Event) -> None:
         """PS3.8 7.1.1: answer an A-ASSOCIATE-RQ that isn't welcome with a reason."""

@@ -22,21 +22,28 @@ SUCCESS = 0x0000
 def answer_store(
     event: evt.Event, peer: Peer, store: Callable[[ReceivedObject], object]
 ) -> Dataset | int:
-    """PS3.4 B.2.3 and PS3.7 9.1.1: the C-STORE response status, 0x0000 when `store` returned.
+    """`answer`, as pynetdicom wants it of a handler of EVT_C_STORE."""
+    status, comment = answer(received_object(event, peer), store)
+    return status_response(status, comment) if comment else status
 
-    `store` makes the object durable, or raises as `Intake.store` does.
+
+def answer(received: ReceivedObject, store: Callable[[ReceivedObject], object]) -> tuple[int, str]:
+    """PS3.4 B.2.3 and PS3.7 9.1.1: Status and Error Comment of the C-STORE response.
+
+    The status is 0x0000, without a comment, when `store` returned: it makes the object durable, or
+    raises as `Intake.store` does.
     """
     try:
-        store(received_object(event, peer))
+        store(received)
     except RefusedObjectError as refused:  # logged by the intake
-        return status_response(*REFUSALS[reason_of(refused)])
+        return REFUSALS[reason_of(refused)]
     except (DatabaseError, SpoolError) as error:
         reason = reason_of(error)
         LOGGER.error(
             "an object could not be taken in", extra={"reason": reason.value, "error": str(error)}
         )
-        return status_response(*REFUSALS[reason])
-    return SUCCESS
+        return REFUSALS[reason]
+    return SUCCESS, ""
 
 
 def status_response(status: int, comment: str) -> Dataset:

@@ -91,7 +91,7 @@ class Passage:
             raise HeldError(HeldState.WAITING, str(error)) from None
         if header.sop_instance_uid not in release.named:
             raise HeldError(HeldState.WAITING, _UNKNOWN)
-        self._archive.send(header.sop_instance_uid, received.file_meta, received.data_set)
+        self._archive.send(header.sop_instance_uid, received.file_meta, bytes(received.data_set))
         self._exit.record(release, header.sop_instance_uid)
         self._passed.add(header.study_instance_uid)
         LOGGER.info(
@@ -113,7 +113,7 @@ class Passage:
         if known is None:
             raise HeldError(HeldState.WAITING, _UNKNOWN)
         encoding = (header.sop_class_uid, received.transfer_syntax_uid)
-        if not is_as_received(received.data_set, encoding, known, self._ways.spool):
+        if not is_as_received(bytes(received.data_set), encoding, known, self._ways.spool):
             raise HeldError(HeldState.CHANGED, _CHANGED)
 
     def _release(self, study: str) -> Release:

@@ -23,14 +23,17 @@ class Peer:
 
 @dataclass(frozen=True)
 class ReceivedObject:
-    """An encoded data set as it came, and what its command set or file meta says of it."""
+    """An encoded data set as it came, and what its command set or file meta says of it.
+
+    A `data_set` in a memory that is used again is there until the answer (`dimse.direct`).
+    """
 
     peer: Peer
     sop_class_uid: str
     sop_instance_uid: str
     context_sop_class_uid: str
     transfer_syntax_uid: str
-    data_set: bytes
+    data_set: bytes | memoryview
 
     @property
     def file_meta(self) -> bytes:

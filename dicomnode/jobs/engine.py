@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from dbos import DBOSClient, WorkflowStatus
 
-from dicomnode.config import Settings
 from dicomnode.domain import OPEN_DELIVERIES, DeliveryState
 from dicomnode.errors import JobError
 from dicomnode.jobs import copy_jobs, lanes
+from dicomnode.jobs.attempts import attempt_order, first_attempt
 from dicomnode.jobs.job import Job as Job
 from dicomnode.jobs.job import JobState as JobState
 from dicomnode.jobs.lanes import (
@@ -21,8 +21,6 @@ from dicomnode.jobs.lanes import (
     JobQueue,
     Lane,
     Stage,
-    attempt_order,
-    first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
 from dicomnode.tracking import circuits, deliveries, parked, retention, series
@@ -58,7 +56,7 @@ def list_jobs(database: Database, *, everything: bool = False) -> list[Job]:
     return sorted(jobs, key=lambda job: job.created_at)
 
 
-def retry(settings: Settings, database: Database, job_id: str) -> None:
+def retry(database: Database, job_id: str) -> None:
     """Run a job again now: one that failed, was set aside or cancelled, or waits to try again.
 
     Raises `JobError` for an unknown id and for a job that waits for its turn or runs already.
@@ -66,7 +64,7 @@ def retry(settings: Settings, database: Database, job_id: str) -> None:
     stage, key = _parse(job_id)
     with _queue(database) as queue:
         if stage is Stage.DELIVER:
-            _retry_delivery(settings, queue, database, int(key))
+            _retry_delivery(queue, database, int(key))
         elif stage is Stage.DEFACE:
             copy_jobs.retry(database, int(key))
         else:
@@ -234,12 +232,12 @@ def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> N
     client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)
 
 
-def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key: int) -> None:
+def _retry_delivery(queue: JobQueue, database: Database, key: int) -> None:
     newest = _attempts(queue.client, key)[-1]
     with database.begin() as connection:
+        destination = deliveries.destination_of(connection, key)
+        circuits.probe_soon(connection, destination, datetime.now(UTC))
         if parked.is_parked(connection, key):  # the first that goes is the one that waits longest
-            destination = deliveries.load(connection, key).destination
-            circuits.probe_soon(connection, destination, datetime.now(UTC))
             return
     state = _STATES[newest.status]
     if state is JobState.WAITING_TO_RETRY:
@@ -251,7 +249,7 @@ def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key
         if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
             raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
         deliveries.retry(connection, key)
-        queue.enqueue_delivery(connection, first_attempt(key, settings))
+        queue.enqueue_delivery(connection, first_attempt(key, newest.workflow_id))
 
 
 def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:

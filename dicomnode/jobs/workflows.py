@@ -29,8 +29,9 @@ from dicomnode.errors import (
     waits_for_the_machine,
 )
 from dicomnode.errors import sentence as sentence_of
+from dicomnode.jobs.attempts import Attempt, first_attempt
 from dicomnode.jobs.copying import Copying
-from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
+from dicomnode.jobs.lanes import Examining, JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
 from dicomnode.log_context import about
@@ -89,10 +90,20 @@ class Workflows:
             delivery_id: int,
             number: int,
             delay_seconds: float,
-            deadline: float,
+            generation: float,
             loss_seconds: float = 0.0,
+            waited_seconds: float = 0.0,
+            unproven_seconds: float = 0.0,
         ) -> str:
-            attempt = Attempt(delivery_id, number, delay_seconds, deadline, loss_seconds)
+            attempt = Attempt(
+                delivery_id,
+                number,
+                delay_seconds,
+                generation,
+                loss_seconds,
+                waited_seconds,
+                unproven_seconds,
+            )
             with self._working():
                 outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
@@ -145,7 +156,7 @@ class Workflows:
                 removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
             if removed_at is not None:
-                return {"failure": f"some of its {retention.sentence(removed_at)}"}
+                return {"failure": f"some of its {retention.sentence(removed_at)}", "removed": True}
             try:
                 examination = self.stages.examine(revision)
             except ExaminationDiedError as error:
@@ -187,12 +198,15 @@ class Workflows:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
 
         Returns why there is no examination. A revision that was overtaken meanwhile is recorded,
-        and its SEGs go nowhere.
+        and its SEGs go nowhere. What was found before in files that retention took away meanwhile
+        still counts: nobody could find it again.
         """
         connection = self.once.sql_session().connection()
         examination = _examination(found)
         if examination is None:
             failure = found.get("failure", _SAYS_NOTHING)
+            if "removed" in found and examinations.is_examined(connection, revision_id):
+                return str(failure)
             examinations.record_failure(connection, revision_id, failure)
             return str(failure)
         examination_id = examinations.record(connection, revision_id, examination)
@@ -210,7 +224,7 @@ class Workflows:
         for name in destination_names(revision, self.settings):
             for delivery_id in deliveries.add(connection, examination_id, name):
                 if deliveries.load(connection, delivery_id).state is DeliveryState.PENDING:
-                    attempt = first_attempt(delivery_id, self.settings)
+                    attempt = first_attempt(delivery_id)
                     self.queue.enqueue_delivery(connection, attempt)
 
     @contextmanager

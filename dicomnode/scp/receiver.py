@@ -10,15 +10,18 @@ import time
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
+from pynetdicom.association import Association
 
 from dicomnode.config import Settings
 from dicomnode.dimse.accepted import AcceptedAssociations
 from dicomnode.dimse.admission import NO_SPACE, AssociationRequest, Rejection, decide
+from dicomnode.dimse.command_set import StoreRequest
+from dicomnode.dimse.direct import Context
 from dicomnode.dimse.received import association_request, peer_of
 from dicomnode.dimse.store import SUCCESS as SUCCESS
-from dicomnode.dimse.store import answer_store
+from dicomnode.dimse.store import answer, received_object, status_response
 from dicomnode.intake.intake import Intake
-from dicomnode.intake.received import Peer
+from dicomnode.intake.received import Peer, ReceivedObject
 from dicomnode.log_context import about
 from dicomnode.meters import OTHER, Meters
 
@@ -43,6 +46,7 @@ class Receiver:
             rejected=self._note_rejected,
             opened=self._begin,
             closed=self._end,
+            store=self.on_direct_store if settings.scp.read_directly else None,
         )
 
     def handlers(self) -> list[evt.EventHandlerType]:
@@ -52,15 +56,30 @@ class Receiver:
         self._associations.close_ended()
 
     def on_store(self, event: evt.Event) -> Dataset | int:
-        peer = self._associations.of(event.assoc)
-        # The connection may have been closed while its last object was on its way here.
-        peer = peer or peer_of(association_request(event.assoc), association_id="")
+        """The way by pynetdicom."""
+        status, comment = self._answer(received_object(event, self._peer(event.assoc)))
+        return status_response(status, comment) if comment else status
+
+    def on_direct_store(
+        self, association: Association, request: StoreRequest, context: Context, data: memoryview
+    ) -> tuple[int, str]:
+        """The way past it (`dimse.direct`)."""
+        peer = self._peer(association)
+        uids = (request.sop_class_uid, request.sop_instance_uid)
+        return self._answer(ReceivedObject(peer, *uids, *context, data))
+
+    def _answer(self, received: ReceivedObject) -> tuple[int, str]:
         timing = self._meters.timing("receive_seconds", way="c-store")
-        with about(association=peer.association_id), timing:
-            answer = answer_store(event, peer, self._intake.store)
-        outcome = "stored" if answer == SUCCESS else "refused"
+        with about(association=received.peer.association_id), timing:
+            status, comment = answer(received, self._intake.store)
+        outcome = "stored" if status == SUCCESS else "refused"
         self._meters.count("objects_received_total", way="c-store", outcome=outcome)
-        return answer
+        return status, comment
+
+    def _peer(self, association: Association) -> Peer:
+        """The connection may have been closed while its last object was on its way here."""
+        known = self._associations.of(association)
+        return known or peer_of(association_request(association), association_id="")
 
     def _admit(self, request: AssociationRequest) -> Rejection | None:
         unwelcome = decide(self._settings, request)

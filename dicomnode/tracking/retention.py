@@ -110,6 +110,8 @@ def remove_some(
     `digests` are theirs by name, as the spool has them. The row of the series is locked meanwhile,
     so nobody sends to it, examines it or decides on it. Raises `OSError` and `SpoolError`.
     """
+    if not digests:
+        return 0
     c.execute(sa.select(series.c.id).where(series.c.id == one.series_id).with_for_update())
     if c.execute(_select(rules).where(series.c.id == one.series_id)).first() is None:
         return 0

@@ -80,7 +80,9 @@ class Spool:
         for folder in (self._objects, self._folder, self._folder.parent):
             _sync_folder(folder)
 
-    def store(self, sop_instance_uid: str, file_meta: bytes, data_set: bytes) -> StoreResult:
+    def store(
+        self, sop_instance_uid: str, file_meta: bytes, data_set: bytes | memoryview
+    ) -> StoreResult:
         """Make one object durable under the name of its UID.
 
         `data_set` is the encoded data set as received; a DUPLICATE has the same data set, byte
@@ -106,7 +108,9 @@ class Spool:
             raise _spool_error(error, self._folder) from error
         return conflict if there is None else StoreResult(StoreOutcome.DUPLICATE, name, *there)
 
-    def quarantine(self, reason: str, file_meta: bytes, data_set: bytes) -> StoreResult:
+    def quarantine(
+        self, reason: str, file_meta: bytes, data_set: bytes | memoryview
+    ) -> StoreResult:
         """Keep an object that was not accepted; the same bytes are kept once."""
         if not reason.isidentifier():
             raise ValueError(f"{reason!r} is no reason code")
@@ -158,9 +162,17 @@ class Spool:
             raise _spool_error(error, self._folder) from error
 
     def erase(self, name: str) -> None:
-        """Leave nothing of an object, so that its UID is as if it had never come."""
-        self.path(name).unlink(missing_ok=True)
-        removal.forget(self.path(name))
+        """Leave nothing of an object, so that its UID is as if it had never come.
+
+        Raises `SpoolError`, also where the folder is not there: the object may come back with it.
+        """
+        path = self.path(name)
+        try:
+            path.parent.stat()
+            path.unlink(missing_ok=True)
+            removal.forget(path)
+        except OSError as error:
+            raise _spool_error(error, self._folder) from error
 
     def names(self) -> Iterator[list[str]]:
         """The names of all objects that are here, one list per prefix folder."""
@@ -213,7 +225,7 @@ class Spool:
         """Whether nothing more is taken in, however small."""
         return self.free_bytes() < self._minimum_free_bytes
 
-    def _write(self, path: Path, file_meta: bytes, data_set: bytes) -> bool:
+    def _write(self, path: Path, file_meta: bytes, data_set: bytes | memoryview) -> bool:
         """True when `path` was made, False when it was there already; durable either way."""
         self._require_space(len(file_meta) + len(data_set))
         temporary = self._incoming / f"{uuid.uuid4().hex}.tmp"
@@ -256,13 +268,13 @@ def short_name(identifier: str) -> str:
     return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
 
 
-def _sha256(file_meta: bytes, data_set: bytes) -> str:
+def _sha256(file_meta: bytes, data_set: bytes | memoryview) -> str:
     digest = hashlib.sha256(file_meta)
     digest.update(data_set)
     return digest.hexdigest()
 
 
-def _write_synced(path: Path, *parts: bytes) -> None:
+def _write_synced(path: Path, *parts: bytes | memoryview) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         for part in parts:
@@ -282,7 +294,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _as_it_is_there(path: Path, data_set: bytes) -> tuple[int, str] | None:
+def _as_it_is_there(path: Path, data_set: bytes | memoryview) -> tuple[int, str] | None:
     """Size and digest of a file that is its own file meta (PS3.10 7.1) followed by exactly this
     data set; None for another one."""
     with path.open("rb") as file:

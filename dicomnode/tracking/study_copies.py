@@ -193,6 +193,13 @@ def set_state(
     return changed
 
 
+def waits_for(c: sa.Connection, copy_id: int, job_id: str) -> bool:
+    """Whether a copy that has not ended rests on this job of the engine."""
+    s = study_copies.c
+    query = sa.select(s.id).where(s.id == copy_id, s.job_id == job_id, s.state.in_(_OPEN))
+    return c.scalar(query) is not None
+
+
 def record(
     c: sa.Connection, copy_id: int, copies: Iterable[SeriesCopy], left_out: Sequence[LeftOut]
 ) -> None:

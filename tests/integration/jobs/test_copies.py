@@ -225,6 +225,6 @@ def test_a_copy_that_fails_says_why_and_can_be_retried(make_node: MakeNode) -> N
         (job,) = (job for job in list_jobs(node.database) if job.stage is Stage.DEFACE)
         assert (job.state, job.error) == (JobState.FAILED, "the examining process was killed")
         is_broken.clear()
-        retry(node.settings, node.database, job.id)
+        retry(node.database, job.id)
         until(lambda: copy_of(node, copy).sentence.startswith("no face could be removed"))
     assert findings(node, copy.copy_study_instance_uid) == ()

@@ -22,7 +22,7 @@ from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.prepare import prepare
 from dicomnode.training.read import write_nifti
 from dicomnode.training.run import Schedule, run, training_folder
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 
 pytestmark = pytest.mark.real_data
 SCHEDULE = Schedule(epochs=2, iterations=2, uses=2)
