@@ -17,7 +17,7 @@ from dicomnode.domain import OPEN_COPIES
 from dicomnode.errors import DefacingError
 from dicomnode.tracking import study_copies
 from dicomnode.tracking.database import Database
-from dicomnode.tracking.findings import SeriesState, verdicts_of_study
+from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_study
 from dicomnode.tracking.study_copies import StudyCopy
 
 _LOOK_SECONDS = 0.5
@@ -66,7 +66,11 @@ def _status(database: Database, copy: StudyCopy, *, wait: bool) -> CopyStatus:
             found = verdicts_of_study(connection, now.copy_study_instance_uid)
         verdicts = {one.series_instance_uid: one.verdict.kind.value for one in found if one.verdict}
         status = CopyStatus(now, tuple(series), verdicts)
-        is_whole = len(found) >= len(series) and all(one.state in _EXAMINED for one in found)
-        if not wait or (now.state not in OPEN_COPIES and (is_whole or not series)):
+        is_over = now.state not in OPEN_COPIES and _is_examined(found, len(series))
+        if is_over or not wait:
             return status
         time.sleep(_LOOK_SECONDS)
+
+
+def _is_examined(found: Sequence[SeriesFinding], count: int) -> bool:
+    return len(found) >= count and all(one.state in _EXAMINED for one in found)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dicomnode.config import Settings
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import Role, VerdictKind
-from dicomnode.errors import DefacingError
+from dicomnode.errors import DefacingError, NotReadyError
 from dicomnode.tracking import accounts, retention, study_copies
 from dicomnode.tracking.account_names import account_name
 from dicomnode.tracking.decisions import DecisionKind
@@ -61,7 +61,7 @@ def ask_for_copy(
     """Ask the working process for it; the copy that is there already, where there is one.
 
     `by` is an account, a steward once there are accounts, or a project (`BY_PROJECT`). Raises
-    `DefacingError` with the reason why there can't be one now.
+    `DefacingError` with the reason why there can't be one, `NotReadyError` where not yet.
     """
     if not by.startswith(study_copies.BY_PROJECT):
         by = account_name(by, DefacingError)
@@ -72,6 +72,30 @@ def ask_for_copy(
     return study_copies.ask(
         connection, study_instance_uid, uid, plan.series, plan.left_out, by=by, now=now
     )
+
+
+def ask_by_policy(
+    connection: Connection,
+    study_instance_uid: str,
+    settings: Settings,
+    examiner_digest: str,
+    project: str,
+) -> bool:
+    """The same for a project; False where these very revisions were copied, or are being copied.
+
+    So neither an upgrade nor other settings copy a whole archive anew: who wants that asks.
+    """
+    plan = plan_copy(study_instance_uid, verdicts_of_study(connection, study_instance_uid))
+    for copy in study_copies.of_study(connection, study_instance_uid):
+        if _revisions(copy.plan) == _revisions(plan.series):
+            return False
+    by = f"{study_copies.BY_PROJECT}{project}"
+    ask_for_copy(connection, study_instance_uid, settings, examiner_digest, by=by)
+    return True
+
+
+def _revisions(series: Sequence[PlannedSeries]) -> set[tuple[str, str]]:
+    return {(one.series_instance_uid, one.revision_digest) for one in series}
 
 
 def manner(settings: Settings, examiner_digest: str) -> str:
@@ -87,7 +111,7 @@ def plan_copy(study_instance_uid: str, findings: Sequence[SeriesFinding]) -> Cop
     if any(finding.origin is not None for finding in findings):
         raise DefacingError("it is a copy that this node made: ask for one of its original")
     if unready := [f"series {uid}: {why}" for uid, why in _unready(findings)]:
-        raise DefacingError(f"not ready to be copied, wait: {'; '.join(unready)}")
+        raise NotReadyError(f"not ready to be copied, wait: {'; '.join(unready)}")
     others = [finding for finding in findings if not finding.is_own_segmentation]
     left_out = tuple(LeftOut(f.series_instance_uid, why) for f in others if (why := _not_whole(f)))
     whole = [finding for finding in others if not _not_whole(finding)]

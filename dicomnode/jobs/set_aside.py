@@ -43,7 +43,7 @@ def record_set_aside(client: DBOSClient, database: Database) -> None:
         if status.name == Stage.EXAMINE:
             recorded = record_not_examined(database, key, sentence)
         elif status.name == Stage.DEFACE:
-            recorded = _copy(database, key, sentence)
+            recorded = _copy(database, key, status.workflow_id, sentence)
         else:
             recorded = _delivery(database, key, sentence)
         if recorded:
@@ -71,7 +71,10 @@ def is_under_way(connection: Connection, revision_id: int) -> bool:
     return any(finding.state in _UNDER_WAY for finding in found)
 
 
-def _copy(database: Database, copy_id: int, sentence: str) -> bool:
+def _copy(database: Database, copy_id: int, job_id: str, sentence: str) -> bool:
+    with database.read() as connection:
+        if not study_copies.waits_for(connection, copy_id, job_id):
+            return False
     with database.begin() as connection:
         return study_copies.set_state(connection, copy_id, CopyState.FAILED, sentence=sentence)
 

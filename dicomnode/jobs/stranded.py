@@ -15,7 +15,7 @@ from dbos import DBOSClient, WorkflowStatus
 from dicomnode.jobs.attempts import attempt_order
 from dicomnode.jobs.lanes import WORKFLOW_VERSION, Lane, Stage, share_of
 from dicomnode.jobs.set_aside import is_under_way
-from dicomnode.tracking import deliveries, parked
+from dicomnode.tracking import deliveries, parked, study_copies
 from dicomnode.tracking.database import Database
 
 if TYPE_CHECKING:
@@ -93,4 +93,6 @@ def _waits(connection: Connection, job: WorkflowStatus) -> bool:
     if job.name == Stage.DELIVER:
         key = attempt_order(job.workflow_id)[0]
         return deliveries.is_open(connection, key) and not parked.is_parked(connection, key)
+    if job.name == Stage.DEFACE and job.input is not None:
+        return study_copies.waits_for(connection, int(job.input["args"][0]), job.workflow_id)
     return False

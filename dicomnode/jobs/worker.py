@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
+from dicomnode.jobs.automatic_copies import AutomaticCopies
 from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.delays import Delays
@@ -116,10 +117,12 @@ class _Rounds:
         self._delays = Delays(watch.queue.client)
         self._stranded = Stranded(watch.queue.client, watch.database)
         self._looked_at = -math.inf
+        self._copies = AutomaticCopies(watch.database)
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
         self.guarded(self.watch.enqueue_complete_series)
+        self.guarded(lambda: self._copies.look(self.watch.settings))
         self.guarded(lambda: enqueue_asked(self.watch.database, self.watch.queue))
         self.guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:

@@ -22,15 +22,17 @@ from dicomnode.domain import (
     DefacingProof,
     Picture,
     SeriesCopy,
+    VerdictKind,
     VolumeCopy,
 )
 from dicomnode.tracking import audit
 from dicomnode.tracking.database import insert_missing
-from dicomnode.tracking.schema import series, series_copies, study_copies
+from dicomnode.tracking.schema import series, series_copies, study_copies, verdicts
 from dicomnode.tracking.schema.copied import UNFINISHED
 
 _PROOF = TypeAdapter(DefacingProof)
 _PICTURES = TypeAdapter(tuple[Picture, ...])
+MOST_AT_ONCE = 2000
 # Begins `asked_by` where the policy of a project asks: no account is called so.
 BY_PROJECT = "project:"
 _OPEN = [state.value for state in OPEN_COPIES]
@@ -191,6 +193,13 @@ def set_state(
     return changed
 
 
+def waits_for(c: sa.Connection, copy_id: int, job_id: str) -> bool:
+    """Whether a copy that has not ended rests on this job of the engine."""
+    s = study_copies.c
+    query = sa.select(s.id).where(s.id == copy_id, s.job_id == job_id, s.state.in_(_OPEN))
+    return c.scalar(query) is not None
+
+
 def record(
     c: sa.Connection, copy_id: int, copies: Iterable[SeriesCopy], left_out: Sequence[LeftOut]
 ) -> None:
@@ -242,6 +251,23 @@ def forget(c: sa.Connection, study_instance_uid: str) -> None:
     itself = s.copy_study_instance_uid == study_instance_uid
     c.execute(series_copies.delete().where(r.study_copy_id.in_(sa.select(s.id).where(itself))))
     c.execute(study_copies.delete().where(sa.or_(itself, vain)))
+
+
+def shows_a_face(c: sa.Connection, after: int) -> list[tuple[int, str]]:
+    """The first `MOST_AT_ONCE` verdicts behind the row `after` that say so and count now, each
+    with its study."""
+    v = verdicts.c
+    query = (
+        sa.select(v.id, series.c.study_instance_uid)
+        .join(series, series.c.id == v.series_id)
+        .where(v.id > after, v.kind == VerdictKind.FACE_VISIBLE.value, v.is_current)
+    )
+    return [(key, uid) for key, uid in c.execute(query.order_by(v.id).limit(MOST_AT_ONCE)).tuples()]
+
+
+def newest_verdict(c: sa.Connection) -> int:
+    """The number of its row; 0 where there is none."""
+    return c.scalar(sa.select(sa.func.max(verdicts.c.id))) or 0
 
 
 def is_being_made() -> sa.ColumnElement[bool]:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from dicomnode.domain import CopyState, Revision, SeriesCopy, VerdictKind
 from dicomnode.domain import Examination as Found
 from dicomnode.errors import DefacingError, JobError
 from dicomnode.gate.copies import ask_for_copy
+from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.engine import JobState, cancel, list_jobs, retry
 from dicomnode.jobs.forget import forget
+from dicomnode.jobs.lanes import JobQueue
+from dicomnode.jobs.stranded import Stranded
 from dicomnode.tracking import audit, study_copies
 from dicomnode.tracking.study_copies import StudyCopy
 from tests.examined_site import *  # noqa: F403
@@ -60,6 +64,28 @@ def test_a_copy_that_waits_can_be_cancelled_and_asked_for_again(site: Site) -> N
     with site.database.read() as c:
         events = audit.newest(c, event="copy without faces asked for")
     assert [event.detail["account"] for event in events] == ["bob", "anna"]
+
+
+def test_a_job_whose_end_could_not_be_written_begins_again(site: Site) -> None:
+    copy = ask(site, site.series("a", face))
+    queue = JobQueue(site.database)
+    try:
+        enqueue_asked(site.database, queue)
+        enqueue_asked(site.database, queue)  # which finds nothing more
+        (job,) = queue.client.list_workflows()
+        with site.database.begin() as c:
+            study_copies.set_state(c, copy.id, CopyState.RUNNING)
+            c.execute(sa.text("UPDATE workflow_status SET status = 'ERROR', queue_name = NULL"))
+        stranded = Stranded(queue.client, site.database)
+        assert (stranded.look(), stranded.look()) == (1, 0)
+        (again,) = queue.client.list_workflows()
+    finally:
+        queue.close()
+    assert (again.workflow_id, again.status, again.queue_name) == (
+        job.workflow_id,
+        "ENQUEUED",
+        "gpu",
+    )
 
 
 def test_who_is_no_steward_can_not_ask(site: Site) -> None:

@@ -149,6 +149,7 @@ READS: dict[str, Ask] = {
     "copies of a study": lambda c: study_copies.of_study(c, STUDY),
     "copies of a series": lambda c: study_copies.copies_of_series(c, SERIES),
     "series of a copy": lambda c: study_copies.series_of(c, 1),
+    "faces that were found last": lambda c: study_copies.shows_a_face(c, 5900),
     "picture of a copy": lambda c: study_copies.picture_of(c, "2.25.7.1", 0),
     "what nobody was told": lambda c: notices.untold(c, "mail", ReviewFilter(), at(0)),
     "what the collector was not sent": lambda c: audit_cursor.unsent(c, 100),
