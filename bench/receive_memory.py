@@ -39,7 +39,7 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[list[list[str]], list[
             target=replayed, args=(pool, paths, sop_class, node.port, counts)
         )
         sending.start()
-        rows, resident = [], []
+        rows, resident = list[list[str]](), list[int]()
         while sending.is_alive() or len(resident) < 10:
             stored = node.stored() - given.associations
             if stored >= wanted * (len(resident) + 1) / 10 or not sending.is_alive():

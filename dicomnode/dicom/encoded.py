@@ -234,7 +234,7 @@ class _Walk:
                 yield Element(tag, start, length)
                 return
             end = self._value_end(tag, start, length, explicit, depth=0)
-            vr = b"" if length == _UNDEFINED_LENGTH else self._data[offset + 4 : offset + 6]
+            vr = b"" if length == _UNDEFINED_LENGTH else bytes(self._data[offset + 4 : offset + 6])
             yield Element(tag, start, length, vr.decode("latin-1"))
             offset = end
 
