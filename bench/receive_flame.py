@@ -1,7 +1,7 @@
 """Where the time of receiving goes: a flame graph of `dicomnode scp` under load.
 
     pip install py-spy
-    PYTHONPATH=. python bench/receive_flame.py docs/receive-flame.svg [--images 2000] [--associations 1]
+    PYTHONPATH=. python bench/receive_flame.py docs/receive-flame.svg [--images 2000]
 
 py-spy looks at the stacks of the threads that are not idle, 250 times a second, while CT 512x512
 are sent by `raw_association.py`; native code (hashing, system calls) counts for its Python caller.
