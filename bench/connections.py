@@ -23,8 +23,9 @@ from dicomnode.config_tls import TLSClientSettings
 from dicomnode.delivery.store import echo
 from dicomnode.tls import client_context
 from tests.certificates import Authority
-from tests.integration.scp.receiving import Node, open_port, running, shared_settings
+from tests.integration.scp.receiving import Node, running, shared_settings
 from tests.integration.web.stow import running_web, web_settings
+from tests.ports import free_port
 
 GIBIBYTE = 1 << 30
 COUNT = 1000
@@ -100,7 +101,7 @@ def huge(node: Node, port: int, ask: Callable[[], None]) -> None:
 
 def dimse(folder: Path, authority: Authority) -> None:
     pair = authority.issue("node")
-    tls = {"certificate_file": pair.certificate, "key_file": pair.key, "port": open_port()}
+    tls = {"certificate_file": pair.certificate, "key_file": pair.key, "port": free_port()}
     settings = shared_settings(folder, tls=tls | {"only": False})
     with running(settings, folder / "node") as node:
         scp = node.settings.scp

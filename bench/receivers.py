@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.raw_association import echo
 from dicomnode.config import Settings
 from dicomnode.tracking.spool import Spool
-from tests.e2e.site import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 STORESCP = "/usr/bin/storescp"

@@ -19,8 +19,8 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, SegmentationStorage
 from pynetdicom import AE, evt
 
-from tests.e2e.site import free_ports
 from tests.factories import make_series
+from tests.ports import free_ports
 
 SMALL_ROLES = (sys.executable, str(Path(__file__).with_name("small_roles.py")))
 SLICES = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from pynetdicom import _config as pynetdicom_config
 
 from dicomnode.config import Settings
+from tests import ports
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -57,9 +57,7 @@ def _pynetdicom_as_it_was() -> Iterator[None]:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.free_port()
 
 
 @pytest.fixture

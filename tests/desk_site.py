@@ -60,8 +60,9 @@ from dicomnode.web.desk.desk import Desk
 from dicomnode.web.desk.mounting import mount_desk
 from dicomnode.web.identity import Identity
 from dicomnode.web.people import make_pages
-from tests.e2e.site import free_ports, wait_until
+from tests.e2e.site import wait_until
 from tests.factories import make_series
+from tests.ports import free_ports
 
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://127.0.0.1"

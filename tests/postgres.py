@@ -6,12 +6,13 @@ import os
 import pwd
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.ports import free_port
 
 _ROOTS = Path("/usr/lib/postgresql")
 _TIMEOUT_SECONDS = 60
@@ -39,7 +40,7 @@ def server(keep_in: Path | None = None, more_options: str = "") -> Iterator[str]
     try:
         if not data.exists():
             _run(programs / "initdb", "-D", data, "-U", "dicomnode", "-A", "trust", "--no-sync")
-        port = _free_port()
+        port = free_port()
         options = (
             f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} "
             f"-c fsync=off -c full_page_writes=off -c max_connections=60 {more_options}"
@@ -122,10 +123,3 @@ def _run(*command: object) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

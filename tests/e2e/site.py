@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,17 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.domain import OPEN_DELIVERIES
+from tests.ports import free_ports
 
 # By its whole path: pynetdicom puts a program of the same name into the virtual environment.
 STORESCU = "/usr/bin/storescu"
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def wait_until(what: str, happened: Any, seconds: float, log: Path | None = None) -> Any:

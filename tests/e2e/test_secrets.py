@@ -21,10 +21,11 @@ from dicomnode.gate.keys import generate
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from tests.certificates import Authority, Pair
-from tests.e2e.site import dicomnode, free_ports, wait_until
+from tests.e2e.site import dicomnode, wait_until
 from tests.factories import make_series
 from tests.integration.web.desk import PASSWORD, hash_of
 from tests.integration.web.stow import RELATED, multipart
+from tests.ports import free_ports
 
 # What no output may hold; more is added for keys.
 MARK = "sEcReT"

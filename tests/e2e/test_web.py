@@ -7,9 +7,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.site import Orthanc, free_ports, running_node, wait_until
+from tests.e2e.site import Orthanc, running_node, wait_until
 from tests.factories import make_series
 from tests.integration.web.stow import RELATED, multipart
+from tests.ports import free_ports
 
 
 def test_a_series_that_came_over_http_is_looked_at_and_counted(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from tests.integration.scp.receiving import (
     Node,
     data_set_bytes,
     needs_dcmtk,
-    open_port,
     running,
     storescu,
     wait_until,
 )
+from tests.ports import free_port
 from tests.small_disk import Disk, small_disk
 
 pytestmark = [pytest.mark.peer, needs_dcmtk]
@@ -44,7 +44,7 @@ def shared_node(disk: Disk, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     settings = Settings.model_validate(
         {
             "node": {"data_folder": disk.folder.parent},
-            "scp": {"port": open_port(), "minimum_free_bytes": MEBIBYTE},
+            "scp": {"port": free_port(), "minimum_free_bytes": MEBIBYTE},
         }
     )
     with running(settings, folder / "node") as node:

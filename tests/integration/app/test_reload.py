@@ -18,7 +18,7 @@ from pydicom import dcmread
 
 from dicomnode.config import load
 from dicomnode.tracking.spool import Spool
-from tests.e2e.site import free_ports, wait_until
+from tests.e2e.site import wait_until
 from tests.factories import make_series
 from tests.hostile.raw_sender import Answer, associated, send
 from tests.integration.scp.receiving import (
@@ -28,6 +28,7 @@ from tests.integration.scp.receiving import (
     dcmtk_environment,
     needs_dcmtk,
 )
+from tests.ports import free_ports
 
 
 @dataclass

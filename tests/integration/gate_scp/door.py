@@ -20,7 +20,8 @@ from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import ExportedStudy
 from dicomnode.tracking.held import HeldObject, HeldState
 from dicomnode.tracking.spool import Spool
-from tests.e2e.site import free_ports, wait_until
+from tests.e2e.site import wait_until
+from tests.ports import free_ports
 from tests.unit.gate.released import Study, received_study
 from tests.unit.tracking.rows import EVIDENCE
 

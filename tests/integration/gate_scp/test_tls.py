@@ -15,7 +15,7 @@ from dicomnode.gate_scp.server import serve
 from dicomnode.tracking import audit
 from dicomnode.tracking.database import Database
 from tests.certificates import Authority
-from tests.integration.scp.receiving import open_port
+from tests.ports import free_port
 
 
 def test_the_door_lets_in_whom_its_certificates_name(
@@ -28,14 +28,14 @@ def test_the_door_lets_in_whom_its_certificates_name(
         "key_file": node.key,
         "client_ca_file": authority.certificate,
         "require_client_certificate": True,
-        "port": open_port(),
+        "port": free_port(),
         "ae_certificates": {"DESK": ["cn:desk"]},
     }
     archive = {"name": "research", "ae_title": "A", "host": "127.0.0.1", "port": 1}
     title = {"ae_title": "RESEARCH", "project": "default", "archive": "research"}
     settings = make_settings(
         gate={"key_file": tmp_path / "key"},
-        gate_ae={"enabled": True, "port": open_port(), "titles": [title], "tls": tls},
+        gate_ae={"enabled": True, "port": free_port(), "titles": [title], "tls": tls},
         archives=[archive],
     )
     peer = {"name": "gate", "ae_title": "RESEARCH", "host": "127.0.0.1", "port": tls["port"]}

@@ -22,9 +22,9 @@ from dicomnode.inference.nnunet import load_networks
 from dicomnode.inference.plan import Wishes
 from dicomnode.training.nnunet_paths import nnunet_folders
 from tests.command_line import dicomnode
-from tests.e2e.site import free_ports
 from tests.file_server import Served, serving
 from tests.integration.inference.conftest import ANONYMISED, FACE, FOREGROUND
+from tests.ports import free_ports
 
 CPU = InferenceSettings(device="cpu", cpu_threads=1)
 

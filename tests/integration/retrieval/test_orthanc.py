@@ -27,12 +27,12 @@ from tests.e2e.site import (
     Orthanc,
     dicomnode,
     dicomweb_plugin,
-    free_ports,
     missing_peers,
     running_orthanc,
     wait_until,
 )
 from tests.factories import make_series, make_uid
+from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.peer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.schema import instances
 from dicomnode.tracking.spool import Spool
+from tests.ports import free_port
 from tests.served import Served
 from tests.unit.tracking.rows import examined, instance
 
@@ -213,11 +213,5 @@ def dcmtk(program: str) -> str:
 
 def shared_settings(folder: Path, **scp: Any) -> Settings:
     """For a node that several tests share."""
-    scp = {"port": open_port(), "minimum_free_bytes": 0} | scp
+    scp = {"port": free_port(), "minimum_free_bytes": 0} | scp
     return Settings(node={"data_folder": folder / "data"}, scp=scp)  # type: ignore[arg-type]
-
-
-def open_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -25,12 +25,12 @@ from tests.integration.scp.receiving import (
     Node,
     data_set_bytes,
     needs_dcmtk,
-    open_port,
     running,
     shared_settings,
     storescu,
     wait_until,
 )
+from tests.ports import free_port
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")
 OPENING_SECONDS = 2.0
@@ -51,7 +51,7 @@ class Site:
             "certificate_file": self.node.certificate,
             "key_file": self.node.key,
             "client_ca_file": self.authority.certificate,
-            "port": open_port(),
+            "port": free_port(),
         } | more
 
 

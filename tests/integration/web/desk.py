@@ -18,8 +18,9 @@ from dicomnode.tracking import accounts, api_tokens, passwords
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 from tests import postgres
-from tests.integration.scp.receiving import Node, open_port
+from tests.integration.scp.receiving import Node
 from tests.integration.web.stow import running_web
+from tests.ports import free_port
 
 PASSWORD = "a long pass phrase"
 _HASHES: dict[str, str] = {}
@@ -27,11 +28,11 @@ _HASHING = threading.Lock()
 
 
 def desk_settings(folder: Path, database_url: str = "", **sections: Any) -> Settings:
-    web = {"port": open_port(), "desk": True, "logins_per_minute": 1000} | sections.pop("web", {})
+    web = {"port": free_port(), "desk": True, "logins_per_minute": 1000} | sections.pop("web", {})
     return Settings(
         node={"data_folder": folder / "data"},  # type: ignore[arg-type]
         database={"url": database_url},  # type: ignore[arg-type]
-        scp={"minimum_free_bytes": 0, "port": open_port(), "maximum_associations_per_peer": 64},  # type: ignore[arg-type]
+        scp={"minimum_free_bytes": 0, "port": free_port(), "maximum_associations_per_peer": 64},  # type: ignore[arg-type]
         web=web,
         **sections,
     )

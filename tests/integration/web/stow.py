@@ -11,7 +11,8 @@ import httpx
 from pydicom import dcmread
 
 from dicomnode.config import Settings
-from tests.integration.scp.receiving import Node, open_port, running
+from tests.integration.scp.receiving import Node, running
+from tests.ports import free_port
 
 BOUNDARY = "a-boundary"
 RELATED = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
@@ -21,8 +22,8 @@ FAILED, STORED, OTHER = "00081198", "00081199", "0008119A"
 def web_settings(folder: Path, *, scp: Any = None, **web: Any) -> Settings:
     return Settings(
         node={"data_folder": folder / "data"},  # type: ignore[arg-type]
-        scp={"minimum_free_bytes": 0, "port": open_port()} | (scp or {}),  # type: ignore[arg-type]
-        web={"port": open_port()} | web,  # type: ignore[arg-type]
+        scp={"minimum_free_bytes": 0, "port": free_port()} | (scp or {}),  # type: ignore[arg-type]
+        web={"port": free_port()} | web,  # type: ignore[arg-type]
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -39,13 +40,24 @@ STEPS = st.lists(
 )
 
 
+@cache
+def _all_tables() -> bytes:
+    """A database that all migrations have made, for each example."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tracking.sqlite"
+        made = Database(f"sqlite:///{file}")
+        made.migrate()
+        made.close()
+        return file.read_bytes()
+
+
 class Site:
     """A node and its senders, in time that only the test moves."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder}/tracking.sqlite"
+        (folder / "tracking.sqlite").write_bytes(_all_tables())
         self.database = Database(self.url)
-        self.database.migrate()
         self.spool = Spool(folder)
         self.now = 0.0
         self.open: dict[str, str] = {}  # association -> its receiver

@@ -73,10 +73,10 @@ class Node:
         self.database = Database(self.database.url.render_as_string(hide_password=False))
 
     def wait(self, seconds: float) -> None:
-        """The worker looks every second and examines at once."""
+        """The worker looks every two seconds and examines at once."""
         end = self.now + seconds
         while self.now < end:
-            self.now = min(end, self.now + 1)
+            self.now = min(end, self.now + 2)
             with self.database.begin() as c:
                 if self.open:
                     associations.heartbeat(c, self.receiver, at(self.now), self.open)
