@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +34,12 @@ _LABELS = ("Before", "After")
 
 @dataclass(frozen=True)
 class StudyCopies:
-    """`original`: the study of which this one is the copy, or empty. `why_not` is a sentence where
-    there is no button."""
+    """`original` is there where this study is itself a copy. `proofs`: a sentence for each copy, by
+    its number, in which a proof is not given. `why_not` is one where there is no button."""
 
     original: StudyCopy | None
     copies: Sequence[StudyCopy]
+    proofs: Mapping[int, str]
     may_ask: bool
     why_not: str
 
@@ -70,7 +71,13 @@ def of_study(
     copies = [one for one in found if one.study_instance_uid == study_uid]
     original = next((one for one in found if one.copy_study_instance_uid == study_uid), None)
     why_not = _why_not(desk, study_uid, findings, copies, role)
-    return StudyCopies(original, copies, not why_not, why_not)
+    proofs = {one.id: _proof(study_copies.series_of(connection, one.id)) for one in found}
+    return StudyCopies(original, copies, proofs, not why_not, why_not)
+
+
+def _proof(series: Sequence[CopyOrigin]) -> str:
+    held = sum(bool(one.objections) for one in series)
+    return f"The proof is not given for {held} of {len(series)} series: it is held." if held else ""
 
 
 def _why_not(

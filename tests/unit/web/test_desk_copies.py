@@ -124,6 +124,7 @@ def test_what_the_proof_objects_to_stands_on_every_page_of_the_copy(site: Site) 
     study, series = site.add("s1", "T1", FACE)
     copied, copied_series = make_copy(site, study, series, "a nose is there")
     bob = browser(site, "bob")
+    assert "not given for 1 of 1 series" in bob.get(f"/desk/studies/{study}").text
     for page in (
         f"/desk/studies/{copied}",
         f"/desk/studies/{copied}/series/{copied_series}",
