@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from dicomnode.config import Settings
 from dicomnode.domain import CopyOrder, CopyState, CopyWay, SeriesCopy
-from dicomnode.errors import ExaminationDiedError, sentence
+from dicomnode.errors import ExaminationDiedError, SpoolError, sentence
 from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.intake.running import running_intake
 from dicomnode.jobs.lanes import JobQueue
@@ -129,7 +129,9 @@ class Copying:
                     outcome = "released"
                 finally:
                     intake.closed(peer, outcome)
-        except (RefusedObjectError, OSError) as error:
+        except RefusedObjectError as refused:
+            return f"the copy could not be received: {refused}"
+        except (SpoolError, OSError) as error:
             return f"the copy could not be received: {sentence(error)}"
         return ""
 
