@@ -168,10 +168,7 @@ def compare(models: Sequence[Model], ours: Path, theirs: Path) -> tuple[dict[str
         one, other = (
             _mask(file) for file in (ours / f"{kind}.nii.gz", theirs / kind / "case.nii.gz")
         )
-        both, either = (
-            np.count_nonzero(one & other),
-            np.count_nonzero(one) + np.count_nonzero(other),
-        )
+        both, either = int((one & other).sum()), int(one.sum()) + int(other.sum())
         dice[kind] = 2 * both / either if either else 1.0
         differing[kind] = int(np.count_nonzero(one != other))
     return dice, differing

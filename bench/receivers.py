@@ -20,7 +20,8 @@ from tests.e2e.site import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 STORESCP = "/usr/bin/storescp"
-# Nagle's algorithm against delayed acknowledgements would cost dcmtk 40 ms an object.
+# Nagle's algorithm against delayed acknowledgements would cost dcmtk, and Orthanc, whose DICOM it
+# is, 40 ms an object.
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 
 
@@ -88,7 +89,7 @@ def orthanc(folder: Path) -> Iterator[Receiver]:
             return int(json.load(page)["CountInstances"])
 
     command = ["Orthanc", str(folder / "orthanc.json")]
-    with running(command, folder / "log", port, os.environ) as process:
+    with running(command, folder / "log", port, DCMTK_ENVIRONMENT) as process:
         yield Receiver("Orthanc", port, process, stored)
 
 

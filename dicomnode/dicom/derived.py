@@ -23,7 +23,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from dicomnode import __version__
 from dicomnode.dicom.header import guard
 from dicomnode.dicom.images import SourceImage
-from dicomnode.dicom.pixels import PixelFormat, pixel_format
+from dicomnode.dicom.pixel_format import PixelFormat, pixel_format
 from dicomnode.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,

@@ -70,25 +70,66 @@ class Peek:
 
 @dataclass(frozen=True)
 class Element:
-    """Where the value of one top-level element lies: `data[start:start + length]`."""
+    """Where the value of one top-level element lies: `data[start:start + length]`.
+
+    `vr` is told by `elements_before_pixels` alone.
+    """
 
     tag: int
     start: int
     length: int
+    vr: str = ""
 
 
-def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
+@dataclass(frozen=True)
+class Scan:
+    """What an encoded data set says of itself, and where its pixel data lie, once inflated."""
+
+    header: InstanceHeader
+    pixels: tuple[Element, ...]
+
+
+def scan(data: bytes | memoryview, transfer_syntax_uid: str) -> Scan:
     """Walk the whole encoded data set and read the attributes that identify it.
 
-    The pixel digest is over the encoded value of (Float, Double Float) Pixel Data. Raises
-    `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
+    Raises `UnreadableObjectError` with a sentence where the bytes are no data set of this transfer
     syntax, are cut off, lack one of the three instance UIDs or the SOP Class UID, or hold elements
     out of order or twice (PS3.5 7.1): two readers could take such an object for two series.
     """
-    if transfer_syntax_uid in _DEFLATED:
-        data = _inflate(data)
+    return _scan(_inflated(data, transfer_syntax_uid), transfer_syntax_uid)
+
+
+def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
+    """`scan`, and the digests of what was found.
+
+    The pixel digest is over the encoded value of (Float, Double Float) Pixel Data.
+    """
+    data = _inflated(data, transfer_syntax_uid)
+    found = _scan(data, transfer_syntax_uid)
+    pixels, around, hashed = "", hashlib.sha256(), 0
+    with memoryview(data) as view:
+        for element in found.pixels:
+            end = element.start + element.length
+            pixels = hashlib.sha256(view[element.start : end]).hexdigest()
+            around.update(view[hashed : element.start])
+            around.update(pixels.encode())
+            hashed = end
+        around.update(view[hashed:])
+    return Peek(found.header, pixels, around.hexdigest())
+
+
+def is_deflated(transfer_syntax_uid: str) -> bool:
+    return transfer_syntax_uid in _DEFLATED
+
+
+def _inflated(data: bytes | memoryview, transfer_syntax_uid: str) -> bytes | memoryview:
+    return _inflate(data) if is_deflated(transfer_syntax_uid) else data
+
+
+def _scan(data: bytes | memoryview, transfer_syntax_uid: str) -> Scan:
     values: dict[int, str] = {}
-    pixels, last, around, hashed = "", -1, hashlib.sha256(), 0
+    pixels: list[Element] = []
+    last = -1
     for element in elements(data, transfer_syntax_uid):
         if element.tag <= last:
             raise UnreadableObjectError(
@@ -100,16 +141,11 @@ def peek(data: bytes | memoryview, transfer_syntax_uid: str) -> Peek:
         elif element.tag == _IN_CONCATENATION_TOTAL:
             values[element.tag] = _unsigned_short(data, element, transfer_syntax_uid)
         elif element.tag in _PIXEL_DATA:
-            value = memoryview(data)[element.start : element.start + element.length]
-            pixels = hashlib.sha256(value).hexdigest()
-            around.update(data[hashed : element.start])
-            around.update(pixels.encode())
-            hashed = element.start + element.length
+            pixels.append(element)
     for tag, name in _TEXT_TAGS.items():
         if not values.get(tag) and name != "Modality":
             raise UnreadableObjectError(f"the data set has no {name}")
-    around.update(data[hashed:])
-    return Peek(_header(values, transfer_syntax_uid), pixels, around.hexdigest())
+    return Scan(_header(values, transfer_syntax_uid), tuple(pixels))
 
 
 def claimed_header(data: bytes | memoryview, transfer_syntax_uid: str) -> InstanceHeader:
@@ -161,6 +197,12 @@ def elements(data: bytes | memoryview, transfer_syntax_uid: str) -> Iterator[Ele
     return walk.top_level()
 
 
+def elements_before_pixels(data: bytes, offset: int, *, implicit: bool) -> Iterator[Element]:
+    """The top-level elements of a little endian data set that begins at `offset`, up to that of its
+    pixels, whose value may lie beyond the end of `data`. One of undefined length has no VR here."""
+    return _Walk(data, explicit=not implicit, order="<").before_pixels(offset)
+
+
 class _Walk:
     """One pass over the data; counts elements so that a peer can't make it endless."""
 
@@ -184,6 +226,17 @@ class _Walk:
             raise UnreadableObjectError(
                 f"the data set ends inside an element header at byte {offset}"
             )
+
+    def before_pixels(self, offset: int) -> Iterator[Element]:
+        while True:
+            tag, start, length, explicit = self._header(offset, self._explicit)
+            if tag in _PIXEL_DATA:
+                yield Element(tag, start, length)
+                return
+            end = self._value_end(tag, start, length, explicit, depth=0)
+            vr = b"" if length == _UNDEFINED_LENGTH else bytes(self._data[offset + 4 : offset + 6])
+            yield Element(tag, start, length, vr.decode("latin-1"))
+            offset = end
 
     def _header(self, offset: int, explicit: bool) -> tuple[int, int, int, bool]:
         """Tag, start of the value, its length, and whether items inside have explicit VRs."""

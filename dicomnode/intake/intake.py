@@ -1,8 +1,9 @@
 """The durable path: the only place that makes an object the node's, whatever brought it.
 
 Nothing is decoded here: a walk over the encoded data set finds the UIDs and whether it is whole.
-`store` returns after the bytes are durable, and only then; before it touches the spool, gate and
-retention know that something comes for their series (`Arrivals`).
+`store` returns after the bytes are durable, and only then; their digests follow with the row,
+unless many wait for theirs. Before it touches the spool, gate and retention know that something
+comes for their series (`Arrivals`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import hashlib
 import logging
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from dicomnode.config import SCPSettings
-from dicomnode.dicom.encoded import Peek, claimed_header, peek
+from dicomnode.dicom.encoded import Scan, claimed_header, peek, scan
 from dicomnode.dicom.uid_syntax import is_uid, only_uid
 from dicomnode.domain import InstanceHeader, StoredInstance
 from dicomnode.errors import DatabaseError, SpoolError, UnreadableObjectError
@@ -28,6 +30,7 @@ from dicomnode.intake.refusals import (
     require_consistent,
     require_uids,
 )
+from dicomnode.intake.undigested import UndigestedInstance
 from dicomnode.tracking.arrivals import Arrivals
 from dicomnode.tracking.associations import ClosedAssociation, OpenedAssociation
 from dicomnode.tracking.audit import AuditEvent
@@ -138,32 +141,42 @@ class Intake:
             raise RefusedObjectError(Reason.OTHER_STUDY, header=header)
         # Before a look at what is there: retention and `forget` must not take it away after that.
         self._arrivals.record(received.peer.association_id, header)
-        result = self._spool.store(header.sop_instance_uid, received.file_meta, received.data_set)
+        result = self._spool.store(
+            header.sop_instance_uid,
+            received.file_meta,
+            received.data_set,
+            digested=self._indexer.is_behind(),
+        )
         if result.outcome is StoreOutcome.CONFLICT:
             raise RefusedObjectError(Reason.CONFLICT, header=header)
-        self._index(received.peer, found, result)
+        self._index(received, found, result)
         return header
 
-    def _index(self, peer: Peer, found: Peek, result: StoreResult) -> None:
+    def _index(self, received: ReceivedObject, found: Scan, result: StoreResult) -> None:
         """Also of a duplicate: whoever took it in first may have been killed before its row was
         written, and its sender is still at work on the series."""
-        header = found.header
-        self._indexer.put(
-            StoredInstance(
-                header=header,
-                name=result.name,
-                size_bytes=result.size_bytes,
-                file_sha256=result.file_sha256,
-                pixel_sha256=found.pixel_sha256,
-                data_set_sha256=found.data_set_sha256,
-                received_at=datetime.now(UTC),
-                calling_ae_title=peer.calling_ae_title,
-                called_ae_title=peer.called_ae_title,
-                peer_address=peer.address,
-                association_id=peer.association_id,
-                was_there=result.outcome is StoreOutcome.DUPLICATE,
-            )
+        header, peer = found.header, received.peer
+        instance = StoredInstance(
+            header=header,
+            name=result.name,
+            size_bytes=result.size_bytes,
+            file_sha256=result.file_sha256,
+            pixel_sha256="",
+            data_set_sha256="",
+            received_at=datetime.now(UTC),
+            calling_ae_title=peer.calling_ae_title,
+            called_ae_title=peer.called_ae_title,
+            peer_address=peer.address,
+            association_id=peer.association_id,
+            was_there=result.outcome is StoreOutcome.DUPLICATE,
         )
+        if result.file_sha256:
+            known = peek(received.data_set, received.transfer_syntax_uid)
+            pixels, around = known.pixel_sha256, known.data_set_sha256
+            self._indexer.put(replace(instance, pixel_sha256=pixels, data_set_sha256=around))
+        else:
+            path, at = self._spool.path(result.name), result.size_bytes - len(received.data_set)
+            self._indexer.put(UndigestedInstance(instance, path, at, found))
         if result.outcome is StoreOutcome.STORED and (malformed := malformed_attributes(header)):
             self.audit(
                 "malformed uid accepted",
@@ -218,7 +231,7 @@ class Intake:
                 self._arrivals.record(received.peer.association_id, header)
 
 
-def checked(received: ReceivedObject, malformed_uids: Literal["accept", "refuse"]) -> Peek:
+def checked(received: ReceivedObject, malformed_uids: Literal["accept", "refuse"]) -> Scan:
     """What it says of itself, whole and of one piece; raises `RefusedObjectError`."""
     found = _read(received)
     require_uids(
@@ -237,9 +250,9 @@ def checked(received: ReceivedObject, malformed_uids: Literal["accept", "refuse"
     return found
 
 
-def _read(received: ReceivedObject) -> Peek:
+def _read(received: ReceivedObject) -> Scan:
     try:
-        return peek(received.data_set, received.transfer_syntax_uid)
+        return scan(received.data_set, received.transfer_syntax_uid)
     except UnreadableObjectError as error:
         header = claimed_header(received.data_set, received.transfer_syntax_uid)
         raise RefusedObjectError(Reason.UNREADABLE, str(error), header=header) from error

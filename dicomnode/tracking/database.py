@@ -102,8 +102,11 @@ class Database:
         """Create the tables, or bring them to the version that this software needs.
 
         SQLite makes a changed table anew, with foreign keys off so that its rows may go
-        meanwhile; they are checked before the commit.
+        meanwhile; they are checked before the commit. Where there is nothing to do Alembic isn't
+        even loaded: a role that starts would wait for that longer than for anything else.
         """
+        if self._is_newest():
+            return
         logging.getLogger("alembic").setLevel(logging.WARNING)
         from alembic import command
 
@@ -115,6 +118,19 @@ class Database:
             command.upgrade(_alembic_config(connection), "head")
             if self.is_sqlite:
                 _check_foreign_keys(connection)
+
+    def _is_newest(self) -> bool:
+        """Whether it is of the version of the last migration, by the names of their files."""
+        if self.is_sqlite and not Path(self.url.database or "").is_file():
+            return False
+        versions = sa.select(sa.column("version_num", sa.String)).select_from(
+            sa.table("alembic_version")
+        )
+        try:
+            with self.read() as connection:
+                return list(connection.scalars(versions)) == [newest_version()]
+        except (DatabaseError, SQLAlchemyError):
+            return False
 
     def is_made(self) -> bool:
         """Whether there are tables, of whatever version; raises `DatabaseError` as `check` does."""
@@ -168,6 +184,12 @@ class Database:
             max_overflow=10,
             pool_recycle=1800,
         )
+
+
+def newest_version() -> str:
+    """The schema version that this software needs; each migration's file begins with its own."""
+    files = (_MIGRATIONS / "versions").glob("[0-9]*.py")
+    return max(file.name.partition("_")[0] for file in files)
 
 
 def schema_versions() -> frozenset[str]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dicomnode.domain import StoredInstance
 from dicomnode.errors import DatabaseError
@@ -26,11 +26,23 @@ from dicomnode.tracking.quarantine import QuarantinedObject
 
 LOGGER = logging.getLogger("dicomnode.tracking")
 
+
+class Undigested(Protocol):
+    """An instance whose digests are still to be computed, which takes longer than to store it."""
+
+    def digested(self) -> StoredInstance | None:
+        """None: its file is not there any more. Raises `OSError`."""
+        ...
+
+
 Event = OpenedAssociation | ClosedAssociation | StoredInstance | QuarantinedObject | AuditEvent
 _E = TypeVar("_E")
 _LARGEST_BATCH = 500
 _LONGEST_QUEUE = 100_000
 _RETRY_SECONDS = 1.0
+# A transaction costs much more than the rows in it, so instances wait for each other so long.
+_GATHER_SECONDS = 0.5
+_MOST_UNDIGESTED = 256
 
 
 class Indexer:
@@ -39,7 +51,7 @@ class Indexer:
     def __init__(self, database: Database, receiver_id: str) -> None:
         self._database = database
         self._receiver_id = receiver_id
-        self._queue: queue.Queue[Event] = queue.Queue()
+        self._queue: queue.Queue[Event | Undigested] = queue.Queue()
         self._open: set[str] = set()
         # Associations that were open when events were lost; their ends settle nothing.
         self._incomplete: set[str] = set()
@@ -53,7 +65,11 @@ class Indexer:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def put(self, event: Event) -> None:
+    def is_behind(self) -> bool:
+        """Whether so much waits that an instance had better be put with its digests."""
+        return self._queue.qsize() >= _MOST_UNDIGESTED
+
+    def put(self, event: Event | Undigested) -> None:
         """The opening and the end of an association always find a place."""
         may_be_lost = not isinstance(event, OpenedAssociation | ClosedAssociation)
         if may_be_lost and self._queue.qsize() >= _LONGEST_QUEUE:
@@ -73,7 +89,7 @@ class Indexer:
     def _run(self) -> None:
         next_heartbeat = 0.0
         while True:
-            batch = self._take()
+            batch = self._digested(self._take())
             if not batch and self._stopping.is_set():
                 return
             heartbeat = bool(self._open) and time.monotonic() >= next_heartbeat
@@ -85,11 +101,30 @@ class Indexer:
                 self._incomplete |= self._open
                 self._dropped.clear()
 
-    def _take(self) -> list[Event]:
-        """What is waiting now; waits a moment for the first event."""
-        batch: list[Event] = []
+    def _digested(self, batch: Sequence[Event | Undigested]) -> list[Event]:
+        """With digests; what can't be read now gets its row from the spool later."""
+        events: list[Event] = []
+        for event in batch:
+            if isinstance(event, Event):
+                events.append(event)
+                continue
+            try:
+                found = event.digested()
+            except (OSError, EOFError) as error:
+                LOGGER.error("a stored object can't be read", extra={"error": str(error)})
+                self._dropped.set()
+            else:
+                events += [found] if found is not None else []
+        return events
+
+    def _take(self) -> list[Event | Undigested]:
+        """What is waiting now; waits a moment for the first event, and then for more instances."""
+        batch: list[Event | Undigested] = []
         try:
             batch.append(self._queue.get(timeout=0.01 if self._stopping.is_set() else 0.5))
+            if not isinstance(batch[0], Event) or isinstance(batch[0], StoredInstance):
+                # Not a wait for each event: to be woken for each costs more than it gains.
+                self._stopping.wait(_GATHER_SECONDS)
             while len(batch) < _LARGEST_BATCH:
                 batch.append(self._queue.get_nowait())
         except queue.Empty:

@@ -45,7 +45,7 @@ class StoreResult:
     """`name` is the file that holds this UID now.
 
     Size and digest are over the whole file: of a DUPLICATE the one that is there, of a CONFLICT
-    the one that was not kept.
+    the one that was not kept. Of what is STORED the digest is empty where it was not asked for.
     """
 
     outcome: StoreOutcome
@@ -81,32 +81,39 @@ class Spool:
             _sync_folder(folder)
 
     def store(
-        self, sop_instance_uid: str, file_meta: bytes, data_set: bytes | memoryview
+        self,
+        sop_instance_uid: str,
+        file_meta: bytes,
+        data_set: bytes | memoryview,
+        *,
+        digested: bool = True,
     ) -> StoreResult:
         """Make one object durable under the name of its UID.
 
         `data_set` is the encoded data set as received; a DUPLICATE has the same data set, byte
         for byte, whoever sent it. One that was removed comes back as the file that it was, and
-        only with the data set that it had: anything else is a CONFLICT. Raises `OutOfSpaceError`
-        or `SpoolError`; then nothing is kept.
+        only with the data set that it had: anything else is a CONFLICT. Not `digested`: no digest
+        is computed of what is STORED. Raises `OutOfSpaceError` or `SpoolError`; then nothing is
+        kept.
         """
         name = object_name(sop_instance_uid)
         try:
             remains = removal.remains_of(self.path(name))
-            comes_back = remains is not None and remains.is_of(data_set)
-            if remains is not None and comes_back:
+            if remains is not None:
+                if not remains.is_of(data_set):
+                    return _conflict(name, file_meta, data_set)
                 file_meta = remains.file_meta
-            size, sha256 = len(file_meta) + len(data_set), _sha256(file_meta, data_set)
-            conflict = StoreResult(StoreOutcome.CONFLICT, name, size, sha256)
-            if remains is not None and not comes_back:
-                return conflict
             if self._write(self.path(name), file_meta, data_set):
                 removal.forget(self.path(name))
+                sha256 = _sha256(file_meta, data_set) if digested else ""
+                size = len(file_meta) + len(data_set)
                 return StoreResult(StoreOutcome.STORED, name, size, sha256)
             there = _as_it_is_there(self.path(name), data_set)
         except OSError as error:
             raise _spool_error(error, self._folder) from error
-        return conflict if there is None else StoreResult(StoreOutcome.DUPLICATE, name, *there)
+        if there is None:
+            return _conflict(name, file_meta, data_set)
+        return StoreResult(StoreOutcome.DUPLICATE, name, *there)
 
     def quarantine(
         self, reason: str, file_meta: bytes, data_set: bytes | memoryview
@@ -266,6 +273,11 @@ def object_name(sop_instance_uid: str) -> str:
 def short_name(identifier: str) -> str:
     """A folder name from a hash: no path is ever built from an attribute."""
     return "series-" + hashlib.sha256(identifier.encode()).hexdigest()[:16]
+
+
+def _conflict(name: str, file_meta: bytes, data_set: bytes | memoryview) -> StoreResult:
+    size, sha256 = len(file_meta) + len(data_set), _sha256(file_meta, data_set)
+    return StoreResult(StoreOutcome.CONFLICT, name, size, sha256)
 
 
 def _sha256(file_meta: bytes, data_set: bytes | memoryview) -> str:

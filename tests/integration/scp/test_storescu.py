@@ -130,6 +130,16 @@ def test_four_associations_at_once_lose_nothing(node: Node, tmp_path: Path, name
     wait_until(lambda: len(node.rows()) == 80)
 
 
+def test_without_reading_directly_the_same_is_stored(tmp_path: Path) -> None:
+    files = make_series(tmp_path / "made", slices=2)
+    settings = shared_settings(tmp_path, read_directly=False)
+    with running(settings, tmp_path / "node") as node:
+        assert storescu(node, *files).returncode == 0
+        assert {data_set_bytes(path) for path in node.objects()} == {
+            data_set_bytes(path) for path in files
+        }
+
+
 def test_sending_again_is_success_and_nothing_else(node: Node, tmp_path: Path, name: str) -> None:
     paths = make_series(tmp_path / "made", slices=4, study=name, series=name)
     assert storescu(node, *paths).returncode == 0

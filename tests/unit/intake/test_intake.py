@@ -9,12 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
+from dicomnode.dicom.file_format import read_received
+from dicomnode.domain import StoredInstance
 from dicomnode.errors import OutOfSpaceError
 from dicomnode.intake.received import received_from_file
 from dicomnode.intake.running import running_intake
+from dicomnode.intake.undigested import UndigestedInstance
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import findings
+from dicomnode.tracking.indexer import Indexer
 from dicomnode.tracking.schema import instances, quarantine, series
+from dicomnode.tracking.spool import Spool
 from tests.factories import make_series
 
 
@@ -90,3 +95,46 @@ def quarantined(database: Database) -> int:
     with database.read() as connection:
         (found,) = findings(connection, sa.true())
     return found.quarantined
+
+
+def test_digests_are_the_same_whoever_computes_them(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread of the rows, from the file, or the receiving one where that is behind."""
+    files = make_series(tmp_path / "made", slices=2)
+    take_in(settings, files[:1], "PACS")
+    monkeypatch.setattr(Indexer, "is_behind", lambda _: True)
+    take_in(settings, files[1:], "PACS")
+    database, spool = Database(settings.database_url), Spool(settings.spool_folder)
+    with database.read() as connection:
+        rows = connection.execute(sa.select(instances)).all()
+    database.close()
+    assert len(rows) == 2
+    for row in rows:
+        known = read_received(row.name, spool.path(row.name))
+        found = (row.file_sha256, row.pixel_sha256, row.data_set_sha256)
+        assert found == (known.file_sha256, known.pixel_sha256, known.data_set_sha256)
+
+
+def test_a_file_that_has_gone_before_its_digests_gets_no_row(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`forget` may be that quick; the others get theirs."""
+    files = make_series(tmp_path / "made", slices=2)
+    spool, digested = Spool(settings.spool_folder), UndigestedInstance.digested
+
+    def gone_at_first(self: UndigestedInstance) -> StoredInstance | None:
+        if not erased:
+            erased.append(self.instance.name)
+            spool.erase(self.instance.name)
+        return digested(self)
+
+    erased: list[str] = []
+    monkeypatch.setattr(UndigestedInstance, "digested", gone_at_first)
+    take_in(settings, files, "PACS")
+    database = Database(settings.database_url)
+    with database.read() as connection:
+        names = set(connection.scalars(sa.select(instances.c.name)))
+    database.close()
+    assert len(names) == 1
+    assert names.isdisjoint(erased)

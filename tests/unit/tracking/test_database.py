@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from dicomnode.errors import DatabaseError
 from dicomnode.tracking import audit
 from dicomnode.tracking import database as database_module
-from dicomnode.tracking.database import Database
+from dicomnode.tracking.database import Database, SchemaState, newest_version
 from dicomnode.tracking.gate_schema import METADATA
 from dicomnode.tracking.schema import studies
 from tests.unit.tracking.rows import START
@@ -33,6 +33,14 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     database.migrate()
     assert before.is_current
     assert database.check() == before
+
+
+def test_a_database_of_the_newest_version_is_left_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert database.check() == SchemaState(newest_version(), newest_version())
+    monkeypatch.setattr(database, "_migrating_engine", lambda: pytest.fail("it is migrated"))
+    database.migrate()
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:
