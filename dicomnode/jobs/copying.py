@@ -22,7 +22,7 @@ from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.intake.running import running_intake
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import expected, retention, series, study_copies
+from dicomnode.tracking import copied_series, expected, retention, series, study_copies
 from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool, short_name
@@ -112,7 +112,7 @@ class Copying:
             if not _removes_a_face(copies):
                 return "no face could be removed: " + "; ".join(each.sentence for each in left_out)
             known = [one for one in copy.left_out if one not in left_out]
-            study_copies.record(connection, copy_id, copies, [*known, *left_out])
+            copied_series.record(connection, copy_id, copies, [*known, *left_out])
             _expect(connection, copy, copies)
         return ""
 
