@@ -9,7 +9,8 @@ from rich.text import Text
 
 from dicomnode.app.tables import block
 from dicomnode.domain import CopyState
-from dicomnode.tracking.study_copies import CopyOrigin, StudyCopy
+from dicomnode.tracking.copied_series import CopyOrigin
+from dicomnode.tracking.study_copies import StudyCopy
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dicomnode.config import Settings
 from dicomnode.dicom.uid_syntax import is_uid
 from dicomnode.domain import OPEN_COPIES
 from dicomnode.errors import DefacingError
-from dicomnode.tracking import study_copies
+from dicomnode.tracking import copied_series, study_copies
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.findings import SeriesFinding, SeriesState, verdicts_of_study
 from dicomnode.tracking.study_copies import StudyCopy
@@ -62,7 +62,7 @@ def _status(database: Database, copy: StudyCopy, *, wait: bool) -> CopyStatus:
     while True:
         with database.read() as connection:
             now = study_copies.load(connection, copy.id)
-            series = study_copies.series_of(connection, copy.id)
+            series = copied_series.series_of(connection, copy.id)
             found = verdicts_of_study(connection, now.copy_study_instance_uid)
         verdicts = {one.series_instance_uid: one.verdict.kind.value for one in found if one.verdict}
         status = CopyStatus(now, tuple(series), verdicts)

@@ -17,12 +17,12 @@ from pydantic import TypeAdapter
 
 from dicomnode.config import Settings
 from dicomnode.domain import CopyOrder, CopyState, CopyWay, SeriesCopy
-from dicomnode.errors import ExaminationDiedError, sentence
+from dicomnode.errors import ExaminationDiedError, SpoolError, sentence
 from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.intake.running import running_intake
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import expected, retention, series, study_copies
+from dicomnode.tracking import copied_series, expected, retention, series, study_copies
 from dicomnode.tracking.completeness import Source
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool, short_name
@@ -112,7 +112,7 @@ class Copying:
             if not _removes_a_face(copies):
                 return "no face could be removed: " + "; ".join(each.sentence for each in left_out)
             known = [one for one in copy.left_out if one not in left_out]
-            study_copies.record(connection, copy_id, copies, [*known, *left_out])
+            copied_series.record(connection, copy_id, copies, [*known, *left_out])
             _expect(connection, copy, copies)
         return ""
 
@@ -129,7 +129,9 @@ class Copying:
                     outcome = "released"
                 finally:
                     intake.closed(peer, outcome)
-        except (RefusedObjectError, OSError) as error:
+        except RefusedObjectError as refused:
+            return f"the copy could not be received: {refused}"
+        except (SpoolError, OSError) as error:
             return f"the copy could not be received: {sentence(error)}"
         return ""
 

@@ -35,7 +35,7 @@ from dicomnode.jobs.lanes import Examining, JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
 from dicomnode.log_context import about
-from dicomnode.tracking import deliveries, examinations, retention, series, study_copies
+from dicomnode.tracking import copied_series, deliveries, examinations, retention, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -219,7 +219,7 @@ class Workflows:
     ) -> None:
         """Every SEG of the examination to every destination that does not have it."""
         revision = series.load_revision(connection, revision_id, self.spool)
-        if study_copies.origins(connection, [revision.series_instance_uid]):
+        if copied_series.origins(connection, [revision.series_instance_uid]):
             return  # no destination has the series that it is of
         for name in destination_names(revision, self.settings):
             for delivery_id in deliveries.add(connection, examination_id, name):

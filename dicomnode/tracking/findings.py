@@ -21,8 +21,9 @@ from dicomnode.domain import (
     VerdictKind,
     WantedDigest,
 )
-from dicomnode.tracking import decisions, expected, holds, study_copies
+from dicomnode.tracking import copied_series, decisions, expected, holds
 from dicomnode.tracking.completeness import NamedCount, Source
+from dicomnode.tracking.copied_series import CopyOrigin
 from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.deliveries import segmentation_file
 from dicomnode.tracking.examinations import EVIDENCE, PICTURES
@@ -37,7 +38,6 @@ from dicomnode.tracking.schema import (
 )
 from dicomnode.tracking.states import SeriesState as SeriesState
 from dicomnode.tracking.states import series_now
-from dicomnode.tracking.study_copies import CopyOrigin
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
     ids = [row.examination_id for row in rows if row.examination_id is not None]
     examined, set_aside = _volumes(c, ids), _refusals(c, ids)
     decided = decisions.standing(c, [row.id for row in rows])
-    copied = study_copies.origins(c, [row.series_instance_uid for row in rows])
+    copied = copied_series.origins(c, [row.series_instance_uid for row in rows])
     return tuple(
         _finding(
             row,

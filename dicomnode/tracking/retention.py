@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import OPEN_DELIVERIES, DeliveryState, RefusalCode, VerdictKind
-from dicomnode.tracking import audit, holds, study_copies
+from dicomnode.tracking import audit, copied_series, holds, study_copies
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects
 from dicomnode.tracking.held import OPEN as HELD_OPEN
@@ -222,7 +222,7 @@ def _is_delivered(rules: Rules) -> tuple[sa.ColumnElement[bool], ...]:
         .where(segmentations.c.volume_id == volumes.c.id, is_now)
         .where(~sa.exists().where(d.segmentation_id == segmentations.c.id))
     )
-    has_gone = sa.or_(~never, study_copies.is_copy())  # masks of copies go nowhere
+    has_gone = sa.or_(~never, copied_series.is_copy())  # masks of copies go nowhere
     return (~waiting, ~failed, has_gone) if rules.are_delivered else (~waiting, ~failed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +13,10 @@ from fastapi import APIRouter, Path, Request, Response
 from dicomnode.domain import OPEN_COPIES, CopyState, DefacingProof, Role
 from dicomnode.errors import DefacingError
 from dicomnode.gate.copies import manner, plan_copy
-from dicomnode.tracking import study_copies
+from dicomnode.tracking import copied_series, study_copies
+from dicomnode.tracking.copied_series import CopyOrigin
 from dicomnode.tracking.findings import SeriesFinding
-from dicomnode.tracking.study_copies import CopyOrigin, StudyCopy
+from dicomnode.tracking.study_copies import StudyCopy
 from dicomnode.web.desk.access import PictureReader
 from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.desk.facts import Fact
@@ -34,11 +35,12 @@ _LABELS = ("Before", "After")
 
 @dataclass(frozen=True)
 class StudyCopies:
-    """`original`: the study of which this one is the copy, or empty. `why_not` is a sentence where
-    there is no button."""
+    """`original` is there where this study is itself a copy. `proofs`: a sentence for each copy, by
+    its number, in which a proof is not given. `why_not` is one where there is no button."""
 
     original: StudyCopy | None
     copies: Sequence[StudyCopy]
+    proofs: Mapping[int, str]
     may_ask: bool
     why_not: str
 
@@ -70,7 +72,13 @@ def of_study(
     copies = [one for one in found if one.study_instance_uid == study_uid]
     original = next((one for one in found if one.copy_study_instance_uid == study_uid), None)
     why_not = _why_not(desk, study_uid, findings, copies, role)
-    return StudyCopies(original, copies, not why_not, why_not)
+    proofs = {one.id: _proof(copied_series.series_of(connection, one.id)) for one in found}
+    return StudyCopies(original, copies, proofs, not why_not, why_not)
+
+
+def _proof(series: Sequence[CopyOrigin]) -> str:
+    held = sum(bool(one.objections) for one in series)
+    return f"The proof is not given for {held} of {len(series)} series: it is held." if held else ""
 
 
 def _why_not(
@@ -140,7 +148,7 @@ def picture(
 ) -> Response:
     """The overview of a copied series before its face was removed (0), or after."""
     with desk.database.read() as connection:
-        found = study_copies.picture_of(connection, series_uid, index)
+        found = copied_series.picture_of(connection, series_uid, index)
     if found is None:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no such picture")
     return send_picture(request, desk, found)

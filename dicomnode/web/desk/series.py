@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from dicomnode.errors import DecisionError
-from dicomnode.tracking import decisions, study_copies
+from dicomnode.tracking import copied_series, decisions
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.findings import SeriesFinding, verdicts_of_study
 from dicomnode.tracking.status import OUTDATED, STATE_SENTENCES
@@ -102,7 +102,7 @@ def _page(
     with desk.database.read() as connection:
         history = decisions.history(connection, series_uid)
         beside = neighbours(connection, desk, finding.examination_id or 0)
-        made = study_copies.copies_of_series(connection, series_uid)
+        made = copied_series.copies_of_series(connection, series_uid)
     href, role = series_href(study_uid, series_uid), principal.role
     outdated = OUTDATED if finding.is_outdated(desk.wanted) else ""
     counts = finding.verdict is not None and not finding.has_newer_instances

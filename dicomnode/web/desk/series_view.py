@@ -8,10 +8,10 @@ from datetime import datetime
 
 from dicomnode.domain import ExaminedVolume, Role, SetAside
 from dicomnode.tracking import retention
+from dicomnode.tracking.copied_series import CopyOrigin
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 from dicomnode.tracking.status import STATE_SENTENCES
-from dicomnode.tracking.study_copies import CopyOrigin
 from dicomnode.web.desk import templating
 from dicomnode.web.desk.copies import ProvenCopy
 from dicomnode.web.desk.facts import Fact

@@ -190,6 +190,10 @@ def test_each_step_may_run_again(make_node: MakeNode, tmp_path: Path) -> None:
     memory.seen.clear()  # another device would find another face
     assert [steps.make(copy.id, 0)] == found
     before = sum(map(len, spool.names()))
+    no_room = node.settings.scp.model_copy(update={"minimum_free_bytes": 2**62})
+    full = replace(steps, settings=node.settings.model_copy(update={"scp": no_room}))
+    assert steps.record(copy.id, found) == ""
+    assert "bytes would be free" in full.receive(copy.id, found)
     for _ in range(2):
         assert steps.record(copy.id, found) == ""
         assert steps.receive(copy.id, found) == ""

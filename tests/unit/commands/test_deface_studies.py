@@ -11,7 +11,7 @@ from dicomnode.commands import deface_studies as module
 from dicomnode.commands.deface_studies import deface_studies
 from dicomnode.config import DatabaseSettings
 from dicomnode.domain import CopyState, Examination, Revision, SeriesCopy, VerdictKind
-from dicomnode.tracking import study_copies
+from dicomnode.tracking import copied_series, study_copies
 from tests.examined_site import *  # noqa: F403
 from tests.examined_site import Site
 from tests.unit.tracking.copies import volume_copy
@@ -35,7 +35,7 @@ def make(site: Site, *objections: str) -> None:
         study_copies.set_state(c, copy.id, CopyState.RUNNING)
         volume = volume_copy("2.25.7", *objections)
         one = SeriesCopy(copy.plan[0].series_instance_uid, (volume,))
-        study_copies.record(c, copy.id, [one], [])
+        copied_series.record(c, copy.id, [one], [])
         study_copies.set_state(c, copy.id, CopyState.DONE)
 
 

@@ -15,9 +15,9 @@ from dicomnode.gate.copies import CopyPlan, plan_copy
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import Policy
 from dicomnode.tracking.completeness import NamedCount, Source
+from dicomnode.tracking.copied_series import CopyOrigin
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
-from dicomnode.tracking.study_copies import CopyOrigin
 from tests.unit.gate.findings import DEFACED, NOW, OWN, REFUSED, STUDY, of, volume
 
 FACE = replace(of(volume(VerdictKind.FACE_VISIBLE)), series_instance_uid="1.2.3.5")

@@ -16,7 +16,7 @@ from dicomnode.jobs.engine import JobState, cancel, list_jobs, retry
 from dicomnode.jobs.forget import forget
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stranded import Stranded
-from dicomnode.tracking import audit, study_copies
+from dicomnode.tracking import audit, copied_series, study_copies
 from dicomnode.tracking.study_copies import StudyCopy
 from tests.examined_site import *  # noqa: F403
 from tests.examined_site import Site
@@ -44,7 +44,7 @@ def made(site: Site, study: str) -> StudyCopy:
     with site.database.begin() as c:
         study_copies.set_state(c, copy.id, CopyState.RUNNING)
         one = SeriesCopy(copy.plan[0].series_instance_uid, (volume_copy("2.25.7", "a nose"),))
-        study_copies.record(c, copy.id, [one], [])
+        copied_series.record(c, copy.id, [one], [])
         study_copies.set_state(c, copy.id, CopyState.DONE)
     return copy
 
@@ -108,7 +108,7 @@ def test_what_holds_a_copy_outlives_its_original(site: Site) -> None:
     copy = made(site, study)
     forget(site.settings, site.database, study, account="anna")
     with site.database.read() as c:
-        (origin,) = study_copies.origins(c, ["2.25.7"]).values()
+        (origin,) = copied_series.origins(c, ["2.25.7"]).values()
     assert origin.objections == ("a nose",)
     assert state(site, copy) is CopyState.DONE
 
@@ -126,7 +126,7 @@ def test_a_copy_that_is_forgotten_can_be_made_again(site: Site) -> None:
     copy = made(site, study)
     with site.database.begin() as c:
         study_copies.forget(c, copy.copy_study_instance_uid)
-        assert study_copies.origins(c, ["2.25.7"]) == {}
+        assert copied_series.origins(c, ["2.25.7"]) == {}
     assert ask(site, study).state is CopyState.ASKED
 
 

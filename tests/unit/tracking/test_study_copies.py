@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dicomnode.domain import CopyState, CopyWay, SeriesCopy, VolumeCopy
-from dicomnode.tracking import study_copies
+from dicomnode.tracking import copied_series, study_copies
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.study_copies import LeftOut, PlannedSeries, StudyCopy
 from tests.databases import *  # noqa: F403
@@ -47,10 +47,10 @@ def test_what_was_made_is_known_with_its_proof(database: Database) -> None:
     made = SeriesCopy(SERIES, (volume_copy("2.25.7", "a nose", label="EchoTime 9"), plain))
     with database.begin() as c:
         for _ in range(2):  # a step may run again
-            study_copies.record(c, copy.id, [made], [LOCALIZER])
-        defaced, unchanged = study_copies.copies_of_series(c, SERIES)
-        assert study_copies.origins(c, ["2.25.8", "1.2.3"]) == {"2.25.8": unchanged}
-        pictures = [study_copies.picture_of(c, "2.25.7", index) for index in (-1, 0, 1, 2)]
+            copied_series.record(c, copy.id, [made], [LOCALIZER])
+        defaced, unchanged = copied_series.copies_of_series(c, SERIES)
+        assert copied_series.origins(c, ["2.25.8", "1.2.3"]) == {"2.25.8": unchanged}
+        pictures = [copied_series.picture_of(c, "2.25.7", index) for index in (-1, 0, 1, 2)]
     assert defaced.proof is not None
     assert defaced.objections == defaced.proof.objections == ("a nose",)
     assert defaced.proof.evidence == PROOF.evidence

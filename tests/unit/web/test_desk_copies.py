@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from dicomnode.domain import CopyState, Picture, Role, SeriesCopy, VerdictKind, View
-from dicomnode.tracking import audit, study_copies
+from dicomnode.tracking import audit, copied_series, study_copies
 from dicomnode.tracking.study_copies import StudyCopy
 from tests.desk_site import Site, make_site, pages_of, token_of, visitor
 from tests.unit.tracking.copies import volume_copy
@@ -45,15 +45,15 @@ def copies(site: Site, study: str) -> list[StudyCopy]:
 
 def make_copy(site: Site, study: str, series: str, *objections: str) -> tuple[str, str]:
     """What a worker does; Study and Series Instance UID of the copy."""
-    copied, copied_series = site.add("copy", "T1", VerdictKind.DEFACED)
+    copied, shown_series = site.add("copy", "T1", VerdictKind.DEFACED)
     pictures = tuple(_picture(site, shade) for shade in (40, 200))
-    volume = replace(volume_copy(copied_series, *objections), pictures=pictures)
+    volume = replace(volume_copy(shown_series, *objections), pictures=pictures)
     with site.database.begin() as c:
         one = study_copies.ask(c, study, copied, [], [], by="anna")
         study_copies.set_state(c, one.id, CopyState.RUNNING)
-        study_copies.record(c, one.id, [SeriesCopy(series, (volume,))], [])
+        copied_series.record(c, one.id, [SeriesCopy(series, (volume,))], [])
         study_copies.set_state(c, one.id, CopyState.DONE)
-    return copied, copied_series
+    return copied, shown_series
 
 
 def _picture(site: Site, shade: int) -> Picture:
@@ -101,9 +101,9 @@ def test_who_is_no_steward_has_no_button(site: Site) -> None:
 
 def test_original_and_copy_lead_to_each_other_and_the_proof_is_shown(site: Site) -> None:
     study, series = site.add("s1", "T1", FACE)
-    copied, copied_series = make_copy(site, study, series)
+    copied, shown_series = make_copy(site, study, series)
     bob = browser(site, "bob")
-    there = f"/desk/studies/{copied}/series/{copied_series}"
+    there = f"/desk/studies/{copied}/series/{shown_series}"
     back = f"/desk/studies/{study}/series/{series}"
     assert f'href="/desk/studies/{copied}"' in bob.get(f"/desk/studies/{study}").text
     assert f'href="/desk/studies/{study}"' in bob.get(f"/desk/studies/{copied}").text
@@ -113,20 +113,21 @@ def test_original_and_copy_lead_to_each_other_and_the_proof_is_shown(site: Site)
     for said in ("is given", "812 ml", "0.97", "of 120000 that were found"):
         assert said in page
     for index in (0, 1):
-        address = f"/desk/copies/{copied_series}/{index}"
+        address = f"/desk/copies/{shown_series}/{index}"
         assert f'src="{address}"' in page
         assert bob.get(address).headers["content-type"] == "image/png"
-    assert bob.get(f"/desk/copies/{copied_series}/2").status_code == 400
+    assert bob.get(f"/desk/copies/{shown_series}/2").status_code == 400
     assert bob.get(f"/desk/copies/{series}/0").status_code == 404
 
 
 def test_what_the_proof_objects_to_stands_on_every_page_of_the_copy(site: Site) -> None:
     study, series = site.add("s1", "T1", FACE)
-    copied, copied_series = make_copy(site, study, series, "a nose is there")
+    copied, shown_series = make_copy(site, study, series, "a nose is there")
     bob = browser(site, "bob")
+    assert "not given for 1 of 1 series" in bob.get(f"/desk/studies/{study}").text
     for page in (
         f"/desk/studies/{copied}",
-        f"/desk/studies/{copied}/series/{copied_series}",
+        f"/desk/studies/{copied}/series/{shown_series}",
         f"/desk/studies/{study}/series/{series}",
     ):
         assert "a nose is there" in bob.get(page).text
@@ -134,9 +135,9 @@ def test_what_the_proof_objects_to_stands_on_every_page_of_the_copy(site: Site) 
 
 def test_a_viewer_sees_no_picture_of_a_copy(site: Site) -> None:
     study, series = site.add("s1", "T1", FACE)
-    copied, copied_series = make_copy(site, study, series)
+    copied, shown_series = make_copy(site, study, series)
     vera = browser(site, "vera")
-    page = vera.get(f"/desk/studies/{copied}/series/{copied_series}").text
+    page = vera.get(f"/desk/studies/{copied}/series/{shown_series}").text
     assert "/desk/copies/" not in page
     assert "your role does not see them" in page
-    assert vera.get(f"/desk/copies/{copied_series}/0").status_code == 403
+    assert vera.get(f"/desk/copies/{shown_series}/0").status_code == 403
