@@ -124,7 +124,8 @@ class Database:
         """Whether it is of the version of the last migration, by the names of their files."""
         if self.is_sqlite and not Path(self.url.database or "").is_file():
             return False
-        versions = sa.select(sa.column("version_num")).select_from(sa.table("alembic_version"))
+        found = sa.column("version_num", sa.String)
+        versions = sa.select(found).select_from(sa.table("alembic_version"))
         try:
             with self.read() as connection:
                 return list(connection.scalars(versions)) == [newest_version()]
