@@ -90,6 +90,37 @@ def watched_peak(pid: int) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
+@contextmanager
+def watched_memory(pid: int) -> Iterator[Callable[[], int]]:
+    """The largest sum over a process and its children, pages that they share counted once."""
+    largest, stop = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal largest
+        while True:
+            largest = max(largest, sum(map(proportional_bytes, tree(pid))))
+            if stop.wait(0.1):
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: largest
+    finally:
+        stop.set()
+        thread.join()
+
+
+def proportional_bytes(pid: int) -> int:
+    """Resident pages, each divided by how many processes share it (PSS); 0 for one that ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
 def _status_bytes(pid: int, key: str) -> int:
     """0 for a process that has ended."""
     try:

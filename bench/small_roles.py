@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomnode.app import stages
-from dicomnode.app.examining_process import Examine, Pulse
+from dicomnode.app.examining_process import Pulse, Tasks
 from dicomnode.config import Settings
 from dicomnode.domain import Examination, ModelIdentity, Revision, SegmentKind
 from dicomnode.errors import RenderingError
@@ -45,8 +45,9 @@ class Threshold:
         return (array > self.above).astype(np.uint8)
 
 
-def load_thresholds(settings: Settings, pulse: Pulse) -> Examine:
-    """In place of `stages.load_examine`, in the examining process."""
+def load_thresholds(settings: Settings, pulse: Pulse) -> Tasks:
+    """In place of `stages.load_tasks`, in the examining process."""
+    from dicomnode.defacing.copy import copy_series
     from dicomnode.inference import assessment
     from dicomnode.inference.examine import examine
 
@@ -60,7 +61,7 @@ def load_thresholds(settings: Settings, pulse: Pulse) -> Examine:
         folder = stages.result_folder(settings.results_folder, revision, "0" * 64)
         return examine(revision, networks, settings, folder, pulse.step)
 
-    return examine_revision
+    return Tasks(examine_revision, lambda order: copy_series(order, networks, settings))
 
 
 def serve(config: Path) -> None:
@@ -85,7 +86,7 @@ def main() -> None:
         return
     from dicomnode.cli import main as run
 
-    stages.load_examine = load_thresholds
+    stages.load_tasks = load_thresholds
     run()
 
 

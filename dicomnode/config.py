@@ -53,6 +53,7 @@ from dicomnode.config_values import (
     AETitle,
     Port,
     Section,
+    has_password,
     is_database_url,
 )
 from dicomnode.config_web import WebSettings as WebSettings
@@ -261,6 +262,7 @@ def load(path: Path | None = None) -> Settings:
     # Names with an underscore in front would be taken for options of pydantic-settings itself.
     if hidden := [key for key in values if key.startswith("_")]:
         raise ConfigurationError(f"{path}: {', '.join(hidden)}: unknown key")
+    _refuse_password(values.get("database"), path)
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -273,6 +275,16 @@ def load(path: Path | None = None) -> Settings:
         raise ConfigurationError(f"node.data_folder: {folder} is, or lies in, a file")
     _ = settings.database_url  # raises now rather than in the middle of a start
     return settings
+
+
+def _refuse_password(database: object, path: Path | None) -> None:
+    url = database.get("url") if isinstance(database, dict) else None
+    if isinstance(url, str) and has_password(url):
+        raise ConfigurationError(
+            f"{path}: database.url: holds a password, which has no place in this file: write the "
+            "address into a file of its own (database.url_file, mode 0600) or into the environment "
+            "(DICOMNODE_DATABASE__URL), or leave the password to libpq (~/.pgpass, PGPASSFILE)"
+        )
 
 
 def _read_text(path: Path, key: str = "") -> str:

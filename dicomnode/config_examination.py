@@ -46,6 +46,7 @@ class InferenceSettings(Section):
     memory_bytes: Annotated[int, Field(ge=0)] = 0
     tile_step: Annotated[float, Field(gt=0, le=1)] = 0.5
     mirroring: bool = False
+    own_resampling: bool = True
     use: tuple[UseSettings, ...] = ()
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 

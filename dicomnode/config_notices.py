@@ -36,9 +36,11 @@ class EmailSettings(Section):
 
 
 class WebhookSettings(Section):
-    """An address that gets a POST of JSON, signed where there is a secret."""
+    """An address that gets a POST of JSON, signed where there is a secret. One that is a secret
+    itself, as those of chats are, stands in a file of its own."""
 
-    url: str
+    url: str = ""
+    url_file: Path | None = None
     secret_file: Path | None = None
     ca_file: Path | None = None
     timeout_seconds: PositiveFloat = 10.0
@@ -46,9 +48,15 @@ class WebhookSettings(Section):
     @field_validator("url")
     @classmethod
     def _is_one(cls, url: str) -> str:
-        if not is_http_url(url):
+        if url and not is_http_url(url):
             raise ValueError("has to be an http(s) address without a password or a query")
         return url
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> WebhookSettings:
+        if bool(self.url) == (self.url_file is not None):
+            raise ValueError("needs url or url_file, and not both")
+        return self
 
 
 class NotificationSettings(Section):

@@ -86,7 +86,8 @@ class GateSettings(Section):
     `review_verdicts` and `review_refusals` pass only where they are among those that pass and
     `persons_needed` different persons have decided. `modalities`: None lets any leave.
     `requires_face_detector`: the independent face detector has to have looked at every volume. The
-    first row of `series` whose conditions hold counts; rows only ever ask for more.
+    first row of `series` whose conditions hold counts; rows only ever ask for more. `deface`
+    decides nothing: it has the node copy what shows a face, without it.
     """
 
     review_verdicts: tuple[VerdictKind, ...] = ()
@@ -100,6 +101,7 @@ class GateSettings(Section):
     no_burned_in_annotation: bool = False
     pass_burned_in_annotation: bool = False
     requires_face_detector: bool = False
+    deface: Literal["on_request", "automatic"] = "on_request"
     series: tuple[SeriesRule, ...] = STRICT_SERIES
     other_file_suffixes: tuple[Annotated[str, Field(pattern=r"^\.[a-z0-9_.-]+$")], ...] = ()
 

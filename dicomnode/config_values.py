@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -60,3 +60,11 @@ def is_database_url(url: str) -> bool:
     if found := _SERVER_URL.fullmatch(url):
         return 1 <= int(found["port"] or 5432) <= 65535
     return _SQLITE_URL.fullmatch(url) is not None
+
+
+def has_password(url: str) -> bool:
+    """Whether a database's address holds one, in front of its host or among its parameters."""
+    user, _, _ = url.partition("://")[2].rpartition("@")
+    parameters = parse_qs(url.partition("?")[2], keep_blank_values=True)
+    secrets = {"password", "sslpassword"} & {name.lower() for name in parameters}
+    return ":" in user or bool(secrets)

@@ -99,6 +99,10 @@ class DefacingError(DicomnodeError):
     """A face can't be removed safely; nothing was changed."""
 
 
+class NotReadyError(DefacingError):
+    """More of a study is on its way, or waits for its examination: it is not copied yet."""
+
+
 class GateError(DicomnodeError):
     """The gate can't be asked like this (no such folder): nothing is released."""
 

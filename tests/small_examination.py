@@ -18,10 +18,11 @@ from pathlib import Path
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
-from dicomnode.app.examining_process import Examine, Pulse
+from dicomnode.app.examining_process import Pulse, Tasks
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import (
     Acquisition,
+    CopyOrder,
     Evidence,
     Examination,
     ExaminedVolume,
@@ -29,6 +30,7 @@ from dicomnode.domain import (
     Revision,
     SegmentationFile,
     SegmentKind,
+    SeriesCopy,
     Verdict,
     VerdictKind,
 )
@@ -95,7 +97,7 @@ def write_seg(path: Path, uid: str, series_uid: str) -> Path:
     return path
 
 
-def load_small(data: Path, how: str, pulse: Pulse) -> Examine:
+def load_small(data: Path, how: str, pulse: Pulse) -> Tasks:
     """What an examining process does: examines, but for the series that are named "poison..."."""
     marks = data / "marks"
     marks.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def load_small(data: Path, how: str, pulse: Pulse) -> Examine:
         return examine(revision, data / "results", seconds)
 
     (data / f"loaded-{os.getpid()}").touch()
-    return examine_revision
+    return Tasks(examine_revision, no_copies)
 
 
 def _fail(how: str, number: int) -> None:
@@ -130,12 +132,16 @@ def _fail(how: str, number: int) -> None:
             raise OSError(errno.ENOSPC, "the disk is full")
 
 
-def die(_: Pulse) -> Examine:
+def no_copies(_: CopyOrder) -> SeriesCopy:
+    raise ExaminationFailedError("small examinations remove no faces")
+
+
+def die(_: Pulse) -> Tasks:
     """An examining process that is killed while it loads its networks."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 
 
-def refuse(_: Pulse) -> Examine:
+def refuse(_: Pulse) -> Tasks:
     """An examining process whose networks are not as pinned."""
     raise ModelError("the face network has another SHA-256 than its manifest")

@@ -45,6 +45,8 @@ class StoragePeer:
     # What it still has; the next `loses` objects are accepted and not kept.
     kept: set[str] = field(default_factory=set)
     loses: int = 0
+    # Answers while it is set; slow as it is, it is alive.
+    answers_now: threading.Event = field(default_factory=threading.Event)
     # How it reports on Storage Commitment: over the same association, a new one to this port, or
     # not at all (None).
     reports_to: int | None = 0
@@ -56,6 +58,7 @@ class StoragePeer:
             self.aborts -= 1
             event.assoc.abort()
             return 0xC000
+        self.answers_now.wait(60)
         status = self.statuses.pop(0) if self.statuses else 0x0000
         status = self.status_in.get(event.context.transfer_syntax, status)
         if status == 0x0000 or 0xB000 <= status < 0xC000:
@@ -128,6 +131,7 @@ def storage_peer(
     for service in services:
         entity.add_supported_context(service)
     peer = StoragePeer(statuses=list(statuses))
+    peer.answers_now.set()
     server = entity.start_server(
         ("127.0.0.1", port),
         block=False,
@@ -143,4 +147,5 @@ def storage_peer(
     try:
         yield peer
     finally:
+        peer.answers_now.set()
         server.shutdown()

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from dicomnode.app.examining_process import Load, serve, silence_seconds
 from dicomnode.config import JobSettings
-from dicomnode.domain import Examination, Revision
+from dicomnode.domain import CopyOrder, Examination, Revision, SeriesCopy
 from dicomnode.errors import (
     ExaminationDiedError,
     ExaminationFailedError,
@@ -37,6 +37,7 @@ log = logging.getLogger("dicomnode.jobs")
 LOADING_SECONDS = 900.0
 _TO_DIE_SECONDS = 10.0
 _EXAMINATION = TypeAdapter(Examination)
+_COPY = TypeAdapter(SeriesCopy)
 
 
 def nothing() -> None:
@@ -108,19 +109,26 @@ class ExaminingProcess:
         Raises `ExaminationDiedError` where the process ended or hung, `ExaminationPostponedError`
         where there is no memory or no process now, `ExaminationFailedError` with what it said.
         """
+        return _EXAMINATION.validate_python(self._work(revision, revision)["examination"])
+
+    def copy(self, order: CopyOrder) -> SeriesCopy:
+        """A copy of a series without its face; as `examine`."""
+        return _COPY.validate_python(self._work(order, order.revision)["copy"])
+
+    def _work(self, task: Revision | CopyOrder, revision: Revision) -> dict[str, Any]:
         self._start_again()
         assert self._connection is not None
         size_bytes = sum(path.stat().st_size for path in revision.paths)
         limit_seconds = silence_seconds(self._settings, size_bytes // 2)
         try:
-            self._connection.send((revision, log.getEffectiveLevel()))
+            self._connection.send((task, log.getEffectiveLevel()))
             answer = self._answer(limit_seconds)
         except _SilentError as silent:
             reason = str(silent)
         except (OSError, EOFError):
             reason = ""
         else:
-            return _examination(answer)
+            return _done(answer)
         self._wait_if_closed()
         raise ExaminationDiedError(self._end(reason))
 
@@ -174,14 +182,14 @@ class ExaminingProcess:
             threading.Event().wait()
 
 
-def _examination(answer: dict[str, Any]) -> Examination:
+def _done(answer: dict[str, Any]) -> dict[str, Any]:
     if "postponed" in answer:
         raise ExaminationPostponedError(str(answer["postponed"]))
     if "died" in answer:
         raise ExaminationDiedError(str(answer["died"]))
     if "failure" in answer:
         raise ExaminationFailedError(str(answer["failure"]))
-    return _EXAMINATION.validate_python(answer["examination"])
+    return answer
 
 
 def _how_it_ended(exit_code: int | None) -> str:

@@ -1,7 +1,8 @@
 """What runs in the examining process: networks loaded once, then series after series.
 
-A revision and the level of its log come in, JSON goes out: `{"step", "limit_seconds"}` at every
-sign of progress, at last one of `{"examination"}`, `{"failure"}`, `{"died"}` and `{"postponed"}`.
+A task and the level of its log come in, JSON goes out: `{"step", "limit_seconds"}` at every sign
+of progress, at last one of `{"examination"}`, `{"copy"}`, `{"failure"}`, `{"died"}` and
+`{"postponed"}`.
 What comes out is no pickle: whoever reads what strangers sent should not choose what its parent
 unpickles.
 """
@@ -25,7 +26,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter
 
 from dicomnode.config import JobSettings
-from dicomnode.domain import Examination, Revision
+from dicomnode.domain import CopyOrder, CopySeries, Examination, Revision, SeriesCopy
 from dicomnode.errors import (
     DicomnodeError,
     ExaminationDiedError,
@@ -38,6 +39,7 @@ from dicomnode.errors import (
 log = logging.getLogger("dicomnode.jobs")
 
 _EXAMINATION = TypeAdapter(Examination)
+_COPY = TypeAdapter(SeriesCopy)
 _BEAT_SECONDS = 1.0
 # Of those that could be killed for want of memory, the child comes before the node's other roles.
 _KILLED_EARLIER = "500"
@@ -73,8 +75,18 @@ class Pulse:
 
 
 Examine = Callable[[Revision], Examination]
-# Called once in the child: loads the networks and returns what examines with them.
-Load = Callable[[Pulse], Examine]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What the networks are loaded for; both raise as `Stages` says."""
+
+    examine: Examine
+    copy: CopySeries
+
+
+# Called once in the child: loads the networks and returns what works with them.
+Load = Callable[[Pulse], Tasks]
 
 
 def silence_seconds(settings: JobSettings, voxels: int) -> float:
@@ -90,17 +102,17 @@ def serve(
     prepare()
     pulse = Pulse(connection, settings)
     try:
-        examine = load(pulse)
+        tasks = load(pulse)
     except DicomnodeError as error:
         pulse.send({"failure": str(error)})
         return
     pulse.send({"ready": True})
     with suppress(EOFError, OSError):  # the parent is gone
         while True:
-            revision, level = cast(tuple[Revision, int], connection.recv())
+            task, level = cast(tuple[Revision | CopyOrder, int], connection.recv())
             logging.getLogger("dicomnode").setLevel(level)  # a reload may have changed it
             pulse.voxels = 0
-            pulse.send(_answer(examine, revision))
+            pulse.send(_answer(tasks, task))
 
 
 def _be_a_child() -> None:
@@ -120,9 +132,9 @@ def _end_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def _answer(examine: Examine, revision: Revision) -> dict[str, Any]:
+def _answer(tasks: Tasks, task: Revision | CopyOrder) -> dict[str, Any]:
     try:
-        examination = examine(revision)
+        return _done(tasks, task)
     except ExaminationPostponedError as error:
         return {"postponed": str(error)}
     except (ExaminationDiedError, MemoryError) as error:
@@ -131,6 +143,12 @@ def _answer(examine: Examine, revision: Revision) -> dict[str, Any]:
         if may_pass(error):
             return {"postponed": waits_for_the_machine(error)}
         # The edge of the process: any failure is told, recorded and shown.
+        revision = task.revision if isinstance(task, CopyOrder) else task
         log.exception("examination failed", extra={"series": revision.series_instance_uid})
         return {"failure": sentence(error)}
-    return {"examination": _EXAMINATION.dump_python(examination, mode="json")}
+
+
+def _done(tasks: Tasks, task: Revision | CopyOrder) -> dict[str, Any]:
+    if isinstance(task, CopyOrder):
+        return {"copy": _COPY.dump_python(tasks.copy(task), mode="json")}
+    return {"examination": _EXAMINATION.dump_python(tasks.examine(task), mode="json")}

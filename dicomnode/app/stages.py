@@ -1,4 +1,4 @@
-"""The work that the job engine calls: examine in a child with warm networks, send with C-STORE."""
+"""The work that the job engine calls: examine and deface in a child with warm networks, send."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 from dicomnode.app import logs
 from dicomnode.app.examining import ExaminingProcess
-from dicomnode.app.examining_process import Examine, Pulse
+from dicomnode.app.examining_process import Pulse, Tasks
 from dicomnode.app.measured import StageClock, measured
 from dicomnode.config import Settings
+from dicomnode.defacing.copy import copy_series
 from dicomnode.delivery.store import send
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.domain import Examination, Revision
+from dicomnode.domain import CopyOrder, Examination, Revision, SeriesCopy
 from dicomnode.inference import memory
 from dicomnode.inference.examine import examine
 from dicomnode.inference.examiner import installed_examiner
@@ -31,7 +32,7 @@ def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
     """Networks loaded in a child until the end; raises as its `start` before any work begins."""
     prepare = partial(logs.configure, settings.node.log_level, settings.node.log_format)
     clock = StageClock(meters)
-    child = ExaminingProcess(partial(load_examine, settings), settings.jobs, prepare, clock)
+    child = ExaminingProcess(partial(load_tasks, settings), settings.jobs, prepare, clock)
 
     def examine_revision(revision: Revision) -> Examination:
         try:
@@ -39,15 +40,22 @@ def running_stages(settings: Settings, meters: Meters) -> Iterator[Stages]:
         finally:
             clock.end()
 
+    def copy_of(order: CopyOrder) -> SeriesCopy:
+        try:
+            return child.copy(order)
+        finally:
+            clock.end()
+
     try:
         child.start()
         clock.end()
-        yield Stages(examine=examine_revision, deliver=measured(send, meters))
+        deliver = measured(send, meters)
+        yield Stages(examine=examine_revision, deliver=deliver, copy=copy_of)
     finally:
         child.close()
 
 
-def load_examine(settings: Settings, pulse: Pulse) -> Examine:
+def load_tasks(settings: Settings, pulse: Pulse) -> Tasks:
     """In the child: every network in use, loaded once; raises `ModelError`."""
     examiner = installed_examiner(settings)
     networks = load_networks(examiner.models, settings.inference, pulse.beat)
@@ -64,7 +72,12 @@ def load_examine(settings: Settings, pulse: Pulse) -> Examine:
         with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
             return examine(revision, networks, settings, folder, pulse.step, admit)
 
-    return examine_revision
+    def copy_of(order: CopyOrder) -> SeriesCopy:
+        revision = order.revision
+        with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
+            return copy_series(order, networks, settings, pulse.step, admit)
+
+    return Tasks(examine_revision, copy_of)
 
 
 def result_folder(results: Path, revision: Revision, digest: str) -> Path:

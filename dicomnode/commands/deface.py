@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomnode.commands.batches import batch_run
-from dicomnode.commands.common import Config, NiftiModality, err, quiet_settings, say
+from dicomnode.commands.common import AsJson, Config, NiftiModality, err, quiet_settings, say
 from dicomnode.config import Settings
 from dicomnode.errors import ConfigurationError
 
@@ -21,25 +21,52 @@ if TYPE_CHECKING:
 
 
 def deface(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Folders or files.")],
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the copies go.")],
+    what: Annotated[
+        list[str], typer.Argument(help="Folders or files; or Study Instance UIDs of the node.")
+    ],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the copies of folders and files go.")
+    ] = None,
     deidentify: Annotated[
-        bool, typer.Option("--deidentify", help="Headers too, by [deidentification].")
+        bool, typer.Option("--deidentify", help="Folders: headers too, by [deidentification].")
     ] = False,
     nifti_modality: NiftiModality = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Studies: until the copies are here and were examined.")
+    ] = False,
+    by: Annotated[
+        str, typer.Option("--by", help="Studies: your account, a steward; default: your login.")
+    ] = "",
+    json_: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Remove the face from DICOM series and NIfTI files; what is proven lies in OUT/defaced, the
-    rest in OUT/held.
+    """Remove the face from DICOM series and NIfTI files; or from studies that the node holds.
 
-    Without --deidentify headers go on naming the patient. Exit code 0 where every series is
-    proven, else 1.
+    Of folders and files, what is proven lies in OUT/defaced, the rest in OUT/held. Without
+    --deidentify headers go on naming the patient. Exit code 0 where every series is proven, else 1.
+
+    Of a study the node makes a copy under another Study Instance UID, examines it, and its gate
+    decides for it; the original stays held. Exit code 0 where it was asked for; with --wait where
+    every proof was given, else 1.
     """
     settings = quiet_settings(config)
+    if out_folder is None:
+        from dicomnode.commands.deface_studies import deface_studies
+
+        deface_studies(what, settings, by=by, wait=wait, as_json=json_)
+        return
+    paths = list(map(_existing, what))
     tally, _ = _run(paths, out_folder, settings, nifti_modality, deidentify=deidentify)
     _say(tally, f"deface.jsonl is in {out_folder}")
     if not tally.complete:
         raise typer.Exit(1)
+
+
+def _existing(given: str) -> Path:
+    path = Path(given)
+    if not path.exists():
+        raise typer.BadParameter(f"{given}: no such file or folder (without --out: a study)")
+    return path
 
 
 def evaluate_deface(

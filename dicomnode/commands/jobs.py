@@ -32,7 +32,7 @@ def jobs_retry(job: str, config: Config = None) -> None:
     from dicomnode.jobs.engine import retry
 
     settings = quiet_settings(config)
-    retry(settings, existing_database(settings), job)
+    retry(existing_database(settings), job)
     say(f"{job} is queued again")
 
 

@@ -59,7 +59,7 @@ def deface_series(
     volumes = []
     for number, stack in enumerate(series.stacks, start=1):
         folder = out / f"volume-{number}" if several else out
-        volumes.append(_deface_stack(stack, networks, settings, folder, finish, progress))
+        volumes.append(deface_stack(stack, networks, settings, folder, finish, progress))
     return DefacedSeries(tuple(volumes), series.set_aside)
 
 
@@ -90,14 +90,16 @@ def deface_nifti(
     return DefacedVolume("", (out,), "", found)
 
 
-def _deface_stack(
+def deface_stack(
     stack: SourceStack,
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
     finish: Callable[[Dataset], None],
     progress: Progress,
+    identity: str = "",
 ) -> DefacedVolume:
+    """One volume of a series, as `deface_series`; `identity` is part of every new UID."""
     source = read_slices(stack)
     if source.claims.burned_in_annotation == "YES":
         raise DefacingError(
@@ -110,13 +112,13 @@ def _deface_stack(
         finish(ds)
 
     def write(planes: Sequence[Stored], before: Assessment) -> Slices:
-        derivation = derivation_of(stack, settings.defacing, before)
+        derivation = derivation_of(stack, settings.defacing, before, identity)
         written.extend(write_derived(stack.images, planes, derivation, describe, out))
         return _read_again(written, stack, settings)
 
     seed = _seed(stack.series_instance_uid, stack.label)
     found = deface_slices(source, seed, write, networks, settings, progress)
-    uid = derivation_of(stack, settings.defacing, found.before).series_instance_uid
+    uid = derivation_of(stack, settings.defacing, found.before, identity).series_instance_uid
     return DefacedVolume(stack.label, tuple(written), uid, found)
 
 
@@ -129,11 +131,11 @@ def _read_again(written: Sequence[Path], stack: SourceStack, settings: Settings)
 
 
 def derivation_of(
-    stack: SourceStack, settings: DefacingSettings, assessment: Assessment
+    stack: SourceStack, settings: DefacingSettings, assessment: Assessment, identity: str = ""
 ) -> Derivation:
-    """The same series, networks and way to deface: the same UIDs."""
+    """The same series, networks, way to deface and `identity`: the same UIDs."""
     networks = sorted(f"{one.kind} {one.sha256}" for one in assessment.evidence.models)
-    method = "\n".join((settings.method, *networks))
+    method = "\n".join((settings.method, *networks, *filter(None, [identity])))
     return Derivation(
         series_instance_uid=result_uid(
             "defaced series", stack.series_instance_uid, stack.label, method

@@ -24,27 +24,6 @@ LEAST_DICE = 0.8
 
 
 @dataclass(frozen=True)
-class Proof:
-    """`dice` is that of what was removed and what the anonymised-area network sees of it, inside
-    the head. `objections` are sentences; the face is gone where there is none."""
-
-    verdict: Verdict
-    evidence: Evidence
-    dice: float
-    removed_ml: float
-    brain_voxels: int
-    brain_voxels_changed: int
-    other_voxels_changed: int
-    kept_sha256: str
-    face_probability_before: float | None
-    objections: tuple[str, ...]
-
-    @property
-    def is_given(self) -> bool:
-        return not self.objections
-
-
-@dataclass(frozen=True)
 class Changes:
     """What differs between the slices before and after, as they are in the files."""
 

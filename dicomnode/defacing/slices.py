@@ -13,7 +13,8 @@ import numpy.typing as npt
 from dicomnode.defacing.grid import Flags
 from dicomnode.dicom.header import read_acquisition, read_claims
 from dicomnode.dicom.nifti import modality_of, read_stored_nifti
-from dicomnode.dicom.pixels import PixelReader, check_limits, pixel_format
+from dicomnode.dicom.pixel_format import pixel_format
+from dicomnode.dicom.pixels import PixelReader, check_limits
 from dicomnode.dicom.series import SourceStack
 from dicomnode.dicom.volume import Volume, padding_of, rescale_of, volume_of
 from dicomnode.domain import Acquisition, HeaderClaims

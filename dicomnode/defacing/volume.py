@@ -12,10 +12,10 @@ from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.figures import Figures, figures
 from dicomnode.defacing.fill import fill_background, fill_blurred
 from dicomnode.defacing.plan import Removal, plan_removal
-from dicomnode.defacing.proof import Proof, changes, dice_inside, objections
+from dicomnode.defacing.proof import changes, dice_inside, objections
 from dicomnode.defacing.slices import Slices, Stored
 from dicomnode.dicom.resample import mask_to_source
-from dicomnode.domain import SegmentKind
+from dicomnode.domain import DefacingProof, SegmentKind
 from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore
 
 # Writes the new stored values, by what was found before, and reads its own files again.
@@ -29,7 +29,7 @@ class Defaced:
     removal: Removal
     before: Assessment
     after: Assessment
-    proof: Proof
+    proof: DefacingProof
     figures: Figures
 
 
@@ -87,7 +87,7 @@ def _proof(
     before: Assessment,
     after: Assessment,
     settings: Settings,
-) -> Proof:
+) -> DefacingProof:
     """By the files, read again as a stranger would, and by everybody who can be asked."""
     found = changes(source.stored, again.stored, removal.removed, removal.brain)
     geometry = source.volume.geometry
@@ -100,7 +100,7 @@ def _proof(
     head = mask_to_source(before.masks[SegmentKind.FOREGROUND], before.canonical, geometry)
     dice = dice_inside(removal.removed, on_slices, head.astype(bool))
     threshold = settings.verdict.face_found_probability
-    return Proof(
+    return DefacingProof(
         verdict=after.verdict,
         evidence=after.evidence,
         dice=round(dice, 4),

@@ -10,7 +10,7 @@ from dicomnode.errors import DeliveryRefusedError
 
 log = logging.getLogger("dicomnode.delivery")
 
-_SENDER = "sender:"  # no configured name can hold a colon
+SENDER = "sender:"  # no configured name can hold a colon
 
 
 def destination_names(revision: Revision, settings: Settings) -> tuple[str, ...]:
@@ -18,7 +18,7 @@ def destination_names(revision: Revision, settings: Settings) -> tuple[str, ...]
     names = [item.name for item in settings.destinations]
     if settings.delivery.return_to_sender:
         if revision.calling_ae_title and revision.peer_address:
-            names.append(f"{_SENDER}{revision.calling_ae_title}@{revision.peer_address}")
+            names.append(f"{SENDER}{revision.calling_ae_title}@{revision.peer_address}")
         else:
             log.warning("no known sender", extra={"series": revision.series_instance_uid})
     return tuple(names)
@@ -29,7 +29,7 @@ def resolve(name: str, settings: Settings) -> DestinationSettings:
 
     Raises `DeliveryRefusedError` when the name is no longer configured.
     """
-    if name.startswith(_SENDER):
+    if name.startswith(SENDER):
         return _sender(name, settings)
     for destination in settings.destinations:
         if destination.name == name:
@@ -42,7 +42,7 @@ def resolve(name: str, settings: Settings) -> DestinationSettings:
 
 def _sender(name: str, settings: Settings) -> DestinationSettings:
     """The Application Entity that sent the series: its AE title and address, our return port."""
-    ae_title, _, host = name.removeprefix(_SENDER).rpartition("@")
+    ae_title, _, host = name.removeprefix(SENDER).rpartition("@")
     # model_construct, because this name is on purpose one that no file can hold.
     return DestinationSettings.model_construct(
         name=name, ae_title=ae_title, host=host, port=settings.delivery.return_port

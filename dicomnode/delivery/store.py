@@ -67,8 +67,8 @@ def send(destination: DestinationSettings, files: Sequence[Path], calling_ae_tit
     """Store every file at the destination over one association; sending twice is harmless.
 
     What it refuses in one of its transfer syntaxes is sent in the next one. Raises `DeliveryError`
-    when it may succeed later and `DeliveryRefusedError` when the destination, or the file, rules
-    it out.
+    when it may succeed later, `DeliveryRefusedError` when the destination, or the file, rules it
+    out, and `OSError` where a file can't be read.
     """
     data_sets = [_read(path) for path in files]
     refusals: list[str] = []
@@ -126,8 +126,6 @@ def _who(destination: DestinationSettings) -> str:
 def _read(path: Path) -> Dataset:
     try:
         return dcmread(path)
-    except FileNotFoundError:
-        raise DeliveryRefusedError(f"{path.name} is gone; examine the series again") from None
     except InvalidDicomError:
         raise DeliveryRefusedError(f"{path.name} is no DICOM file; examine again") from None
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from dicomnode.dicom.header import code_strings, number, numbers, private_number, text, texts
@@ -100,6 +101,8 @@ def _image_type(ds: Dataset) -> None:
 def _tiles(ds: Dataset) -> None:
     """Siemens and UIH say how many images they tiled, in words that Image Type may have lost."""
     for group, element, creator in TILES:
+        if Tag(group, 0x0010) not in ds:  # the only block that was read
+            continue
         tiles = private_number(ds, group, element, creator)
         if tiles is not None and tiles > 1:
             refuse(RefusalCode.MOSAIC, _TILED, f"({group:04X},10{element:02X})", [f"{tiles:g}"])

@@ -23,7 +23,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from dicomnode import __version__
 from dicomnode.dicom.header import guard
 from dicomnode.dicom.images import SourceImage
-from dicomnode.dicom.pixels import PixelFormat, pixel_format
+from dicomnode.dicom.pixel_format import PixelFormat, pixel_format
 from dicomnode.dicom.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -166,11 +166,16 @@ def _describe(ds: Dataset, derivation: Derivation) -> None:
     reference.ReferencedSOPInstanceUID = source_instance
     reference.PurposeOfReferenceCodeSequence = Items([SOURCE_IMAGE.item()])
     ds.SourceImageSequence = Items([reference])
+    add_contribution(ds, derivation.description)
+
+
+def add_contribution(ds: Dataset, description: str) -> None:
+    """What this node did to the object (PS3.3 C.12.1, Contributing Equipment)."""
     equipment = Dataset()
     equipment.Manufacturer = "dicomnode"
     equipment.ManufacturerModelName = "dicomnode"
     equipment.SoftwareVersions = __version__
-    equipment.ContributionDescription = derivation.description
+    equipment.ContributionDescription = description
     equipment.PurposeOfReferenceCodeSequence = Items([PROCESSING_EQUIPMENT.item()])
     earlier = list(ds.get("ContributingEquipmentSequence") or ())
     ds.ContributingEquipmentSequence = Items([*earlier, equipment])

@@ -70,11 +70,15 @@ class Peek:
 
 @dataclass(frozen=True)
 class Element:
-    """Where the value of one top-level element lies: `data[start:start + length]`."""
+    """Where the value of one top-level element lies: `data[start:start + length]`.
+
+    `vr` is told by `elements_before_pixels` alone.
+    """
 
     tag: int
     start: int
     length: int
+    vr: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,12 @@ def elements(data: bytes | memoryview, transfer_syntax_uid: str) -> Iterator[Ele
     return walk.top_level()
 
 
+def elements_before_pixels(data: bytes, offset: int, *, implicit: bool) -> Iterator[Element]:
+    """The top-level elements of a little endian data set that begins at `offset`, up to that of its
+    pixels, whose value may lie beyond the end of `data`. One of undefined length has no VR here."""
+    return _Walk(data, explicit=not implicit, order="<").before_pixels(offset)
+
+
 class _Walk:
     """One pass over the data; counts elements so that a peer can't make it endless."""
 
@@ -216,6 +226,17 @@ class _Walk:
             raise UnreadableObjectError(
                 f"the data set ends inside an element header at byte {offset}"
             )
+
+    def before_pixels(self, offset: int) -> Iterator[Element]:
+        while True:
+            tag, start, length, explicit = self._header(offset, self._explicit)
+            if tag in _PIXEL_DATA:
+                yield Element(tag, start, length)
+                return
+            end = self._value_end(tag, start, length, explicit, depth=0)
+            vr = b"" if length == _UNDEFINED_LENGTH else bytes(self._data[offset + 4 : offset + 6])
+            yield Element(tag, start, length, vr.decode("latin-1"))
+            offset = end
 
     def _header(self, offset: int, explicit: bool) -> tuple[int, int, int, bool]:
         """Tag, start of the value, its length, and whether items inside have explicit VRs."""

@@ -74,7 +74,7 @@ def read_received(name: str, path: Path) -> StoredInstance:
     """
     data = path.read_bytes()
     offset = data_set_offset(data)
-    meta = _meta_values(data[len(_PREFIX) : offset])
+    meta = meta_values(data, offset)
     found = peek(data[offset:], meta.get(0x00020010, ""))
     return StoredInstance(
         header=found.header,
@@ -98,7 +98,7 @@ def read_claims(path: Path) -> InstanceHeader:
     data = path.read_bytes()
     try:
         offset = data_set_offset(data)
-        meta = _meta_values(data[len(_PREFIX) : offset])
+        meta = meta_values(data, offset)
     except UnreadableObjectError:
         return claimed_header(b"", "")
     found = claimed_header(data[offset:], meta.get(0x00020010, ""))
@@ -109,7 +109,7 @@ def read_claims(path: Path) -> InstanceHeader:
 def split_file(data: bytes) -> tuple[FileMeta, bytes]:
     """File meta and encoded data set; raises `UnreadableObjectError` where there is no meta."""
     offset = data_set_offset(data)
-    meta = _meta_values(data[len(_PREFIX) : offset])
+    meta = meta_values(data, offset)
     uids = (meta.get(tag, "") for tag in (0x00020002, 0x00020003, 0x00020010))
     return FileMeta(*uids), data[offset:]
 
@@ -155,6 +155,11 @@ def _end_of_meta(data: bytes) -> int:
     if end == start or data[end : end + 2] in (b"", _META_GROUP):
         raise UnreadableObjectError("the file meta information is cut off")
     return end
+
+
+def meta_values(data: bytes, data_set_begins: int) -> Mapping[int, str]:
+    """The elements of group 0002 as text."""
+    return _meta_values(data[len(_PREFIX) : data_set_begins])
 
 
 def _meta_values(group: bytes) -> Mapping[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,8 +25,11 @@ from dicomnode.dicom.header import (
     is_of_the_machine,
     number,
     reason,
+    tag_of,
     text,
 )
+from dicomnode.dicom.pixel_format import PixelFormat, pixel_format
+from dicomnode.dicom.plain_header import PlainHeaders
 from dicomnode.dicom.sop_classes import EXAMINED_SOP_CLASSES
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
@@ -105,7 +109,8 @@ KEYWORDS = (
 TILES = ((0x0019, 0x0A, "SIEMENS MR HEADER"), (0x0065, 0x50, "Image Private Header"))
 _TILE_TAGS = (0x00190010, 0x0019100A, 0x00650010, 0x00651050)
 UNDEFINED_LENGTH = 0xFFFFFFFF
-_READ = [*map(Tag, (*KEYWORDS, *FRAME_KEYWORDS, *FUNCTIONAL_GROUPS)), *map(Tag, _TILE_TAGS)]
+_NAMED = (*KEYWORDS, *FRAME_KEYWORDS, *FUNCTIONAL_GROUPS)
+_READ = [*map(tag_of, _NAMED), *map(Tag, _TILE_TAGS)]
 _KNOWN = frozenset(KEYWORDS)
 
 
@@ -132,19 +137,33 @@ class SourceImage:
     frame: int | None = None
     frames: int = 1
 
+    @cached_property
+    def layout(self) -> PixelFormat:
+        """Raises as `pixel_format`."""
+        return pixel_format(self.ds)
+
     @property
     def order(self) -> tuple[float, int]:
         """The order in which the scanner numbered the images of a series."""
         return number(self.ds, "InstanceNumber") or 0.0, self.frame or 0
 
 
-def read_images(path: Path) -> tuple[SourceImage, ...]:
-    """The images of one object: headers only.
+def plain_headers() -> PlainHeaders:
+    """For the files of one series, which share most of what their headers say."""
+    return PlainHeaders(_READ)
+
+
+def read_images(path: Path, plain: PlainHeaders | None = None) -> tuple[SourceImage, ...]:
+    """The images of one object: headers only, through `plain` where it can.
 
     Raises `SeriesRefusedError` for what is no DICOM object and for frames without a place, and
     `OSError` where the disk fails.
     """
     try:
+        if plain is not None and (found := plain.read(path)) is not None:
+            offset = None if found.transfer_syntax.is_compressed else found.pixels_at
+            location = PixelLocation(offset, found.pixels_length)
+            return _images(path, found.ds, location, found.transfer_syntax)
         with path.open("rb") as stream:
             guard(stream)
             ds = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_READ)
@@ -170,7 +189,7 @@ def _transfer_syntax(ds: FileDataset) -> UID:
 
 
 def _images(
-    path: Path, ds: FileDataset, pixels: PixelLocation | None, syntax: UID
+    path: Path, ds: Dataset, pixels: PixelLocation | None, syntax: UID
 ) -> tuple[SourceImage, ...]:
     if text(ds, "SOPClassUID") not in EXAMINED_SOP_CLASSES or not is_multi_frame(ds):
         return (SourceImage(path, ds, pixels, syntax),)

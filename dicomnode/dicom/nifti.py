@@ -41,12 +41,11 @@ def read_nifti(path: Path) -> Volume:
     Raises `SeriesRefusedError` where it is no single gray volume or says nothing of orientation.
     """
     try:
-        _check_sum(path)
         image = _load(path)
         shape = tuple(int(size) for size in image.shape)
         check_shape(shape, image.get_data_dtype())  # type: ignore[no-untyped-call]
         affine = _orientation(image)
-        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape[:3])
+        values = _values(path, image).reshape(shape[:3])
     except _READ_ERRORS as error:
         refuse(
             RefusalCode.UNREADABLE_OBJECT, f"{path.name} can't be read as NIfTI: {reason(error)}"
@@ -172,12 +171,16 @@ def write_on_grid(
     image.to_filename(out)
 
 
-def _check_sum(path: Path) -> None:
-    """Read a compressed file to its end: its CRC-32 is there, and nibabel stops before it."""
-    if _is_compressed(path):
-        with gzip.open(path) as stream:
-            while stream.read(1 << 20):
-                pass
+def _values(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
+    """A compressed file is read to its end: its CRC-32 is there, and nibabel stops before it."""
+    if not _is_compressed(path):
+        return np.asarray(image.dataobj, dtype=np.float32)
+    with gzip.open(path) as stream:
+        streamed = type(image).from_stream(stream)
+        values = np.asarray(streamed.dataobj, dtype=np.float32)
+        while stream.read(1 << 20):
+            pass
+    return values
 
 
 def _is_compressed(path: Path) -> bool:

@@ -4,73 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicomnode.dicom.decoder import Decoder, Encoded
 from dicomnode.dicom.frames import WantedFrame
 from dicomnode.dicom.geometry import SliceGeometry
-from dicomnode.dicom.header import number, shown
+from dicomnode.dicom.header import shown
 from dicomnode.dicom.images import UNDEFINED_LENGTH, SourceImage
+from dicomnode.dicom.pixel_format import PixelFormat
 from dicomnode.dicom.refusals import refuse
 from dicomnode.domain import Refusal, RefusalCode
 from dicomnode.errors import SeriesRefusedError, UnreadableObjectError
 
-MAXIMUM_SLICE_PIXELS = 4096 * 4096
 MAXIMUM_VOXELS = 1 << 30  # 4 GiB as float32
-
-
-@dataclass(frozen=True)
-class PixelFormat:
-    """How one slice stores its values (PS3.3 C.7.6.3.1, PS3.5 8.1.1)."""
-
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-
-    @property
-    def bytes_needed(self) -> int:
-        return self.rows * self.columns * self.bits_allocated // 8
-
-    @property
-    def lowest(self) -> int:
-        return -(1 << (self.bits_stored - 1)) if self.signed else 0
-
-    @property
-    def highest(self) -> int:
-        return self.lowest + (1 << self.bits_stored) - 1
-
-
-def pixel_format(ds: Dataset) -> PixelFormat:
-    """Raises a refusal for anything but 8, 16 or 32 bits allocated and a sane bit range."""
-    allocated = int(number(ds, "BitsAllocated") or 0)
-    stored = int(number(ds, "BitsStored") or allocated)
-    high = number(ds, "HighBit")
-    high_bit = max(int(high or 0), stored - 1)  # none is lower: that would cut values off
-    if allocated not in (8, 16, 32) or high_bit >= allocated or stored < 1:
-        refuse(
-            RefusalCode.UNREADABLE_PIXELS,
-            "the bits allocated, stored and the high bit don't describe whole gray values",
-            "BitsAllocated, BitsStored, HighBit",
-            [allocated, stored, high_bit],
-        )
-    if int(ds.Rows) * int(ds.Columns) > MAXIMUM_SLICE_PIXELS:
-        refuse(
-            RefusalCode.UNREADABLE_PIXELS,
-            f"an image of {ds.Rows} x {ds.Columns} pixels is more than the node decodes",
-            "Rows, Columns",
-            [ds.Rows, ds.Columns],
-        )
-    signed = number(ds, "PixelRepresentation") == 1
-    return PixelFormat(int(ds.Rows), int(ds.Columns), allocated, stored, high_bit, signed)
 
 
 def check_limits(geometry: SliceGeometry, images: Sequence[SourceImage]) -> None:
@@ -92,18 +42,22 @@ def check_length(image: SourceImage) -> None:
 
     Others are checked when they are decoded.
     """
-    location, layout = image.pixels, pixel_format(image.ds)
+    location, layout = image.pixels, image.layout
     if location is None or location.offset is None:
         return
     needed = layout.bytes_needed * (image.frames - (image.frame or 0))
     there = min(location.length, max(0, image.path.stat().st_size - location.offset))
     if location.length == UNDEFINED_LENGTH or there < needed:
-        refuse(
-            RefusalCode.UNREADABLE_PIXELS,
-            "the pixel data are shorter than Rows and Columns need: truncated or wrong",
-            "PixelData, Rows, Columns",
-            [there, layout.rows, layout.columns],
-        )
+        _refuse_short(layout, there)
+
+
+def _refuse_short(layout: PixelFormat, there: int) -> NoReturn:
+    refuse(
+        RefusalCode.UNREADABLE_PIXELS,
+        "the pixel data are shorter than Rows and Columns need: truncated or wrong",
+        "PixelData, Rows, Columns",
+        [there, layout.rows, layout.columns],
+    )
 
 
 class PixelReader:
@@ -137,12 +91,8 @@ class PixelReader:
         `following` is the image that will be asked for next. Raises a refusal where they can't be
         decoded, `DecoderError` where nothing can be.
         """
-        layout = pixel_format(image.ds)
-        if _is_native(image):
-            check_length(image)
-            raw = _native(image, layout)
-        else:
-            raw = self._decoded(image, following)
+        layout = image.layout
+        raw = _native(image, layout) if _is_native(image) else self._decoded(image, following)
         return _significant(raw.reshape(layout.rows, layout.columns), layout)
 
     def _decoded(self, image: SourceImage, following: SourceImage | None) -> NDArray[Any]:
@@ -166,7 +116,7 @@ def _is_native(image: SourceImage) -> bool:
 
 
 def _encoded(image: SourceImage) -> Encoded:
-    layout = pixel_format(image.ds)
+    layout = image.layout
     wanted = WantedFrame(
         image.frame or 0, image.frames, layout.rows, layout.columns, layout.bits_allocated
     )
@@ -185,7 +135,13 @@ def _native(image: SourceImage, layout: PixelFormat) -> NDArray[Any]:
     order = "<" if image.transfer_syntax.is_little_endian else ">"
     kind = f"{order}u{layout.bits_allocated // 8}"
     offset = image.pixels.offset or 0 if image.pixels else 0
-    return np.fromfile(image.path, kind, count=layout.rows * layout.columns, offset=offset)
+    stored = np.empty(layout.rows * layout.columns, kind)
+    with image.path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        there = file.readinto(stored.view(np.uint8).data)
+    if there < stored.nbytes:
+        _refuse_short(layout, there)
+    return stored
 
 
 def _significant(raw: NDArray[Any], layout: PixelFormat) -> NDArray[np.integer[Any]]:

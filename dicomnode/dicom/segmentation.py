@@ -6,8 +6,9 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import highdicom as hd
 import numpy as np
@@ -15,12 +16,15 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from numpy.typing import NDArray
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomIO
+from pydicom.filewriter import correct_ambiguous_vr_element, write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomnode import __version__
 from dicomnode.config import SegmentationSettings
 from dicomnode.dicom.encoded import peek
+from dicomnode.dicom.encoding import encoded_sequence
 from dicomnode.dicom.file_format import split_file
 from dicomnode.dicom.header import number
 from dicomnode.dicom.references import refer_to_frames
@@ -39,6 +43,8 @@ from dicomnode.errors import SegmentationError
 __all__ = ["verify_segmentation", "write_segmentation"]
 
 logger = logging.getLogger("dicomnode.dicom")
+
+_FRAMES = 0x52009230  # Per-Frame Functional Groups Sequence
 
 
 @disable_value_validation()
@@ -98,21 +104,37 @@ def _check(masks: Mapping[ModelIdentity, NDArray[np.uint8]], source: SourceStack
 
 
 class _Stack(np.ndarray[tuple[int, int, int, int], np.dtype[np.bool_]]):
-    """Axes (slice, row, column, segment). highdicom adds the segments up to see whether they
-    overlap, for which NumPy alone takes eight bytes a voxel: 1.3 GB for 600 slices of 512 x 512.
+    """Axes (slice, row, column, segment), made slice by slice of masks that lie where they lie.
+
+    Whole it would take as much memory as the masks, and to see whether segments overlap highdicom
+    sums it up, for which NumPy takes eight bytes a voxel: 1.3 GB for 600 slices of 512 x 512. What
+    highdicom does not ask for is an error; `verify_segmentation` sees the rest.
     """
 
+    masks: Sequence[NDArray[np.uint8]]
+
+    def __getitem__(self, index: object) -> NDArray[np.bool_]:
+        if not isinstance(index, int | np.integer):
+            raise TypeError(f"only whole slices are made, not {index!r}")
+        planes = np.stack([mask[index] != 0 for mask in self.masks])
+        return np.moveaxis(planes, 0, -1)  # each segment in one piece: read twice as fast
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        return (self[index] for index in range(len(self)))
+
+    def max(self) -> bool:  # type: ignore[override]
+        return any(mask.any() for mask in self.masks)
+
     def sum(self, axis: int) -> NDArray[np.uint8]:  # type: ignore[override]
-        total: NDArray[np.uint8] = np.add.reduce(self.view(np.ndarray), axis, np.uint8)
-        return total
+        """The largest sum in each slice: highdicom asks whether any is above 1."""
+        assert axis == -1
+        return np.array([np.add.reduce(plane, -1, np.uint8).max() for plane in self], np.uint8)
 
 
 def _stack(masks: Sequence[NDArray[np.uint8]]) -> _Stack:
-    """Each segment lies in one piece, which highdicom reads twice as fast as interleaved ones."""
-    stored = np.empty((len(masks), *masks[0].shape), np.bool_)
-    for one, mask in zip(stored, masks, strict=True):
-        np.not_equal(mask, 0, out=one)
-    return np.moveaxis(stored, 0, -1).view(_Stack)
+    made = np.broadcast_to(np.False_, (*masks[0].shape, len(masks))).view(_Stack)
+    made.masks = masks
+    return made
 
 
 def _build(
@@ -242,6 +264,18 @@ def _make_reproducible(seg: Dataset, source: SourceStack) -> None:
     seg.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
 
 
+def _write(seg: Dataset, stream: BinaryIO) -> None:
+    """As `seg.save_as`, but for the groups of the frames, which pydicom takes seconds for."""
+    head, tail = seg[:_FRAMES], seg[_FRAMES + 1 :]
+    head.file_meta = seg.file_meta
+    head.save_as(stream, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    stream.write(encoded_sequence(_FRAMES, seg[_FRAMES].value))
+    correct_ambiguous_vr_element(tail["PixelData"], seg, is_little_endian=True)
+    rest = DicomIO(stream)
+    rest.is_implicit_VR, rest.is_little_endian = False, True
+    write_dataset(rest, tail)
+
+
 def _save(seg: Dataset, out: Path) -> str:
     """Temporary file, fsync, rename, directory fsync; the digest of the bytes."""
     try:
@@ -251,7 +285,7 @@ def _save(seg: Dataset, out: Path) -> str:
         raise SegmentationError(f"{out}: the SEG could not be written: {error}") from error
     try:
         with os.fdopen(handle, "w+b") as stream:
-            seg.save_as(stream, enforce_file_format=True)
+            _write(seg, stream)
             stream.flush()
             os.fsync(stream.fileno())
             stream.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pydicom.config import disable_value_validation
@@ -18,7 +19,7 @@ from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.grouping import group_images
 from dicomnode.dicom.groups import Group
 from dicomnode.dicom.header import text
-from dicomnode.dicom.images import SourceImage, read_images
+from dicomnode.dicom.images import SourceImage, plain_headers, read_images
 from dicomnode.dicom.refusals import merged
 from dicomnode.dicom.sop_classes import modality_of
 from dicomnode.dicom.stack import MINIMUM_SLICES, sorted_stack
@@ -46,7 +47,7 @@ class SourceStack:
     label: str = ""
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def datasets(self) -> tuple[Dataset, ...]:
         return tuple(item.ds for item in self.images)
 
@@ -96,9 +97,10 @@ def _readable(paths: Iterable[Path], aside: list[SetAside]) -> list[SourceImage]
     """The images of all objects, of copies of one object only the first."""
     objects: dict[str, list[Path]] = {}
     images: list[SourceImage] = []
+    plain = plain_headers()
     for path in paths:
         try:
-            found = read_images(path)
+            found = read_images(path, plain)
         except SeriesRefusedError as refused:
             aside.append(SetAside(refused.refusal, 1))
             continue

@@ -117,19 +117,19 @@ def clean_source_images(source: SourceStack) -> CleanSourceImages:
     shared, repairs = _patient_and_study(source.paths[0])
     patient, physician = str(shared.PatientName), str(shared.ReferringPhysicianName)
     shared.PatientName = shared.ReferringPhysicianName = ""
+    shared.StudyInstanceUID = source.study_instance_uid
+    shared.SeriesInstanceUID = source.series_instance_uid
+    shared.Modality = source.modality
     frame_of_reference = source.frame_of_reference_uid or stand_in_frame_of_reference(source)
+    shared.FrameOfReferenceUID = frame_of_reference
+    shared.PositionReferenceIndicator = ""
+    _set_plane(shared, source)
     images = []
     for item in source.images:
         image = Dataset()
         image.update(shared)
         image.SOPClassUID, image.SOPInstanceUID = stand_in_class(item), stand_in_uid(item)
-        image.StudyInstanceUID = source.study_instance_uid
-        image.SeriesInstanceUID = source.series_instance_uid
-        image.Modality = source.modality
-        image.FrameOfReferenceUID = frame_of_reference
-        image.PositionReferenceIndicator = ""
         image.ImagePositionPatient = item.ds.ImagePositionPatient
-        _set_plane(image, source)
         images.append(image)
     return CleanSourceImages(images, patient, physician, tuple(repairs))
 

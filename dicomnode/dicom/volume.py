@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 
 from dicomnode.dicom.geometry import SliceGeometry
 from dicomnode.dicom.header import number, text
-from dicomnode.dicom.pixels import PixelFormat, PixelReader, check_limits, pixel_format
+from dicomnode.dicom.pixel_format import PixelFormat, pixel_format
+from dicomnode.dicom.pixels import PixelReader, check_limits
 from dicomnode.dicom.series import SourceStack
 
 LOWEST_HOUNSFIELD = -1024.0
@@ -48,20 +49,29 @@ def volume_of(source: SourceStack, planes: Iterable[NDArray[np.integer[Any]]]) -
     `SeriesRefusedError` where sizes are wrong.
     """
     array = np.empty(source.geometry.shape, np.float32)
-    padded = 0
-    for index, stored in enumerate(planes):
-        ds = source.images[index].ds
-        slope, intercept = rescale_of(ds)
-        array[index] = stored
-        if (slope, intercept) != (1.0, 0.0):
-            array[index] *= np.float32(slope)
-            array[index] += np.float32(intercept)
-        padded += _mark_padding(array[index], stored, ds, source.modality)
-    warnings = _invert_if_bright_air(array, source)
+    padded, inverts = 0, _may_be_inverted(source)
+    ends_low = source.modality == "CT" and not inverts
+    for image, plane, stored in zip(source.images, array, planes, strict=True):
+        _rescale(stored, *rescale_of(image.ds), out=plane)
+        if (hidden := _padding(image.ds, image.layout, source.modality)) is not None:
+            padded += _mark_padding(plane, stored, hidden)
+        if ends_low:  # while the plane is in the processor's cache
+            np.maximum(plane, LOWEST_HOUNSFIELD, out=plane)
+    warnings = _invert_if_bright_air(array, source) if inverts else ()
     warnings += _fill_padding(array, padded, _AIR[source.modality])
-    if source.modality == "CT":
+    if source.modality == "CT" and not ends_low:
         np.maximum(array, LOWEST_HOUNSFIELD, out=array)
     return Volume(array, source.geometry, source.modality, (*source.warnings, *warnings))
+
+
+def _rescale(
+    stored: NDArray[np.integer[Any]], slope: float, intercept: float, out: NDArray[np.float32]
+) -> None:
+    out[...] = stored
+    if slope != 1.0:
+        out *= np.float32(slope)
+    if intercept != 0.0:
+        out += np.float32(intercept)
 
 
 def rescale_of(ds: Dataset) -> tuple[float, float]:
@@ -70,27 +80,35 @@ def rescale_of(ds: Dataset) -> tuple[float, float]:
 
 
 def _mark_padding(
-    plane: NDArray[np.float32], stored: NDArray[np.integer[Any]], ds: Dataset, modality: str
+    plane: NDArray[np.float32], stored: NDArray[np.integer[Any]], hidden: tuple[int, int]
 ) -> int:
     """Set padding (PS3.3 C.7.5.1.1.2) to NaN in `plane`; the number of its pixels."""
-    hidden = padding_of(stored, ds, modality)
-    plane[hidden] = np.nan
-    return int(np.count_nonzero(hidden))
+    is_hidden = (stored >= hidden[0]) & (stored <= hidden[1])
+    plane[is_hidden] = np.nan
+    return int(np.count_nonzero(is_hidden))
 
 
 def padding_of(stored: NDArray[np.integer[Any]], ds: Dataset, modality: str) -> NDArray[np.bool_]:
     """Which stored values of one slice are padding (PS3.3 C.7.5.1.1.2)."""
-    limits = _padding_limits(ds, pixel_format(ds))
-    if limits is None:
+    hidden = _padding(ds, pixel_format(ds), modality)
+    if hidden is None:
         return np.zeros(stored.shape, np.bool_)
+    return np.asarray((stored >= hidden[0]) & (stored <= hidden[1]))
+
+
+def _padding(ds: Dataset, layout: PixelFormat, modality: str) -> tuple[int, int] | None:
+    """The lowest and highest stored value that are padding, where the header is to be believed."""
+    limits = _padding_limits(ds, layout)
+    if limits is None:
+        return None
     low, high = limits
     if low != high:
         slope, intercept = rescale_of(ds)
         ends = sorted((low * slope + intercept, high * slope + intercept))
         outside = ends[1] < _TISSUE_HOUNSFIELD[0] or ends[0] > _TISSUE_HOUNSFIELD[1]
         if modality != "CT" or not outside:
-            return np.zeros(stored.shape, np.bool_)
-    return np.asarray((stored >= low) & (stored <= high))
+            return None
+    return low, high
 
 
 def _padding_limits(ds: Dataset, layout: PixelFormat) -> tuple[int, int] | None:
@@ -116,11 +134,13 @@ def _fill_padding(array: NDArray[np.float32], padded: int, air: float) -> tuple[
     return (f"{padded / array.size:.1%} of the pixels are padding and count as air",)
 
 
+def _may_be_inverted(source: SourceStack) -> bool:
+    return text(source.images[0].ds, "PhotometricInterpretation") == "MONOCHROME1"
+
+
 def _invert_if_bright_air(array: NDArray[np.float32], source: SourceStack) -> tuple[str, ...]:
     """MONOCHROME1 tells how to display values, not what they mean: real Hounsfield units stay,
     but pixels that a film reader stored inverted, with bright air, are turned over."""
-    if text(source.datasets[0], "PhotometricInterpretation") != "MONOCHROME1":
-        return ()
     corners = array[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     with np.errstate(all="ignore"):
         air = float(np.nanmedian(corners)) if np.isfinite(corners).any() else np.inf

@@ -7,6 +7,14 @@ volumes are in millilitres, digests are lower-case hexadecimal SHA-256.
 from __future__ import annotations
 
 from dicomnode.domain.as_text import as_json as as_json
+from dicomnode.domain.defacing import OPEN_COPIES as OPEN_COPIES
+from dicomnode.domain.defacing import CopyOrder as CopyOrder
+from dicomnode.domain.defacing import CopySeries as CopySeries
+from dicomnode.domain.defacing import CopyState as CopyState
+from dicomnode.domain.defacing import CopyWay as CopyWay
+from dicomnode.domain.defacing import DefacingProof as DefacingProof
+from dicomnode.domain.defacing import SeriesCopy as SeriesCopy
+from dicomnode.domain.defacing import VolumeCopy as VolumeCopy
 from dicomnode.domain.evidence import Acquisition as Acquisition
 from dicomnode.domain.evidence import Evidence as Evidence
 from dicomnode.domain.evidence import FacePart as FacePart

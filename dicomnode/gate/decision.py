@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from dicomnode.config_policy import Demand
 from dicomnode.domain import (
+    CopyState,
     ExaminedVolume,
     GateDecision,
     GateOutcome,
@@ -146,11 +147,22 @@ def _not_passing(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
     # Our own SEGs repeat what the headers of their source say.
     if finding.is_own_segmentation:
         return
+    yield from _as_a_copy(finding)
     yield from people.objections(finding, policy)
     for volume in finding.volumes:
         yield from _volume_holds(finding, volume, policy)
     for set_aside in finding.refusals:
         yield from _set_aside_holds(finding, set_aside, policy)
+
+
+def _as_a_copy(finding: SeriesFinding) -> Iterator[str]:
+    """Of a copy that this node made: the verdict alone is not the proof, whoever says what."""
+    if finding.origin is None:
+        return
+    if finding.origin.state is not CopyState.DONE:
+        yield f"the copy of its study is not whole: it is {finding.origin.state}"
+    for objection in finding.origin.objections:
+        yield f"its face was removed here, and the proof is not given: {objection}"
 
 
 def _volume_holds(finding: SeriesFinding, volume: ExaminedVolume, policy: Policy) -> Iterator[str]:

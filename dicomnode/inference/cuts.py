@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from dicomnode.domain import SegmentKind, View
+from dicomnode.inference.profiles import counts
 from dicomnode.inference.skin import skin_level
 
 Mask = npt.NDArray[np.uint8]
@@ -93,21 +94,27 @@ class MarkedVolume:
     @cached_property
     def middle(self) -> tuple[int, int, int]:
         """Of the face, removed or not, where there is one; else of what is no air."""
-        found = [self.masks[kind] for kind in _OF_A_FACE if kind in self.masks]
-        counts = [sum((_counts(mask, axis) for mask in found), np.zeros(1)) for axis in range(3)]
-        if not counts[0].any():
+        found = [kind for kind in _OF_A_FACE if kind in self.masks]
+        of_planes = [
+            sum((self._counts[kind][axis] for kind in found), np.zeros(1)) for axis in range(3)
+        ]
+        if not of_planes[0].any():
             return tuple((first + last) // 2 for first, last in map(self.extent, range(3)))  # type: ignore[return-value]
-        z, y, x = (int(np.searchsorted(np.cumsum(n), n.sum() / 2)) for n in counts)
+        z, y, x = (int(np.searchsorted(np.cumsum(n), n.sum() / 2)) for n in of_planes)
         return z, y, x
 
     def extent(self, axis: int) -> tuple[int, int]:
         """First and last cut along `axis` that shows anything; the networks can only widen it."""
         others = tuple(other for other in range(3) if other != axis)
         is_shown = self._solid.mean(axis=others) > LEAST_TISSUE_SHARE
-        marked = [np.flatnonzero(_counts(mask, axis)) for mask in self.masks.values()]
+        marked = [np.flatnonzero(of_planes[axis]) for of_planes in self._counts.values()]
         seen = np.concatenate([np.flatnonzero(is_shown) * self._steps[axis], *marked])
         last = self.array.shape[axis] - 1
         return (int(seen.min()), int(seen.max())) if seen.size else (0, last)
+
+    @cached_property
+    def _counts(self) -> Mapping[SegmentKind, tuple[npt.NDArray[np.intp], ...]]:
+        return {kind: counts(mask) for kind, mask in self.masks.items()}
 
     @cached_property
     def _solid(self) -> npt.NDArray[np.bool_]:
@@ -123,12 +130,6 @@ class MarkedVolume:
 
 
 _OF_A_FACE = (SegmentKind.ANONYMISED_AREA, SegmentKind.FACE)
-
-
-def _counts(mask: Mask, axis: int) -> npt.NDArray[np.intp]:
-    """Marked voxels in each cut along `axis`."""
-    others = tuple(other for other in range(3) if other != axis)
-    return np.asarray(np.count_nonzero(mask, axis=others))
 
 
 def draw_cut(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dicomnode.domain import Acquisition, Evidence, HeaderClaims, ModelIdentity, SegmentKind
+from dicomnode.inference.profiles import box
 from dicomnode.inference.surface import face_surface
 
 Mask = npt.NDArray[np.uint8]
@@ -22,6 +23,7 @@ SKIN_DEPTH_MM = 10.0
 SURFACE_GRID_MM = 2.0
 SEAM_MM = 6.0
 NOT_KNOWN = Acquisition()
+_PLANES_AT_ONCE = 32
 
 
 def measure(
@@ -94,8 +96,8 @@ def exposed_face_ml(masks: Mapping[SegmentKind, Mask], spacing_mm: Triple) -> fl
     if face is None or not face.any():
         return 0.0
     step = tuple(max(1, int(SURFACE_GRID_MM / mm)) for mm in spacing_mm)
-    box = _around(face, [int(np.ceil(SKIN_DEPTH_MM / mm)) for mm in spacing_mm], step)
-    thinned = {kind: mask[box].astype(bool) for kind, mask in masks.items()}
+    around = _around(face, [int(np.ceil(SKIN_DEPTH_MM / mm)) for mm in spacing_mm], step)
+    thinned = {kind: mask[around].astype(bool) for kind, mask in masks.items()}
     empty = np.zeros_like(thinned[SegmentKind.FACE])
     anonymised = thinned.get(SegmentKind.ANONYMISED_AREA, empty)
     tissue = (thinned.get(SegmentKind.FOREGROUND, empty) | thinned[SegmentKind.FACE]) & ~anonymised
@@ -120,20 +122,25 @@ def _grown(mask: npt.NDArray[np.bool_], grid_mm: list[float]) -> npt.NDArray[np.
 
 def _around(mask: Mask, margin: list[int], step: tuple[int, ...]) -> tuple[slice, ...]:
     """The box of `mask` with a margin in voxels, every `step`-th voxel of it."""
-    box = ndimage.find_objects(mask.astype(bool).view(np.uint8))[0]
+    sides = box(mask)
+    assert sides is not None
     return tuple(
         slice(max(0, side.start - more), side.stop + more, every)
-        for side, more, every in zip(box, margin, step, strict=True)
+        for side, more, every in zip(sides, margin, step, strict=True)
     )
 
 
 def largest_component_voxels(mask: Mask) -> int:
     """Size of the largest piece whose voxels touch by a face; looks only inside its box."""
-    box = ndimage.find_objects(mask.astype(bool, copy=False).view(np.uint8))
-    if not box or box[0] is None:
+    inside = box(mask)
+    if inside is None:
         return 0
-    labels, count = ndimage.label(mask[box[0]])
-    return int(np.bincount(labels.ravel())[1:].max()) if count else 0
+    labels, count = ndimage.label(mask[inside])
+    sizes = np.zeros(count + 1, np.intp)
+    for first in range(0, len(labels), _PLANES_AT_ONCE):  # counting makes wider copies
+        part = labels[first : first + _PLANES_AT_ONCE].ravel()
+        sizes += np.bincount(part, minlength=count + 1)
+    return int(sizes[1:].max())
 
 
 def _round(value: float) -> float:

@@ -159,10 +159,12 @@ def examine_nifti(
         return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
     spacing = Acquisition(slice_spacing_mm=round(volume.geometry.slice_spacing_mm, 3))
     assessed = assess(volume, HeaderClaims(), networks, settings, progress, acquisition=spacing)
+    progress("writing masks")
     out_folder.mkdir(parents=True, exist_ok=True)
     for kind, mask in assessed.masks.items():
         on_source = mask_to_source(mask, assessed.canonical, volume.geometry)
         write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
+    progress("pictures")
     found = ExaminedVolume(
         "",
         volume.geometry.shape[0],

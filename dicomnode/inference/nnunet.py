@@ -1,11 +1,11 @@
 """nnU-Net v2 through `nnunetv2`'s own predictor.
 
-Only this module and those that it is built on, `checkpoints`, `architecture` and `predictor`,
-import torch.
+Only this module and those that it is built on (`checkpoints`, `architecture`, `predictor`,
+`preparing`, `resampling`, `answering`) import torch.
 
-A network is loaded once and kept warm. The result is nnU-Net's own: same preprocessing, sliding
-window and export, so `nnUNetv2_predict_from_modelfolder` gives the same mask for the same step
-and mirroring.
+A network is loaded once and kept warm. The result is nnU-Net's own: its sliding window, and its
+preprocessing and export with nothing done twice or in vain, so `nnUNetv2_predict_from_modelfolder`
+gives the same mask for the same step and mirroring.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ from dicomnode.inference.labels import channel_names
 from dicomnode.inference.memory import NetworkSize
 from dicomnode.inference.models import Model, verify
 
+if TYPE_CHECKING:
+    from dicomnode.inference.preparing import Preparing
+
 log = logging.getLogger("dicomnode.inference")
 
 # nnU-Net's readers that reorient give their networks axes toward head, anterior and right.
@@ -38,6 +41,9 @@ _AS_IS = (slice(None), slice(None), slice(None))
 _TURNED = (slice(None), slice(None, None, -1), slice(None, None, -1))
 
 Beat = Callable[[], None]
+Axes = tuple[slice, slice, slice]
+Spacing = tuple[float, float, float]
+Mask = npt.NDArray[np.uint8]
 
 
 def still() -> None:
@@ -47,13 +53,22 @@ def still() -> None:
 class Network:
     """A pinned nnU-Net, loaded and ready; `segment` may be called any number of times."""
 
-    def __init__(self, model: Model, settings: InferenceSettings, beat: Beat = still) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: InferenceSettings,
+        beat: Beat = still,
+        preparing: Preparing | None = None,
+    ) -> None:
+        """`preparing` is shared by networks that look at the same volumes."""
         verify(model)
         self.identity: ModelIdentity = model.identity
         self.modalities = model.modalities
         self.falls: tuple[str, ...] = ()
         self._labels = model.labels
         self._predictor = _load(model, settings, beat)
+        self._preparing = preparing or new_preparing()
+        self._does_own = settings.own_resampling and self._preparing.can_prepare(self._predictor)
         reader = self._predictor.plans_manager.plans.get("image_reader_writer", "")
         self._reads_ras = str(reader).endswith("WithReorient")
 
@@ -73,15 +88,37 @@ class Network:
         afterwards what a device without enough memory made worse or slower.
         """
         turned = _TURNED if self._reads_ras else _AS_IS
-        image, properties = array[turned][np.newaxis], {"spacing": list(spacing_mm)}
+        predict = self._mask if self._does_own else self._mask_by_nnunet
         with _quiet():
-            labels, falls = self._predictor.predict_falling(image, properties)
+            mask, falls = self._predictor.falling(lambda: predict(array, turned, spacing_mm))
         self.falls = tuple(f"network {self.identity.kind.value}: {fall}" for fall in falls)
         for fall in self.falls:
             log.warning("out of device memory", extra={"fall": fall})
-        answer = np.asarray(labels)[turned]
+        return np.ascontiguousarray(mask[turned], dtype=np.uint8)
+
+    def _mask(self, array: npt.NDArray[np.float32], turned: Axes, spacing_mm: Spacing) -> Mask:
+        """On the turned grid."""
+        from dicomnode.inference.answering import mask_of
+
+        prepared = self._preparing.prepare(array, turned, spacing_mm, self._predictor)
+        logits = self._predictor.predict_logits_from_preprocessed_data(prepared.data)
+        return mask_of(logits, prepared, self._predictor, self._labels)
+
+    def _mask_by_nnunet(
+        self, array: npt.NDArray[np.float32], turned: Axes, spacing_mm: Spacing
+    ) -> Mask:
+        image, properties = array[turned][np.newaxis], {"spacing": list(spacing_mm)}
+        answer = np.asarray(self._predictor.predict_single_npy_array(image, properties))
         inside = np.isin(answer, self._labels) if self._labels else answer > 0
-        return cast("npt.NDArray[np.uint8]", inside.astype(np.uint8))
+        return cast("Mask", inside.astype(np.uint8))
+
+
+def new_preparing() -> Preparing:
+    """For networks that look at the same volumes: what they all need is made once."""
+    _torch()
+    from dicomnode.inference.preparing import Preparing
+
+    return Preparing()
 
 
 def load_networks(
@@ -91,7 +128,8 @@ def load_networks(
 
     `beat` is called at every step of a network's sliding window.
     """
-    networks = tuple(Network(model, settings, beat) for model in models)
+    preparing = new_preparing()
+    networks = tuple(Network(model, settings, beat, preparing) for model in models)
     for network in networks:
         log.info("network loaded", extra={"model": network.identity.name})
     return networks

@@ -7,10 +7,10 @@ telling. Here every fall is told, only want of memory leads to one, and there ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -19,6 +19,8 @@ from dicomnode.errors import ExaminationDiedError
 from dicomnode.inference.memory import NetworkSize
 
 log = logging.getLogger("dicomnode.inference")
+
+Answer = TypeVar("Answer")
 
 LARGE_STEP = 0.75
 # How libraries below torch tell of it, in errors of no class of their own.
@@ -72,8 +74,8 @@ class Predictor(nnUNetPredictor):  # type: ignore[misc]
             on_cpu=self.device.type == "cpu",
         )
 
-    def predict_falling(self, image: Any, properties: dict[str, Any]) -> tuple[Any, list[str]]:
-        """The labels of `predict_single_npy_array`, and a sentence for each fall on the way.
+    def falling(self, predict: Callable[[], Answer]) -> tuple[Answer, list[str]]:
+        """What `predict` makes of this predictor, and a sentence for each fall on the way.
 
         Raises `ExaminationDiedError` where the last rung is out of memory, too.
         """
@@ -83,7 +85,7 @@ class Predictor(nnUNetPredictor):  # type: ignore[misc]
                 falls.append(rung.fall)
             try:
                 with self._on(rung):
-                    return self.predict_single_npy_array(image, properties), falls
+                    return predict(), falls
             except (DeviceMemoryError, torch.OutOfMemoryError):
                 log.warning("out of memory", extra={"device": str(self.device), "falls": falls})
         raise ExaminationDiedError("a network ran out of memory, also on the CPU")

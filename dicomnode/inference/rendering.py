@@ -91,11 +91,26 @@ def _steps(spacing_mm: Triple) -> tuple[int, ...]:
 def _thinned(array: Volume, spacing_mm: Triple) -> tuple[Volume, Triple]:
     """On about `GRID_MM`, smoothed, with air around so that the surface is closed."""
     step = _steps(spacing_mm)
-    coarse = ndimage.uniform_filter(array, step)[tuple(slice(None, None, n) for n in step)]
+    coarse = array
+    for axis, n in enumerate(step):
+        coarse = _means(coarse, n, axis)
     z_mm, y_mm, x_mm = (mm * n for mm, n in zip(spacing_mm, step, strict=True))
     smooth = ndimage.gaussian_filter(coarse, [SMOOTH_MM / mm for mm in (z_mm, y_mm, x_mm)])
     closed = np.pad(smooth, 1, constant_values=smooth.min())
     return closed.astype(np.float32), (z_mm, y_mm, x_mm)
+
+
+def _means(array: Volume, step: int, axis: int) -> Volume:
+    """Of `step` neighbours around every `step`-th place, mirrored at the ends."""
+    if step == 1:
+        return array
+    size = array.shape[axis]
+    places = np.arange(0, size, step)
+    total = np.zeros((), np.float32)
+    for away in range(-(step // 2), step - step // 2):
+        at = (places + away) % (2 * size)
+        total = total + array.take(np.minimum(at, 2 * size - 1 - at), axis)
+    return np.asarray(total / np.float32(step))
 
 
 def _thinned_mask(mask: Mask | None, step: tuple[int, ...], shape: tuple[int, ...]) -> Mask:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from dbos import DBOSClient, WorkflowStatus
 
-from dicomnode.config import Settings
 from dicomnode.domain import OPEN_DELIVERIES, DeliveryState
 from dicomnode.errors import JobError
-from dicomnode.jobs import lanes
+from dicomnode.jobs import copy_jobs, lanes
+from dicomnode.jobs.attempts import attempt_order, first_attempt
+from dicomnode.jobs.job import Job as Job
+from dicomnode.jobs.job import JobState as JobState
 from dicomnode.jobs.lanes import (
     OPEN,
     WORKFLOW_VERSION,
@@ -21,27 +21,11 @@ from dicomnode.jobs.lanes import (
     JobQueue,
     Lane,
     Stage,
-    attempt_order,
-    first_attempt,
 )
 from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
 from dicomnode.tracking import circuits, deliveries, parked, retention, series
 from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
-
-
-class JobState(StrEnum):
-    """Where a job stands, in words for people."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    WAITING_TO_RETRY = "waiting to try again"
-    WAITING_FOR_PEER = "waiting for its destination"
-    DONE = "done"
-    FAILED = "failed"
-    SET_ASIDE = "set aside"
-    CANCELLED = "cancelled"
-
 
 # The engine's words and ours, all of them.
 _STATES = {
@@ -63,29 +47,16 @@ _ENDED_DELIVERIES = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """One examination, or one delivery with all its attempts."""
-
-    id: str
-    stage: Stage
-    subject: str
-    state: JobState
-    attempts: int
-    created_at: datetime
-    next_attempt_at: datetime | None = None
-    error: str = ""
-
-
 def list_jobs(database: Database, *, everything: bool = False) -> list[Job]:
     """Jobs that wait, run or need a person, oldest first; with `everything` the done ones too."""
     with _queue(database) as queue:
         jobs = _examinations(queue.client, database, everything)
         jobs += _deliveries(queue.client, database, everything)
+        jobs += copy_jobs.list_jobs(database, everything)
     return sorted(jobs, key=lambda job: job.created_at)
 
 
-def retry(settings: Settings, database: Database, job_id: str) -> None:
+def retry(database: Database, job_id: str) -> None:
     """Run a job again now: one that failed, was set aside or cancelled, or waits to try again.
 
     Raises `JobError` for an unknown id and for a job that waits for its turn or runs already.
@@ -93,7 +64,9 @@ def retry(settings: Settings, database: Database, job_id: str) -> None:
     stage, key = _parse(job_id)
     with _queue(database) as queue:
         if stage is Stage.DELIVER:
-            _retry_delivery(settings, queue, database, int(key))
+            _retry_delivery(queue, database, int(key))
+        elif stage is Stage.DEFACE:
+            copy_jobs.retry(database, int(key))
         else:
             _retry_examination(queue.client, database, job_id)
 
@@ -107,6 +80,9 @@ def cancel(database: Database, job_id: str) -> None:
     with _queue(database) as queue:
         if stage is Stage.DELIVER:
             _cancel_delivery(queue.client, database, int(key))
+            return
+        if stage is Stage.DEFACE:
+            copy_jobs.cancel(queue.client, database, int(key))
             return
         status = _find(queue.client, job_id)
         job = _examination(status)
@@ -131,8 +107,8 @@ def _parse(job_id: str) -> tuple[Stage, str]:
     stage, _, key = job_id.partition(":")
     if stage == Stage.EXAMINE and key:
         return Stage.EXAMINE, key
-    if stage == Stage.DELIVER and key.isdecimal():
-        return Stage.DELIVER, key
+    if stage in (Stage.DELIVER, Stage.DEFACE) and key.isdecimal():
+        return Stage(stage), key
     raise JobError(f"{job_id} is no job id; `dicomnode jobs list` shows them")
 
 
@@ -256,12 +232,12 @@ def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> N
     client.rewind_workflow(job_id, application_version=WORKFLOW_VERSION, queue_name=Lane.GPU.value)
 
 
-def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key: int) -> None:
+def _retry_delivery(queue: JobQueue, database: Database, key: int) -> None:
     newest = _attempts(queue.client, key)[-1]
     with database.begin() as connection:
+        destination = deliveries.destination_of(connection, key)
+        circuits.probe_soon(connection, destination, datetime.now(UTC))
         if parked.is_parked(connection, key):  # the first that goes is the one that waits longest
-            destination = deliveries.load(connection, key).destination
-            circuits.probe_soon(connection, destination, datetime.now(UTC))
             return
     state = _STATES[newest.status]
     if state is JobState.WAITING_TO_RETRY:
@@ -273,7 +249,7 @@ def _retry_delivery(settings: Settings, queue: JobQueue, database: Database, key
         if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
             raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
         deliveries.retry(connection, key)
-        queue.enqueue_delivery(connection, first_attempt(key, settings))
+        queue.enqueue_delivery(connection, first_attempt(key, newest.workflow_id))
 
 
 def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:

@@ -15,6 +15,7 @@ from dicomnode.config import Settings
 from dicomnode.errors import JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
+from dicomnode.jobs.stranded import begin_again
 from dicomnode.tracking import forgetting
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.forgetting import KnownStudy
@@ -27,6 +28,7 @@ _WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 _LOOK_SECONDS = 0.5
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 200
+_PREFIXES_AT_A_TIME = 100
 
 
 def forget(
@@ -47,11 +49,18 @@ def forget(
     """
     lanes.migrate(database)
     queue = JobQueue(database)
+    cancelled: set[str] = set()
     try:
         with database.read() as connection:
             known = _known(connection, study_instance_uid)
-        _end_jobs(queue.client, database, known, wait_seconds, tell)
-        known = _erase(settings, database, study_instance_uid, account, why)
+        try:
+            _end_jobs(queue.client, database, known, wait_seconds, tell, cancelled)
+            begun = _begin(settings, database, study_instance_uid, account, why)
+        except JobError:  # it stays, and what was to be done of it, too
+            for job_id in sorted(cancelled):
+                begin_again(queue.client, database, job_id)
+            raise
+        known = _erase(settings, database, begun, account, why)
         # The engine's rows hold what an examination found.
         queue.client.delete_workflows([job.workflow_id for job in _jobs(queue.client, known)])
     finally:
@@ -59,13 +68,22 @@ def forget(
     return known
 
 
-def _erase(
+def _begin(
     settings: Settings, database: Database, study_instance_uid: str, account: str, why: str
 ) -> KnownStudy:
-    spool, waiting = Spool(settings.spool_folder), Spool(settings.waiting_folder)
+    """On record, and from now on nothing of it passes the gate."""
     with _holding(database, study_instance_uid) as (connection, begun):
-        forgetting.note_begin(connection, begun, account, why, datetime.now(UTC))
-        forgetting.discard_waiting(connection, begun, waiting, account, datetime.now(UTC))
+        now, waiting = datetime.now(UTC), Spool(settings.waiting_folder)
+        forgetting.note_begin(connection, begun, account, why, now)
+        forgetting.discard_waiting(connection, begun, waiting, account, now)
+    return begun
+
+
+def _erase(
+    settings: Settings, database: Database, begun: KnownStudy, account: str, why: str
+) -> KnownStudy:
+    spool, waiting = Spool(settings.spool_folder), Spool(settings.waiting_folder)
+    study_instance_uid = begun.study_instance_uid
     for first in range(0, len(begun.objects), _FILES_AT_A_TIME):
         with _holding(database, study_instance_uid):
             for name in begun.objects[first : first + _FILES_AT_A_TIME]:
@@ -110,12 +128,14 @@ def _end_jobs(
     known: KnownStudy,
     wait_seconds: float,
     tell: Callable[[str], None],
+    cancelled: set[str],
 ) -> None:
-    """Until none waits or runs; one that runs can't be interrupted."""
+    """Until none waits or runs; one that runs can't be interrupted. Notes which are `cancelled`."""
     deadline, told = time.monotonic() + wait_seconds, False
     while True:
         for job in _jobs(client, known, _WAITING):
             client.cancel_workflow(job.workflow_id)
+            cancelled.add(job.workflow_id)
         running = _jobs(client, known, _RUNNING)
         with database.read() as connection:  # what ended may have queued deliveries
             known = _known(connection, known.study_instance_uid)
@@ -135,14 +155,16 @@ def _end_jobs(
 def _jobs(
     client: DBOSClient, known: KnownStudy, states: Iterable[str] | None = None
 ) -> list[WorkflowStatus]:
-    """Of its series and of its deliveries."""
+    """Of its series, of its deliveries and of its copies without faces; many at a time, since the
+    engine reads through its table to find some."""
     prefixes = [f"{Stage.EXAMINE}:{uid}:" for uid in known.series]
     prefixes += [f"{Stage.DELIVER}:{key}:" for key in known.deliveries]
+    prefixes.append(f"{Stage.DEFACE}:{known.study_instance_uid}:")
     return [
         job
-        for prefix in prefixes
+        for first in range(0, len(prefixes), _PREFIXES_AT_A_TIME)
         for job in client.list_workflows(
-            workflow_id_prefix=prefix,
+            workflow_id_prefix=prefixes[first : first + _PREFIXES_AT_A_TIME],
             status=None if states is None else list(states),
             load_input=False,
             load_output=False,

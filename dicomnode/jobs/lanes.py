@@ -7,15 +7,15 @@ hand. Engine and tracking tables share one database, so a row and its job are on
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
 from dbos import (
     DBOS,
     DBOSClient,
@@ -26,10 +26,14 @@ from dbos import (
 )
 from dbos import error as engine_error
 
-from dicomnode.config import DeliverySettings, Settings
+from dicomnode.config import JobSettings, Settings
+from dicomnode.delivery.destinations import SENDER
 from dicomnode.domain import Revision
+from dicomnode.jobs.attempts import Attempt
+from dicomnode.tracking import deliveries
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.outdated import Examined
+from dicomnode.tracking.study_copies import StudyCopy
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -43,6 +47,8 @@ DRAIN_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 900.0
 
 
+_ENGINE_SCHEMA, _BY_STATE = "dbos", "dicomnode_workflow_status"
+
 # Parts of the ids of examinations.
 _REEXAMINED = ":again-"
 _AGAIN = ":try-"
@@ -53,13 +59,15 @@ class Stage(StrEnum):
 
     EXAMINE = "examine"
     DELIVER = "deliver"
+    DEFACE = "deface"
 
 
 class Lane(StrEnum):
-    """A queue for each thing that is scarce."""
+    """A queue for each thing that is scarce. "deliver", of an earlier version, stands in a database
+    that it worked with, and the engine empties it."""
 
     GPU = "gpu"
-    DELIVER = "deliver"
+    DELIVER = "deliveries"
 
 
 # What the engine calls jobs that are not done with: waiting, running, failed or set aside.
@@ -72,57 +80,6 @@ class Priority(IntEnum):
     STAT = 1
     ROUTINE = 100
     BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One try of a delivery: a job of its own that carries its patience with it.
-
-    `deadline` is when the delivery gives up, in seconds of the epoch; a person's retry begins
-    again with the first number and another deadline. `loss_seconds` is the pause after the last
-    loss: it outlives the attempts in between, which succeed as far as they go.
-    """
-
-    delivery_id: int
-    number: int
-    delay_seconds: float
-    deadline: float
-    loss_seconds: float = 0.0
-
-    @property
-    def job_id(self) -> str:
-        return f"{Stage.DELIVER}:{self.delivery_id}:{int(self.deadline * 1000)}:{self.number}"
-
-    @property
-    def wait_seconds(self) -> float:
-        """The delay, up to a quarter shorter or longer: those that failed together come back one
-        by one. A function of the job, so a step that runs again waits as long."""
-        share = hashlib.sha256(self.job_id.encode()).digest()[0] / 255
-        return self.delay_seconds * (0.75 + 0.5 * share)
-
-    def at_once(self) -> Attempt:
-        """What follows an attempt without a pause."""
-        return replace(self, number=self.number + 1, delay_seconds=0.0)
-
-    def next(self, settings: DeliverySettings) -> Attempt:
-        """The delay doubles, from the first to the longest."""
-        delay = _doubled(self.delay_seconds, settings)
-        return replace(self, number=self.number + 1, delay_seconds=delay)
-
-    def after_loss(self, settings: DeliverySettings) -> Attempt:
-        """The same, with each time that the destination took it and did not keep it."""
-        delay = _doubled(max(self.delay_seconds, self.loss_seconds), settings)
-        return replace(self, number=self.number + 1, delay_seconds=delay, loss_seconds=delay)
-
-
-def _doubled(seconds: float, settings: DeliverySettings) -> float:
-    return min(max(settings.first_retry_seconds, 2 * seconds), settings.longest_retry_seconds)
-
-
-def first_attempt(delivery_id: int, settings: Settings) -> Attempt:
-    """Now, with all the patience that is configured."""
-    deadline = time.time() + settings.delivery.give_up_after_hours * 3600
-    return Attempt(delivery_id, 1, 0.0, deadline)
 
 
 @dataclass(frozen=True)
@@ -152,17 +109,26 @@ class Examining:
         return min(first_seconds * 2.0**doublings, LONGEST_PAUSE_SECONDS)
 
 
-def attempt_order(job_id: str) -> tuple[int, int, int]:
-    """Delivery, deadline in milliseconds, number; the newest of a delivery is the largest."""
-    _, delivery_id, deadline_ms, number = job_id.split(":")
-    return int(delivery_id), int(deadline_ms), int(number)
-
-
 def migrate(database: Database) -> None:
     """Create the engine's tables, or bring them to this engine's version."""
     _quiet_the_engine()
     DBOS.migrate(_url(database))
     SQLAlchemyDatasource.migrate(_url(database))
+    _index_jobs(database)
+
+
+def _index_jobs(database: Database) -> None:
+    """The engine finds jobs by their state by reading all that there ever were (3.4, SQLite), and
+    the worker asks every two seconds."""
+    schema = None if database.is_sqlite else _ENGINE_SCHEMA
+    known = sa.inspect(database.engine).get_indexes("workflow_status", schema)
+    if _BY_STATE in (index["name"] for index in known):
+        return
+    table = "workflow_status" if schema is None else f"{schema}.workflow_status"
+    with database.begin() as connection:
+        connection.execute(
+            sa.text(f"CREATE INDEX IF NOT EXISTS {_BY_STATE} ON {table} (status, created_at)")
+        )
 
 
 class JobQueue:
@@ -226,10 +192,23 @@ class JobQueue:
     def enqueue_delivery(self, connection: Connection, attempt: Attempt) -> str:
         """Within the caller's transaction; the same attempt again is the same job."""
         options = _options(Stage.DELIVER, Lane.DELIVER, attempt.job_id, Priority.ROUTINE)
+        destination = deliveries.destination_of(connection, attempt.delivery_id)
+        options["queue_partition_key"] = share_of(destination)
         if attempt.delay_seconds > 0:
             options["delay_seconds"] = attempt.wait_seconds
         self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
         return attempt.job_id
+
+    def enqueue_copy(self, connection: Connection, copy: StudyCopy) -> str:
+        """Within the caller's transaction, which notes that it is queued; another id each time.
+
+        What a policy asks for waits until no new series does, a person doesn't.
+        """
+        job_id = f"{Stage.DEFACE}:{copy.study_instance_uid}:{copy.id}:{time.time_ns()}"
+        priority = Priority.BATCH if copy.is_automatic else Priority.ROUTINE
+        options = _options(Stage.DEFACE, Lane.GPU, job_id, priority)
+        self.client.enqueue_in_transaction(connection, options, copy.id)
+        return job_id
 
     def close(self) -> None:
         self.client.destroy()
@@ -256,18 +235,32 @@ def running(settings: Settings) -> Iterator[None]:
     """
     DBOS.launch()
     try:
-        _register_lane(Lane.GPU, 1, settings)
-        _register_lane(Lane.DELIVER, settings.jobs.deliver_slots, settings)
+        _register_lane(Lane.GPU, 1, settings.jobs)
+        share_slots(settings.jobs, settings)
         yield
     finally:
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=DRAIN_SECONDS)
 
 
-def _register_lane(lane: Lane, slots: int, settings: Settings) -> None:
+def share_slots(jobs: JobSettings, settings: Settings) -> None:
+    """Each destination has slots of its own, all senders together as many as one: however slow one
+    is, the others are not. With more destinations than slots there is one for each."""
+    sharing = max(1, len(settings.destinations) + settings.delivery.return_to_sender)
+    slots = max(jobs.deliver_slots, sharing)
+    _register_lane(Lane.DELIVER, slots, jobs, share=slots // sharing)
+
+
+def share_of(destination: str) -> str:
+    """All senders have one share: nobody knows how many there are."""
+    return SENDER if destination.startswith(SENDER) else destination
+
+
+def _register_lane(lane: Lane, slots: int, jobs: JobSettings, share: int | None = None) -> None:
     DBOS.register_queue(
         lane.value,
         worker_concurrency=slots,
-        polling_interval_sec=settings.jobs.poll_seconds,
+        partition_worker_concurrency=share,
+        polling_interval_sec=jobs.poll_seconds,
         on_conflict="always_update",
     )
 

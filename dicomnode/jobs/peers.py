@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING
 from dicomnode.config import Settings
 from dicomnode.delivery.destinations import resolve
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
-from dicomnode.jobs.lanes import Attempt, JobQueue
+from dicomnode.jobs.attempts import Attempt, give_up_seconds
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import circuits, parked
 from dicomnode.tracking.database import Database
@@ -47,9 +47,9 @@ class Peers:
         now = datetime.now(UTC)
         with self.database.read() as connection:
             found = circuits.open_ones(connection)
-        for name, circuit in sorted(found.items()):
-            if circuit.is_due(now, self.settings.delivery):
-                self._probe(name)
+        due = {n: each for n, each in found.items() if each.is_due(now, self.settings.delivery)}
+        for name in sorted(due, key=lambda each: (due[each].probe_at or now, each)):
+            self._probe(name)  # one that hangs keeps those waiting that were asked after it
         while self._wake_some() == _AT_ONCE:
             pass
 
@@ -87,18 +87,18 @@ class Peers:
         self._go_on(connection, first)
 
     def _wake_some(self) -> int:
+        patience = give_up_seconds(self.settings.delivery)
         with self.database.read() as connection:
-            if not parked.counts(connection):
+            if not parked.is_any_ready(connection, patience):
                 return 0
         with self.database.begin() as connection:
-            ready = parked.take_ready(connection, time.time(), _AT_ONCE)
+            ready = parked.take_ready(connection, patience, _AT_ONCE)
             for each in ready:
                 self._go_on(connection, each)
         return len(ready)
 
     def _go_on(self, connection: Connection, waited: Parked) -> None:
-        attempt = Attempt(waited.delivery_id, waited.number, 0.0, waited.deadline)
-        self.queue.enqueue_delivery(connection, attempt)
+        self.queue.enqueue_delivery(connection, Attempt(**vars(waited)))
 
 
 @contextmanager

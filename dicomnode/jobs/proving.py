@@ -27,13 +27,22 @@ class Proving:
     database: Database
     stages: Stages
 
-    def prove(self, delivery: Delivery, destination: DestinationSettings) -> Outcome:
-        """DELIVERED, UNPROVEN or LOST; raises `DeliveryError` as sending does."""
-        if destination.proof == "find":
-            return self._found(delivery, destination)
-        if destination.proof == "commitment":
-            return self._committed(delivery, destination)
-        return Outcome(Ending.DELIVERED, "no proof is asked of the destination any more")
+    def prove(
+        self, delivery: Delivery, destination: DestinationSettings, waited_seconds: float
+    ) -> Outcome:
+        """DELIVERED, UNPROVEN or LOST; raises `DeliveryError` as sending does.
+
+        `waited_seconds` are the pauses since it was sent.
+        """
+        if destination.proof == "none":
+            return Outcome(Ending.DELIVERED, "no proof is asked of the destination any more")
+        ask = self._found if destination.proof == "find" else self._committed
+        outcome = ask(delivery, destination)
+        patience = self.settings.delivery.prove_within_seconds
+        if outcome.state is not Ending.UNPROVEN or waited_seconds < patience:
+            return outcome
+        sentence = f"{outcome.sentence} after {waited_seconds:.0f} s"
+        return Outcome(Ending.LOST, sentence, outcome.contact)
 
     def _found(self, delivery: Delivery, destination: DestinationSettings) -> Outcome:
         seg = delivery.segmentation
@@ -50,7 +59,7 @@ class Proving:
         if is_there:
             return Outcome(Ending.DELIVERED, "found by C-FIND", Contact.ANSWERED)
         sentence = f"destination {destination.name} took it, but does not find it"
-        return self._not_yet(delivery, sentence, Contact.ANSWERED)
+        return Outcome(Ending.UNPROVEN, sentence, Contact.ANSWERED)
 
     def _committed(self, delivery: Delivery, destination: DestinationSettings) -> Outcome:
         asked, contact = self._asked(delivery), Contact.NONE
@@ -64,7 +73,7 @@ class Proving:
             sentence = f"destination {destination.name} reports that it has not kept it"
             return Outcome(Ending.LOST, sentence, contact)
         sentence = f"destination {destination.name} has not reported yet that it has kept it"
-        return self._not_yet(delivery, sentence, contact)
+        return Outcome(Ending.UNPROVEN, sentence, contact)
 
     def _asked(self, delivery: Delivery) -> list[Asked]:
         with self.database.read() as connection:
@@ -92,12 +101,6 @@ class Proving:
         if report is not None:
             with self.database.begin() as connection:
                 commitments.report(connection, *report.outcomes)
-
-    def _not_yet(self, delivery: Delivery, sentence: str, contact: Contact) -> Outcome:
-        seconds = (_now() - (delivery.stored_at or _now())).total_seconds()
-        if seconds < self.settings.delivery.prove_within_seconds:
-            return Outcome(Ending.UNPROVEN, sentence, contact)
-        return Outcome(Ending.LOST, f"{sentence} after {seconds:.0f} s", contact)
 
 
 def _has_ended(asked: list[Asked]) -> bool:

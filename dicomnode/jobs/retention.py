@@ -82,6 +82,7 @@ class Retention:
         removed = 0
         if not self._wants_room():
             return 0
+        mounted.require(self._database, self._spool)
         with closing(self._queue()) as queue:
             for one in self._candidates():
                 if (stop is not None and stop.is_set()) or not self._wants_room():

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,8 @@ from dicomnode.delivery.destinations import resolve
 from dicomnode.domain import DeliveryState, SegmentationFile
 from dicomnode.errors import DeliveryError, DeliveryRefusedError, DestinationAwayError
 from dicomnode.errors import sentence as sentence_of
-from dicomnode.jobs.lanes import Attempt, JobQueue
+from dicomnode.jobs.attempts import Attempt
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.outcome import GOES_ON, Contact, Ending, Outcome, outcome_of
 from dicomnode.jobs.proving import Proving
 from dicomnode.jobs.stages import Stages
@@ -73,9 +73,9 @@ class Sending:
                 delivery = deliveries.unproven(connection, attempt.delivery_id)
         if delivery is None:
             return Outcome(Ending.ENDED)
-        return self._unless_late(attempt, self._go_on(delivery))
+        return self._unless_late(attempt, self._go_on(attempt, delivery))
 
-    def _go_on(self, delivery: Delivery) -> Outcome:
+    def _go_on(self, attempt: Attempt, delivery: Delivery) -> Outcome:
         """Send it, or have it proven that what was sent was kept.
 
         What is not refused for good is tried again.
@@ -92,7 +92,7 @@ class Sending:
         try:
             if is_sent:
                 proving = Proving(self.settings, self.database, self.stages)
-                return proving.prove(delivery, destination)
+                return proving.prove(delivery, destination, attempt.unproven_seconds)
             return self._deliver(delivery, destination)
         except DestinationAwayError as error:
             return Outcome(failed, str(error), Contact.AWAY)
@@ -100,6 +100,8 @@ class Sending:
             return Outcome(Ending.REFUSED, str(error), Contact.ANSWERED)
         except DeliveryError as error:
             return Outcome(failed, str(error), Contact.ANSWERED)
+        except OSError as error:  # the next attempt finds out whether it is gone for good
+            return Outcome(failed, _unreadable(delivery.segmentation, error))
         except Exception as error:  # noqa: BLE001  the edge of the worker
             return Outcome(failed, sentence_of(error))
 
@@ -123,7 +125,7 @@ class Sending:
         return configured.model_copy(update={"transfer_syntaxes": (known, *others)})
 
     def _unless_late(self, attempt: Attempt, outcome: Outcome) -> Outcome:
-        if outcome.state not in GOES_ON or time.time() < attempt.deadline:
+        if outcome.state not in GOES_ON or not attempt.gives_up(self.settings.delivery):
             return outcome
         hours = f"{self.settings.delivery.give_up_after_hours:g}"
         sentence = f"gave up after {hours} hours; at last: {outcome.sentence}"
@@ -132,13 +134,16 @@ class Sending:
     def _settle(self, connection: Connection, attempt: Attempt, outcome: Outcome) -> None:
         if outcome.state is Ending.ENDED:
             return
-        delivery = deliveries.load(connection, attempt.delivery_id)
+        try:
+            delivery = deliveries.load(connection, attempt.delivery_id)
+        except LookupError:  # its study was forgotten meanwhile
+            return
         self._note_contact(connection, delivery, outcome)
         match outcome.state:
             case Ending.STORED:
                 if deliveries.mark_stored(connection, delivery.id):
                     commitments.end(connection, delivery.id)
-                self.queue.enqueue_delivery(connection, attempt.at_once())
+                self.queue.enqueue_delivery(connection, attempt.after_sending())
             case Ending.DELIVERED:
                 deliveries.mark_delivered(connection, delivery.id)
             case Ending.REFUSED:
@@ -170,8 +175,8 @@ class Sending:
 
     def _park(self, connection: Connection, attempt: Attempt, delivery: Delivery, why: str) -> None:
         """It goes on, after its turn, as if it had not been tried yet."""
-        number = attempt.number + 1
-        parked.park(connection, Parked(delivery.id, delivery.destination, number, attempt.deadline))
+        waits = replace(attempt, number=attempt.number + 1, delay_seconds=0.0)
+        parked.park(connection, delivery.destination, Parked(**vars(waits)))
         deliveries.mark_parked(connection, delivery.id, why)
 
     def _note_contact(self, connection: Connection, delivery: Delivery, outcome: Outcome) -> None:
@@ -203,14 +208,16 @@ def _check_unchanged(segmentation: SegmentationFile, results: Path) -> None:
             ) from None
         found = ""
     except OSError as error:
-        raise DeliveryError(
-            f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
-        ) from None
+        raise DeliveryError(_unreadable(segmentation, error)) from None
     if found != segmentation.sha256:
         raise DeliveryRefusedError(
             f"{segmentation.path.name} is gone or is not the file that was verified; "
             "examine the series again"
         )
+
+
+def _unreadable(segmentation: SegmentationFile, error: OSError) -> str:
+    return f"{segmentation.path.name} can't be read now: {sentence_of(error)}"
 
 
 def _holds_anything(folder: Path) -> bool:

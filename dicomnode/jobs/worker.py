@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from contextlib import ExitStack
 from dicomnode.config import Settings
 from dicomnode.gate.asking import mark_kinds
 from dicomnode.jobs import lanes
+from dicomnode.jobs.automatic_copies import AutomaticCopies
 from dicomnode.jobs.commitment_reports import CommitmentReports
+from dicomnode.jobs.copying import enqueue_asked
+from dicomnode.jobs.delays import Delays
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
@@ -19,6 +23,7 @@ from dicomnode.jobs.questions import CountAtSender, asking
 from dicomnode.jobs.recovery import recover_the_dead
 from dicomnode.jobs.retention import start_removing
 from dicomnode.jobs.set_aside import record_set_aside
+from dicomnode.jobs.stranded import LOOK_SECONDS, Stranded
 from dicomnode.jobs.watch import Watch
 from dicomnode.jobs.workflows import Stages, Workflows
 from dicomnode.meters import Meters
@@ -82,6 +87,7 @@ def work(
                 questions.close()
                 workflows.settings = peers.settings = reports.settings = keeper.settings = now
                 rounds.watch = watch(now)
+                rounds.guarded(lambda: lanes.share_slots(settings.jobs, now))
 
             log.info("working", extra={"executor": executor_id})
             rounds = _Rounds(watch(settings), lock)
@@ -108,15 +114,24 @@ class _Rounds:
         self.watch = watch
         self._lock = lock
         self._recovered_at = time.monotonic()
+        self._delays = Delays(watch.queue.client)
+        self._stranded = Stranded(watch.queue.client, watch.database)
+        self._looked_at = -math.inf
+        self._copies = AutomaticCopies(watch.database)
 
     def run(self) -> None:
         """One round; an error in it is logged, and the next round tries again."""
-        self._guarded(self.watch.enqueue_complete_series)
-        self._guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
+        self.guarded(self.watch.enqueue_complete_series)
+        self.guarded(lambda: self._copies.look(self.watch.settings))
+        self.guarded(lambda: enqueue_asked(self.watch.database, self.watch.queue))
+        self.guarded(lambda: mark_kinds(self.watch.database, self.watch.settings))
         if time.monotonic() - self._recovered_at >= RECOVERY_SECONDS:
-            self._guarded(self.recover)
+            self.guarded(self.recover)
+        if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self.guarded(self._stranded.look)
 
-    def _guarded(self, chore: Callable[[], object]) -> None:
+    def guarded(self, chore: Callable[[], object]) -> None:
         try:
             chore()
         except Exception:  # the edge of the loop: a database that is away comes back
@@ -125,5 +140,6 @@ class _Rounds:
     def recover(self) -> None:
         self._lock.hold()
         recover_the_dead(self._lock)
+        self._delays.look(self.watch.settings.delivery)
         record_set_aside(self.watch.queue.client, self.watch.database)
         self._recovered_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The two workflows, thin: which steps follow each other, and what is recorded between them.
+"""The workflows, thin: which steps follow each other, and what is recorded between them.
 
 A step may run again after a kill, so every step is harmless when repeated: results have
 deterministic UIDs, and what is recorded has unique keys. Steps hand on small values as JSON,
@@ -29,11 +29,13 @@ from dicomnode.errors import (
     waits_for_the_machine,
 )
 from dicomnode.errors import sentence as sentence_of
-from dicomnode.jobs.lanes import Attempt, Examining, JobQueue, Stage, first_attempt
+from dicomnode.jobs.attempts import Attempt, first_attempt
+from dicomnode.jobs.copying import Copying
+from dicomnode.jobs.lanes import Examining, JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
 from dicomnode.log_context import about
-from dicomnode.tracking import deliveries, examinations, retention, series
+from dicomnode.tracking import deliveries, examinations, retention, series, study_copies
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
 
@@ -88,13 +90,53 @@ class Workflows:
             delivery_id: int,
             number: int,
             delay_seconds: float,
-            deadline: float,
+            generation: float,
             loss_seconds: float = 0.0,
+            waited_seconds: float = 0.0,
+            unproven_seconds: float = 0.0,
         ) -> str:
-            attempt = Attempt(delivery_id, number, delay_seconds, deadline, loss_seconds)
+            attempt = Attempt(
+                delivery_id,
+                number,
+                delay_seconds,
+                generation,
+                loss_seconds,
+                waited_seconds,
+                unproven_seconds,
+            )
             with self._working():
                 outcome = DBOS.run_step(_step("send"), self._sending.send, attempt)
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
+
+        @DBOS.workflow(name=Stage.DEFACE, max_recovery_attempts=recoveries)
+        def deface(copy_id: int) -> str:
+            with self._working():
+                failure = self._copy(copy_id)
+            if failure:
+                raise ExaminationFailedError(failure)
+            return "copied"
+
+    def _copy(self, copy_id: int) -> str:
+        """Every series of a copy without faces, and then all of it into the node; why it failed."""
+        steps, found = self._copying, []
+        for number in range(DBOS.run_step(_step("begin"), steps.begin, copy_id)):
+            found.append(DBOS.run_step(_step(f"copy {number}"), self._copy_series, copy_id, number))
+            if "failure" in found[-1]:
+                break
+        if not found:
+            return ""
+        failure = DBOS.run_step(_step("record"), steps.record, copy_id, found)
+        failure = failure or DBOS.run_step(_step("receive"), steps.receive, copy_id, found)
+        return DBOS.run_step(_step("end"), steps.end, copy_id, found, failure)
+
+    def _copy_series(self, copy_id: int, number: int) -> dict[str, Any]:
+        with self._gpu:
+            return self._copying.make(copy_id, number)
+
+    @property
+    def _copying(self) -> Copying:
+        """Under the settings of now."""
+        return Copying(self.settings, self.database, self.spool, self.stages)
 
     @property
     def _sending(self) -> Sending:
@@ -114,7 +156,7 @@ class Workflows:
                 removed_at = series.removed_at(connection, revision_id)
                 examinations.start(connection, revision_id)
             if removed_at is not None:
-                return {"failure": f"some of its {retention.sentence(removed_at)}"}
+                return {"failure": f"some of its {retention.sentence(removed_at)}", "removed": True}
             try:
                 examination = self.stages.examine(revision)
             except ExaminationDiedError as error:
@@ -156,12 +198,15 @@ class Workflows:
         """Examination, verdict, deliveries and their jobs: one transaction, exactly once.
 
         Returns why there is no examination. A revision that was overtaken meanwhile is recorded,
-        and its SEGs go nowhere.
+        and its SEGs go nowhere. What was found before in files that retention took away meanwhile
+        still counts: nobody could find it again.
         """
         connection = self.once.sql_session().connection()
         examination = _examination(found)
         if examination is None:
             failure = found.get("failure", _SAYS_NOTHING)
+            if "removed" in found and examinations.is_examined(connection, revision_id):
+                return str(failure)
             examinations.record_failure(connection, revision_id, failure)
             return str(failure)
         examination_id = examinations.record(connection, revision_id, examination)
@@ -174,10 +219,12 @@ class Workflows:
     ) -> None:
         """Every SEG of the examination to every destination that does not have it."""
         revision = series.load_revision(connection, revision_id, self.spool)
+        if study_copies.origins(connection, [revision.series_instance_uid]):
+            return  # no destination has the series that it is of
         for name in destination_names(revision, self.settings):
             for delivery_id in deliveries.add(connection, examination_id, name):
                 if deliveries.load(connection, delivery_id).state is DeliveryState.PENDING:
-                    attempt = first_attempt(delivery_id, self.settings)
+                    attempt = first_attempt(delivery_id)
                     self.queue.enqueue_delivery(connection, attempt)
 
     @contextmanager

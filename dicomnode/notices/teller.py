@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from dicomnode.config import Settings
-from dicomnode.errors import NoticeError
+from dicomnode.errors import ConfigurationError, NoticeError
 from dicomnode.gate import asking
 from dicomnode.notices.mail import Mail
 from dicomnode.notices.message import Message, message_of
@@ -55,6 +55,10 @@ class _Progress:
     delay: timedelta = FIRST_RETRY
     not_before: datetime | None = None
 
+    def may_try(self, now: datetime) -> bool:
+        """A time that is further away than any pause is of before the clock was set back."""
+        return self.not_before is None or not now < self.not_before <= now + LONGEST_RETRY
+
 
 class Teller:
     """Each channel by itself: one that is away holds up none of the others.
@@ -81,7 +85,7 @@ class Teller:
     def round(self, now: datetime) -> None:
         for channel, progress in self._channels.items():
             found = self._waiting(channel, progress, now)
-            if found is not None and (progress.not_before is None or now >= progress.not_before):
+            if found is not None and progress.may_try(now):
                 self._tell(channel, progress, found, now)
 
     def _waiting(self, channel: Channel, progress: _Progress, now: datetime) -> Untold | None:
@@ -93,13 +97,13 @@ class Teller:
             progress.places = notices.note(connection, channel.name, progress.places, wanted, now)
         due = now - timedelta(hours=told.digest_hours)
         with self._database.read() as connection:
-            return notices.untold(connection, channel.name, wanted, due)
+            return notices.untold(connection, channel.name, wanted, due, now)
 
     def _tell(self, channel: Channel, progress: _Progress, found: Untold, now: datetime) -> None:
         try:
             if found.counts:  # else all was settled meanwhile
                 channel.send(message_of(found, self.settings, now))
-        except NoticeError as error:
+        except (NoticeError, ConfigurationError) as error:  # a secret's file is gone, or wrong
             log.warning("notification failed", extra={"channel": channel.name, "why": str(error)})
             progress.not_before = now + progress.delay
             progress.delay = min(2 * progress.delay, LONGEST_RETRY)

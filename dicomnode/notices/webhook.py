@@ -12,10 +12,12 @@ import httpx
 
 from dicomnode.config import secret_in
 from dicomnode.config_notices import WebhookSettings
-from dicomnode.errors import NoticeError
+from dicomnode.config_values import is_http_url
+from dicomnode.errors import ConfigurationError, NoticeError
 from dicomnode.notices.message import Message
 
 SIGNATURE_HEADER = "X-Dicomnode-Signature"
+_SECRET_KEY = "notifications.webhook.secret_file"
 
 
 class Webhook:
@@ -29,7 +31,7 @@ class Webhook:
         body = json.dumps(message.values, sort_keys=True).encode("utf-8")
         headers = {"Content-Type": "application/json"}
         if self._settings.secret_file is not None:
-            secret = secret_in(self._settings.secret_file, "secret_file").encode("utf-8")
+            secret = secret_in(self._settings.secret_file, _SECRET_KEY).encode("utf-8")
             signature = hmac.new(secret, body, hashlib.sha256).hexdigest()
             headers[SIGNATURE_HEADER] = f"sha256={signature}"
         answer = self._ask("POST", headers, body)
@@ -42,8 +44,20 @@ class Webhook:
         return f"{self._where} answers"
 
     @property
+    def _url(self) -> str:
+        """Read anew each time. Raises `ConfigurationError`, which quotes nothing."""
+        file, key = self._settings.url_file, "notifications.webhook.url_file"
+        if file is None:
+            return self._settings.url
+        url = secret_in(file, key)
+        if not is_http_url(url.partition("?")[0]):
+            raise ConfigurationError(f"{key}: {file}: has to hold an http(s) address")
+        return url
+
+    @property
     def _where(self) -> str:
-        return f"webhook at {urlsplit(self._settings.url).netloc}"
+        """Never the path: it may be a secret."""
+        return f"webhook at {urlsplit(self._url).netloc}"
 
     def _ask(self, method: str, headers: dict[str, str], body: bytes) -> httpx.Response:
         given = self._settings
@@ -52,6 +66,6 @@ class Webhook:
             with httpx.Client(
                 verify=trust, timeout=given.timeout_seconds, trust_env=False
             ) as client:
-                return client.request(method, given.url, headers=headers, content=body)
+                return client.request(method, self._url, headers=headers, content=body)
         except (httpx.HTTPError, OSError) as error:
             raise NoticeError(f"{self._where}: {type(error).__name__}") from error

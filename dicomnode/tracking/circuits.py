@@ -111,11 +111,17 @@ def note_answer(c: sa.Connection, destination: str) -> bool:
 def claim_probe(
     c: sa.Connection, destination: str, settings: DeliverySettings, now: datetime
 ) -> bool:
-    """Whether the caller is the one who asks now; nobody else will before the next pause ends."""
+    """Whether the caller is the one who asks now; nobody else will before the next pause ends.
+
+    Each pause is counted for those that wait: whatever the clock says, so many have passed.
+    """
     circuit = _locked(c, destination)
     if not circuit.is_due(now, settings):
         return False
     _save(c, destination, circuit.probing(now, settings))
+    d = destinations.c
+    waited = {"waited_seconds": d.waited_seconds + settings.probe_seconds}
+    c.execute(destinations.update().where(d.name == destination).values(waited))
     return True
 
 

@@ -52,6 +52,10 @@ def counter(name: str) -> sa.Column[int]:
     return sa.Column(name, sa.Integer, nullable=False, default=0, server_default="0")
 
 
+def seconds(name: str) -> sa.Column[float]:
+    return sa.Column(name, sa.Float, nullable=False, default=0.0, server_default="0")
+
+
 def current() -> sa.Column[bool]:
     return sa.Column("is_current", sa.Boolean, nullable=False)
 

@@ -17,7 +17,8 @@ Instance = tuple[str, str]
 # The process that was asked tries first, over the same association.
 FIRST_PAUSE = timedelta(seconds=30)
 _LONGEST_PAUSE = timedelta(minutes=15)
-_PATIENCE = timedelta(days=1)
+# Tries with these pauses between them, so about a day; counted, so that no clock can end it.
+_MOST_FAILURES = 100
 MOST_OF_ONE_PEER = 200
 MOST_IN_ALL = 2000
 
@@ -74,9 +75,10 @@ def _waiting_by_peer(c: sa.Connection) -> Counter[str]:
 
 
 def due(c: sa.Connection, now: datetime, limit: int) -> list[CommitmentRequest]:
-    r = commitment_requests.c
-    query = sa.select(commitment_requests).where(r.next_report_at <= now)
-    rows = c.execute(query.order_by(r.next_report_at).limit(limit)).all()
+    """A time that is further away than any pause is of before the clock was set back."""
+    at = commitment_requests.c.next_report_at
+    query = sa.select(commitment_requests).where(sa.or_(at <= now, at > now + 2 * _LONGEST_PAUSE))
+    rows = c.execute(query.order_by(at).limit(limit)).all()
     return [_request(row) for row in rows]
 
 
@@ -87,10 +89,10 @@ def claim(c: sa.Connection, request: CommitmentRequest, now: datetime) -> bool:
     """
     r = commitment_requests.c
     ours = (r.id == request.id, r.failures == request.failures)
-    if now - request.asked_at > _PATIENCE:
+    if request.failures >= _MOST_FAILURES:
         c.execute(commitment_requests.delete().where(*ours))
         return False
-    pause = min(FIRST_PAUSE * 2**request.failures, _LONGEST_PAUSE)
+    pause = min(FIRST_PAUSE * 2 ** min(request.failures, 10), _LONGEST_PAUSE)
     claimed = c.execute(
         commitment_requests.update()
         .where(*ours)

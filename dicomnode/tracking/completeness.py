@@ -23,6 +23,7 @@ class Signal(StrEnum):
     INSTANCES_AVAILABLE = "INSTANCES_AVAILABLE"
     SENDER_COUNT = "SENDER_COUNT"
     PULL_COUNT = "PULL_COUNT"
+    COPY_COUNT = "COPY_COUNT"
     IMAGES_IN_ACQUISITION = "IMAGES_IN_ACQUISITION"
     NUMBER_OF_FRAMES = "NUMBER_OF_FRAMES"
     ASSOCIATION_RELEASED = "ASSOCIATION_RELEASED"
@@ -36,6 +37,7 @@ class Source(StrEnum):
     IAN = "IAN"
     C_FIND = "C-FIND"
     PULL = "pull"
+    COPY = "copy"
 
 
 _SIGNALS = {
@@ -43,12 +45,14 @@ _SIGNALS = {
     Source.IAN: Signal.INSTANCES_AVAILABLE,
     Source.C_FIND: Signal.SENDER_COUNT,
     Source.PULL: Signal.PULL_COUNT,
+    Source.COPY: Signal.COPY_COUNT,
 }
 _WORDS = {
     Source.MPPS: "the performed procedure step (MPPS)",
     Source.IAN: "the Instance Availability Notification",
     Source.C_FIND: "the sender (C-FIND)",
     Source.PULL: "the source of its pull",
+    Source.COPY: "the copy without faces",
 }
 
 

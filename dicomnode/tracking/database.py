@@ -82,8 +82,7 @@ class Database:
             return
         turn = _TURNS[str(self.url.database)]
         if not turn.acquire(timeout=_TURN_SECONDS):
-            shown = self.url.render_as_string(hide_password=True)
-            raise DatabaseError(f"{shown}: another thread has been writing for long")
+            raise DatabaseError(f"{shown(self.url)}: another thread has been writing for long")
         try:
             yield
         finally:
@@ -124,8 +123,9 @@ class Database:
         """Whether it is of the version of the last migration, by the names of their files."""
         if self.is_sqlite and not Path(self.url.database or "").is_file():
             return False
-        found = sa.column("version_num", sa.String)
-        versions = sa.select(found).select_from(sa.table("alembic_version"))
+        versions = sa.select(sa.column("version_num", sa.String)).select_from(
+            sa.table("alembic_version")
+        )
         try:
             with self.read() as connection:
                 return list(connection.scalars(versions)) == [newest_version()]
@@ -213,13 +213,27 @@ def insert_missing(
     connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
+def _with_one_password(url: sa.URL) -> sa.URL:
+    """libpq takes it among the parameters, too, where nobody hides it."""
+    given = url.query.get("password")
+    if given is None:
+        return url
+    password = given if isinstance(given, str) else given[-1]
+    return url.difference_update_query(["password"]).set(password=password)
+
+
+def shown(url: sa.URL) -> str:
+    """For people: without the password and the parameters, which may hold another one."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def _normal_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
     except SQLAlchemyError as error:
         raise DatabaseError(f"the database URL is not one: {error}") from None
     if parsed.get_backend_name() in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
+        return _with_one_password(parsed).set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         return parsed
     raise DatabaseError("the database URL has to begin with sqlite:/// (a file) or postgresql://")
@@ -255,16 +269,16 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 @contextmanager
 def _plain_errors(url: sa.URL) -> Iterator[None]:
-    shown = url.render_as_string(hide_password=True)
+    where = shown(url)
     try:
         yield
     except IntegrityError:
         raise
     except OperationalError as error:
-        raise DatabaseError(f"{shown}: {_first_line(error)}") from error
+        raise DatabaseError(f"{where}: {_first_line(error)}") from error
     except DBAPIError as error:
         if error.connection_invalidated or "UndefinedTable" in type(error.orig).__name__:
-            raise DatabaseError(f"{shown}: {_first_line(error)}") from error
+            raise DatabaseError(f"{where}: {_first_line(error)}") from error
         raise
 
 

@@ -115,7 +115,16 @@ def unproven(c: sa.Connection, delivery_id: int) -> Delivery | None:
 
 def mark_delivered(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> None:
     """The destination has it: that is so, whatever was decided here in the meantime."""
-    _set(c, delivery_id, DeliveryState.DELIVERED, now, last_error="", next_attempt_at=None)
+    c.execute(
+        deliveries.update()
+        .where(_is(delivery_id))
+        .values(
+            state=DeliveryState.DELIVERED.value,
+            updated_at=now or datetime.now(UTC),
+            last_error="",
+            next_attempt_at=None,
+        )
+    )
 
 
 def mark_stored(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
@@ -175,8 +184,18 @@ def mark_parked(c: sa.Connection, delivery_id: int, error: str) -> None:
 
 def mark_refused(
     c: sa.Connection, delivery_id: int, error: str, now: datetime | None = None
-) -> None:
-    _set(c, delivery_id, DeliveryState.REFUSED, now, last_error=error, next_attempt_at=None)
+) -> bool:
+    """False where it has ended: one that was cancelled meanwhile stays so."""
+    values = {
+        "state": DeliveryState.REFUSED.value,
+        "updated_at": now or datetime.now(UTC),
+        "last_error": error,
+        "next_attempt_at": None,
+    }
+    refused = c.execute(
+        deliveries.update().where(_is(delivery_id), deliveries.c.state.in_(_OPEN)).values(values)
+    )
+    return refused.rowcount == 1
 
 
 def cancel(c: sa.Connection, delivery_id: int, now: datetime | None = None) -> bool:
@@ -234,6 +253,16 @@ def load(c: sa.Connection, delivery_id: int) -> Delivery:
     return _delivery(row)
 
 
+def is_open(c: sa.Connection, delivery_id: int) -> bool:
+    of_it = (_is(delivery_id), deliveries.c.state.in_(_OPEN))
+    return c.scalar(sa.select(deliveries.c.id).where(*of_it)) is not None
+
+
+def destination_of(c: sa.Connection, delivery_id: int) -> str:
+    """Empty where there is no such delivery."""
+    return c.scalar(sa.select(deliveries.c.destination).where(_is(delivery_id))) or ""
+
+
 def list_(
     c: sa.Connection,
     states: Collection[DeliveryState] = tuple(DeliveryState),
@@ -273,17 +302,6 @@ def segmentation_file(row: sa.Row[Any]) -> SegmentationFile:
 
 def _is(delivery_id: int) -> sa.ColumnElement[bool]:
     return deliveries.c.id == delivery_id
-
-
-def _set(
-    c: sa.Connection, delivery_id: int, state: DeliveryState, now: datetime | None, **values: Any
-) -> None:
-    at = now or datetime.now(UTC)
-    c.execute(
-        deliveries.update()
-        .where(_is(delivery_id))
-        .values(state=state.value, updated_at=at, **values)
-    )
 
 
 def _select() -> sa.Select[Any]:

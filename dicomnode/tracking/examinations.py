@@ -87,6 +87,13 @@ def record_failure(
     return examination_id
 
 
+def is_examined(c: sa.Connection, revision_id: int) -> bool:
+    """Whether it has an examination that counts, and that did not fail."""
+    e = examinations.c
+    counts = (e.revision_id == revision_id, e.is_current, e.failure == "")
+    return c.scalar(sa.select(e.id).where(*counts)) is not None
+
+
 def void(c: sa.Connection, series_id: int) -> None:
     """What was found in a series no longer counts."""
     mine = sa.select(examinations.c.id).where(examinations.c.series_id == series_id)

@@ -21,7 +21,7 @@ from dicomnode.domain import (
     VerdictKind,
     WantedDigest,
 )
-from dicomnode.tracking import decisions, expected, holds
+from dicomnode.tracking import decisions, expected, holds, study_copies
 from dicomnode.tracking.completeness import NamedCount, Source
 from dicomnode.tracking.decisions import HumanDecision
 from dicomnode.tracking.deliveries import segmentation_file
@@ -37,6 +37,7 @@ from dicomnode.tracking.schema import (
 )
 from dicomnode.tracking.states import SeriesState as SeriesState
 from dicomnode.tracking.states import series_now
+from dicomnode.tracking.study_copies import CopyOrigin
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class SeriesFinding:
     named. `unfinished_pull`: a source that its study is still to be pulled from. `open_from` and
     `open_since`: who keeps an association open that sent to its study, and since when.
     `decisions`: the last of each account that stands, also where it is stale. `removed_at`: since
-    when files of it are gone, by retention.
+    when files of it are gone, by retention. `origin`: of which series it is the copy without a
+    face that this node made.
     """
 
     study_instance_uid: str
@@ -88,6 +90,7 @@ class SeriesFinding:
     open_since: datetime | None = None
     decisions: tuple[HumanDecision, ...] = ()
     removed_at: datetime | None = None
+    origin: CopyOrigin | None = None
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -152,12 +155,14 @@ def findings(c: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Serie
     ids = [row.examination_id for row in rows if row.examination_id is not None]
     examined, set_aside = _volumes(c, ids), _refusals(c, ids)
     decided = decisions.standing(c, [row.id for row in rows])
+    copied = study_copies.origins(c, [row.series_instance_uid for row in rows])
     return tuple(
         _finding(
             row,
             examined[row.examination_id],
             set_aside[row.examination_id],
             decided.get(row.id, ()),
+            copied.get(row.series_instance_uid),
         )
         for row in rows
     )
@@ -250,6 +255,7 @@ def _finding(
     examined: Sequence[ExaminedVolume],
     set_aside: Sequence[SetAside],
     decided: Sequence[HumanDecision],
+    origin: CopyOrigin | None,
 ) -> SeriesFinding:
     return SeriesFinding(
         study_instance_uid=row.study_instance_uid,
@@ -282,6 +288,7 @@ def _finding(
         open_since=row.open_since,
         decisions=tuple(decided),
         removed_at=row.removed_at,
+        origin=origin,
     )
 
 

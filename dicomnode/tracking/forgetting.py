@@ -13,7 +13,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dicomnode.tracking import audit, commitment_requests, held, holds, procedure_steps
+from dicomnode.tracking import (
+    audit,
+    commitment_requests,
+    held,
+    holds,
+    procedure_steps,
+    study_copies,
+)
 from dicomnode.tracking.audit_chain import JsonValue
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects, notices
@@ -148,6 +155,7 @@ def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now:
     study, ids = known.study_instance_uid, list(known.series.values())
     _erase_notices(c, known)
     _erase_from_lists(c, known)
+    study_copies.forget(c, study)
     tried = destinations.c.trial_delivery_id.in_(known.deliveries)
     c.execute(destinations.update().where(tried).values(trial_delivery_id=None))
     of_series = sa.select(examinations.c.id).where(examinations.c.series_id.in_(ids))

@@ -81,15 +81,24 @@ def note(
     return {topic: _note(c, channel, topic, places.get(topic), wanted, now) for topic in Topic}
 
 
-def untold(c: sa.Connection, channel: str, wanted: ReviewFilter, due: datetime) -> Untold | None:
-    """What has to be told; None where nothing was noted at `due` or before."""
+def untold(
+    c: sa.Connection,
+    channel: str,
+    wanted: ReviewFilter,
+    due: datetime,
+    now: datetime | None = None,
+) -> Untold | None:
+    """What has to be told; None where nothing was noted at `due` or before.
+
+    What was noted after `now` was noted before the clock was set back.
+    """
     rows = c.execute(
         sa.select(
             sa.func.min(notices.c.first_seen_at, type_=UtcDateTime).label("oldest"),
             sa.func.max(notices.c.id).label("last_id"),
         ).where(_of(channel), notices.c.told_at.is_(None))
     ).one()
-    if rows.last_id is None or rows.oldest > due:
+    if rows.last_id is None or due < rows.oldest <= (now or due):
         return None
     counts: dict[Topic, int] = {}
     studies: set[str] = set()

@@ -42,11 +42,15 @@ class Digest:
 
 
 def digest(path: Path) -> Digest | None:
-    """Of an object, read whole; None where none of it is there. Raises `OSError`."""
+    """Of an object, read whole; None where none of it is there.
+
+    Raises `OSError`, also where its folder is not there: a disk that is away says nothing.
+    """
     for place in (path, path.with_suffix(SUFFIX)):
         with suppress(FileNotFoundError), place.open("rb") as file:
             read_file_meta(file)
             return Digest(hashlib.file_digest(file, "sha256").digest(), _inode(file))
+    path.parent.stat()
     return None
 
 

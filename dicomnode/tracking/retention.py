@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dicomnode.domain import OPEN_DELIVERIES, DeliveryState, RefusalCode, VerdictKind
-from dicomnode.tracking import audit, holds
+from dicomnode.tracking import audit, holds, study_copies
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.gate_schema import exported_studies, held_objects
 from dicomnode.tracking.held import OPEN as HELD_OPEN
@@ -110,6 +110,8 @@ def remove_some(
     `digests` are theirs by name, as the spool has them. The row of the series is locked meanwhile,
     so nobody sends to it, examines it or decides on it. Raises `OSError` and `SpoolError`.
     """
+    if not digests:
+        return 0
     c.execute(sa.select(series.c.id).where(series.c.id == one.series_id).with_for_update())
     if c.execute(_select(rules).where(series.c.id == one.series_id)).first() is None:
         return 0
@@ -177,6 +179,7 @@ def _select(rules: Rules) -> sa.Select[Any]:
             sa.or_(holds.is_own_segmentation(), _waits_for_no_person(rules)),
             *_is_delivered(rules),
             *_is_not_leaving(),
+            sa.not_(study_copies.is_being_made()),
         )
     )
 
@@ -219,7 +222,8 @@ def _is_delivered(rules: Rules) -> tuple[sa.ColumnElement[bool], ...]:
         .where(segmentations.c.volume_id == volumes.c.id, is_now)
         .where(~sa.exists().where(d.segmentation_id == segmentations.c.id))
     )
-    return (~waiting, ~failed, ~never) if rules.are_delivered else (~waiting, ~failed)
+    has_gone = sa.or_(~never, study_copies.is_copy())  # masks of copies go nowhere
+    return (~waiting, ~failed, has_gone) if rules.are_delivered else (~waiting, ~failed)
 
 
 def _has_delivery(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

@@ -169,9 +169,17 @@ class Spool:
             raise _spool_error(error, self._folder) from error
 
     def erase(self, name: str) -> None:
-        """Leave nothing of an object, so that its UID is as if it had never come."""
-        self.path(name).unlink(missing_ok=True)
-        removal.forget(self.path(name))
+        """Leave nothing of an object, so that its UID is as if it had never come.
+
+        Raises `SpoolError`, also where the folder is not there: the object may come back with it.
+        """
+        path = self.path(name)
+        try:
+            path.parent.stat()
+            path.unlink(missing_ok=True)
+            removal.forget(path)
+        except OSError as error:
+            raise _spool_error(error, self._folder) from error
 
     def names(self) -> Iterator[list[str]]:
         """The names of all objects that are here, one list per prefix folder."""

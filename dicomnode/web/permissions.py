@@ -18,6 +18,7 @@ class Permission(StrEnum):
     DECIDE = "decide on series"
     SEE_EXPORTS = "see receipts and what was exported"
     RELEASE = "release a study with a receipt"
+    DEFACE = "have the faces of a study removed in a copy"
     SEE_AUDIT = "see the audit log"
     SEE_NAMES = "see what the images say of a patient, where the site allows it"
     SEE_SYSTEM = "see the system: disk, networks, peers"
@@ -31,6 +32,7 @@ LEAST_ROLE: Mapping[Permission, Role] = {
     Permission.DECIDE: Role.REVIEWER,
     Permission.SEE_EXPORTS: Role.STEWARD,
     Permission.RELEASE: Role.STEWARD,
+    Permission.DEFACE: Role.STEWARD,
     Permission.SEE_AUDIT: Role.STEWARD,
     Permission.SEE_NAMES: Role.STEWARD,
     Permission.SEE_SYSTEM: Role.ADMINISTRATOR,

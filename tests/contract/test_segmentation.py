@@ -166,6 +166,19 @@ def test_two_writes_make_the_same_bytes(source: SourceStack, tmp_path: Path) -> 
     assert one.path.read_bytes() == other.path.read_bytes()
 
 
+def test_its_bytes_are_those_that_pydicom_writes(
+    source: SourceStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = write(source, tmp_path / "ours")
+
+    def by_pydicom(seg: FileDataset, stream: Any) -> None:
+        seg.save_as(stream, enforce_file_format=True)
+
+    monkeypatch.setattr("dicomnode.dicom.segmentation._write", by_pydicom)
+    theirs = write(source, tmp_path / "theirs")
+    assert ours.path.read_bytes() == theirs.path.read_bytes()
+
+
 def test_it_refers_to_the_series_as_delivered(source: SourceStack, tmp_path: Path) -> None:
     seg = pydicom.dcmread(write(source, tmp_path).path)
     assert seg.StudyInstanceUID == source.study_instance_uid

@@ -60,6 +60,8 @@ def configuration(folder: Path, secrets: Secrets, scp: int, web: int, gate: int,
     nobody = 'ae_title = "NOBODY"\nhost = "127.0.0.1"\nport = 1\n'
     url = folder / "database-url"
     url.write_text(f"sqlite:///{folder}/data/tracking.sqlite")
+    hook = secrets.file("webhook-url")
+    hook.write_text(f"http://127.0.0.1:1/{MARK}-webhook-path")
     return f"""
 [node]
 data_folder = "{folder / "data"}"
@@ -110,7 +112,7 @@ password_file = "{secrets.file("mail-password")}"
 sender = "node@example.org"
 recipients = ["stewards@example.org"]
 [notifications.webhook]
-url = "http://127.0.0.1:1/hook"
+url_file = "{hook}"
 secret_file = "{secrets.file("webhook")}"
 """
 

@@ -136,14 +136,15 @@ def test_what_could_not_be_recorded_holds_its_series_until_it_comes(
     make_settings: Callable[..., Settings], files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not kept, and its sender may not come again."""
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.2)
     settings = make_settings()
     take_in(settings, files[:2])
+    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_SECONDS", 0.2)
     with running_intake(settings) as intake:
         peer = intake.opened(calling_ae_title="A", called_ae_title="B", address="192.0.2.1")
         with locked(settings), pytest.raises(DatabaseError, match="locked"):
             intake.store_file(peer, files[2].read_bytes())
         intake.closed(peer, "released")
+    monkeypatch.undo()
     assert quarantined(settings) == 1
     take_in(settings, files[2:])
     assert quarantined(settings) == 0

@@ -229,7 +229,7 @@ def test_a_wrong_database_url_is_refused_and_not_quoted(
     "url",
     [
         "postgresql+psycopg://node@db/dicomnode",
-        "postgresql://node:p%40ss/word@[::1]:5432/dicomnode",
+        "postgresql://[::1]:5432/dicomnode",
         "postgresql:///dicomnode?host=/run/postgresql",
         "sqlite:////var/lib/dicomnode/tracking.sqlite",
     ],
@@ -237,6 +237,30 @@ def test_a_wrong_database_url_is_refused_and_not_quoted(
 def test_a_database_url_is_taken_as_it_is(tmp_path: Path, url: str) -> None:
     path = tmp_path / "config.toml"
     path.write_text(f'[database]\nurl = "{url}"\n')
+    assert load(path).database_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://node:hidden%40/word@[::1]:5432/dicomnode",
+        "postgresql:///dicomnode?host=/run/postgresql&user=node&password=hidden",
+        "postgresql://db/dicomnode?PASSWORD=hidden",
+    ],
+)
+def test_a_password_has_its_place_in_a_file_of_its_own_or_in_the_environment(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, secret = tmp_path / "config.toml", tmp_path / "url"
+    path.write_text(f'[database]\nurl = "{url}"\n')
+    with pytest.raises(ConfigurationError, match=r"database\.url_file") as raised:
+        load(path)
+    assert "hidden" not in str(raised.value)
+    path.write_text(f'[database]\nurl_file = "{secret}"\n')
+    secret.write_text(url)
+    assert load(path).database_url == url
+    path.write_text("")
+    monkeypatch.setenv("DICOMNODE_DATABASE__URL", url)
     assert load(path).database_url == url
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.app.examining_process import _answer
+from dicomnode.app.examining_process import Tasks, _answer
 from dicomnode.domain import Examination, Revision
 from dicomnode.errors import SegmentationError, may_pass
+from tests.small_examination import no_copies
 
 REVISION = Revision(1, 1, "d" * 64, "1.2", "1.2.3", "CT", ())
 
@@ -18,7 +19,7 @@ def fails(error: Exception) -> dict[str, object]:
     def examine(_: Revision) -> Examination:
         raise error
 
-    return _answer(examine, REVISION)
+    return _answer(Tasks(examine, no_copies), REVISION)
 
 
 @pytest.mark.parametrize(

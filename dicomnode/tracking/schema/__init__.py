@@ -8,6 +8,8 @@ and destination.
 
 from __future__ import annotations
 
+from dicomnode.tracking.schema.copied import series_copies as series_copies
+from dicomnode.tracking.schema.copied import study_copies as study_copies
 from dicomnode.tracking.schema.delivered import commitment_requests as commitment_requests
 from dicomnode.tracking.schema.delivered import commitments as commitments
 from dicomnode.tracking.schema.delivered import deliveries as deliveries

@@ -8,6 +8,7 @@ from dicomnode.tracking.columns import (
     counter,
     key,
     partial,
+    seconds,
     text,
     time,
     title,
@@ -46,6 +47,8 @@ destinations = sa.Table(
     sa.Column("name", sa.String(128), primary_key=True),
     # Attempts in a row that did not reach it, or that it did not end.
     counter("failures"),
+    # All pauses of its circuit so far, one after each time that it was asked.
+    seconds("waited_seconds"),
     # From here on empty while its circuit is closed.
     time("opened_at", nullable=True),
     time("probe_at", nullable=True),
@@ -94,8 +97,12 @@ parked_deliveries = sa.Table(
     key(),
     sa.Column("delivery_id", sa.ForeignKey("deliveries.id"), nullable=False, unique=True),
     sa.Column("destination", sa.String(128), nullable=False),
-    # Of the attempt that goes on, `jobs.lanes.Attempt`: its number, and seconds of the epoch.
+    # Of the attempt that goes on, `jobs.attempts.Attempt`.
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("deadline", sa.Float, nullable=False),
+    sa.Column("generation", sa.Float, nullable=False),
+    seconds("loss_seconds"),
+    seconds("unproven_seconds"),
+    # `waited_seconds` of the destination as its patience began.
+    seconds("began_seconds"),
     sa.Index("ix_parked_deliveries_destination_id", "destination", "id"),
 )

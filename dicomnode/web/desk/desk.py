@@ -43,6 +43,7 @@ TOLD: Mapping[str, str] = {
     "revoked": "Your decision is taken back.",
     "last": "Your decision is recorded. Nothing else waits for a person.",
     "receipt": "The receipt is issued.",
+    "copy": "The copy is asked for.",
     "logout": "You are logged out.",
 }
 

@@ -17,6 +17,7 @@ from dicomnode.errors import DicomnodeError
 from dicomnode.web.desk import (
     accounts,
     audit_log,
+    copies,
     exports,
     login,
     pictures,
@@ -36,7 +37,19 @@ LOGGER = logging.getLogger("dicomnode.web")
 
 # Their addresses have a digest of what they hold.
 _KEPT = "public, max-age=31536000, immutable"
-_MODULES = (accounts, audit_log, exports, pictures, projects, queue, series, studies, study, system)
+_MODULES = (
+    accounts,
+    audit_log,
+    copies,
+    exports,
+    pictures,
+    projects,
+    queue,
+    series,
+    studies,
+    study,
+    system,
+)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from dicomnode.domain import Picture
 from dicomnode.tracking.pictures import picture_of
 from dicomnode.web.desk.access import PictureReader
-from dicomnode.web.desk.desk import DeskOf
+from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.refused import RequestRefusedError
 
 ROUTER = APIRouter()
@@ -36,6 +37,11 @@ def picture(
         found = picture_of(connection, examination_id, volume_number, index)
     if found is None:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no such picture")
+    return send_picture(request, desk, found)
+
+
+def send_picture(request: Request, desk: Desk, found: Picture) -> Response:
+    """Raises `RequestRefusedError` where it isn't the one that was recorded."""
     headers = {"ETag": f'"{found.sha256}"', "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)

@@ -41,6 +41,8 @@ def rules(policy: GateSettings) -> Iterator[Fact]:
     yield Fact("Images that say they have burned-in text", burned_in)
     looked_at = "looked at every volume" if policy.requires_face_detector else "is not asked for"
     yield Fact("The independent face detector", looked_at)
+    copies = "by itself" if policy.deface == "automatic" else "when somebody asks"
+    yield Fact("The node makes copies without faces", copies)
     for rule in policy.series:
         yield Fact(f"Series of the kind “{rule.name}”", _DEMANDS[rule.needs], _conditions(rule))
     yield Fact("Other files in a folder", _listed(policy.other_file_suffixes))

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from dicomnode.errors import DecisionError
-from dicomnode.tracking import decisions
+from dicomnode.tracking import decisions, study_copies
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.findings import SeriesFinding, verdicts_of_study
 from dicomnode.tracking.status import OUTDATED, STATE_SENTENCES
-from dicomnode.web.desk import facts, series_view, templating
+from dicomnode.web.desk import copies, facts, series_view, templating
 from dicomnode.web.desk.access import Decider, Fields, ListReader
 from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.desk.neighbours import neighbours, series_href
@@ -102,6 +102,7 @@ def _page(
     with desk.database.read() as connection:
         history = decisions.history(connection, series_uid)
         beside = neighbours(connection, desk, finding.examination_id or 0)
+        made = study_copies.copies_of_series(connection, series_uid)
     href, role = series_href(study_uid, series_uid), principal.role
     outdated = OUTDATED if finding.is_outdated(desk.wanted) else ""
     counts = finding.verdict is not None and not finding.has_newer_instances
@@ -121,6 +122,8 @@ def _page(
         history=series_view.said(history, finding),
         form=series_view.decision_form(finding, principal.account.name, role, given),
         beside=beside,
+        copy=copies.proven(finding, role),
+        copies=made,
         ohif_url=desk.ohif_url(study_uid),
         error=error,
     )

@@ -11,7 +11,9 @@ from dicomnode.tracking import retention
 from dicomnode.tracking.decisions import DecisionKind, HumanDecision
 from dicomnode.tracking.findings import SeriesFinding, SeriesState
 from dicomnode.tracking.status import STATE_SENTENCES
+from dicomnode.tracking.study_copies import CopyOrigin
 from dicomnode.web.desk import templating
+from dicomnode.web.desk.copies import ProvenCopy
 from dicomnode.web.desk.facts import Fact
 from dicomnode.web.desk.neighbours import Neighbours, series_href
 from dicomnode.web.desk.volume_view import VolumeView, volume_view
@@ -98,6 +100,8 @@ class SeriesPage:
     history: Sequence[Said]
     form: DecisionForm
     beside: Neighbours
+    copy: ProvenCopy | None
+    copies: Sequence[CopyOrigin]
     ohif_url: str
     error: str
 

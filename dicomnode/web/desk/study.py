@@ -12,13 +12,16 @@ from fastapi.responses import RedirectResponse
 
 from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.domain import GateDecision, GateOutcome
-from dicomnode.errors import GateError, ReceiptError
+from dicomnode.errors import DefacingError, GateError, ReceiptError
+from dicomnode.gate.copies import ask_for_copy
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.receipt import Person
 from dicomnode.tracking.receipts import ListedReceipt, listed
 from dicomnode.tracking.status import SeriesStatus, study_status
 from dicomnode.tracking.timeline import timeline
-from dicomnode.web.desk.access import Fields, ListReader, NameReader, Releaser
+from dicomnode.web.desk import copies
+from dicomnode.web.desk.access import Defacer, Fields, ListReader, NameReader, Releaser
+from dicomnode.web.desk.copies import StudyCopies
 from dicomnode.web.desk.desk import Desk, DeskOf
 from dicomnode.web.desk.patients import ShownPatient, show_patient
 from dicomnode.web.desk.release import NO_KEY, Asked, ask, release
@@ -53,10 +56,12 @@ class StudyPage:
     timeline: Sequence[Step]
     receipts: Sequence[ListedReceipt] | None
     release: ReleaseOffer
+    copies: StudyCopies
     ohif_url: str
     may_see_names: bool
     patient: ShownPatient | None
     error: str
+    refused: str
 
 
 @ROUTER.get("/studies/{study_uid}")
@@ -87,6 +92,21 @@ def issue_receipt(
     return RedirectResponse(there, HTTPStatus.SEE_OTHER)
 
 
+@ROUTER.post("/studies/{study_uid}/copies")
+def ask_copy(request: Request, desk: DeskOf, principal: Defacer, study_uid: str) -> Response:
+    """The working process makes it; asked twice there is one."""
+    by, digest = principal.account.name, desk.examiner.now().digest
+    try:
+        with desk.database.begin() as connection:
+            ask_for_copy(connection, study_uid, desk.settings, digest, by=by)
+    except DefacingError as error:
+        refused = "No copy is made."
+        page = _page(desk, principal, study_uid, DEFAULT_PROJECT, error=str(error), refused=refused)
+        return desk.page(request, principal, "study.html", page, HTTPStatus.CONFLICT)
+    there = f"/desk/studies/{quote(study_uid, safe='')}?told=copy"
+    return RedirectResponse(there, HTTPStatus.SEE_OTHER)
+
+
 @ROUTER.post("/studies/{study_uid}/patient")
 def patient(request: Request, desk: DeskOf, principal: NameReader, study_uid: str) -> Response:
     if not desk.settings.desk.show_patient_names:
@@ -105,12 +125,14 @@ def _page(
     *,
     patient: ShownPatient | None = None,
     error: str = "",
+    refused: str = "No receipt was issued.",
 ) -> StudyPage:
     with desk.database.read() as connection:
         asked = ask(connection, desk, study_uid, policy_of(desk.settings, project))
         status = study_status(connection, study_uid, desk.wanted)
         receipts = listed(connection, 100, study_uid)
         happened = timeline(connection, study_uid)
+        made = copies.of_study(connection, desk, study_uid, asked.findings, principal.role)
     if status is None or status.study_instance_uid != study_uid:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no series of this study was received")
     sees_receipts = may(principal.role, Permission.SEE_EXPORTS)
@@ -125,11 +147,13 @@ def _page(
         timeline=steps(happened, with_exports=sees_receipts),
         receipts=receipts if sees_receipts else None,
         release=_offer(desk, principal, asked),
+        copies=made,
         ohif_url=desk.ohif_url(study_uid),
         may_see_names=desk.settings.desk.show_patient_names
         and may(principal.role, Permission.SEE_NAMES),
         patient=patient,
         error=error,
+        refused=refused,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicomnode.domain import DeliveryState, GateOutcome, SegmentKind, VerdictKind
+from dicomnode.domain import CopyState, DeliveryState, GateOutcome, SegmentKind, VerdictKind
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.findings import SeriesState
@@ -68,6 +68,14 @@ HELD: Mapping[str, Badge] = {
     HeldState.FORWARDED: Badge("forwarded", "check", "good"),
     HeldState.DISCARDED: Badge("discarded", "absent", "calm"),
 }
+COPIES: Mapping[str, Badge] = {
+    CopyState.ASKED: Badge("asked for", "clock", "calm"),
+    CopyState.QUEUED: Badge("waiting to be made", "clock", "calm"),
+    CopyState.RUNNING: Badge("being made", "arrow", "calm"),
+    CopyState.DONE: Badge("made", "check", "calm"),
+    CopyState.FAILED: Badge("failed", "cross", "bad"),
+    CopyState.CANCELLED: Badge("cancelled", "absent", "calm"),
+}
 SEGMENTS: Mapping[str, str] = {
     SegmentKind.FOREGROUND: "foreground (all anatomy)",
     SegmentKind.ANONYMISED_AREA: "anonymised area",
@@ -81,6 +89,7 @@ TABLES: Mapping[str, Mapping[str, Badge]] = {
     "delivery": DELIVERIES,
     "export": EXPORTS,
     "held": HELD,
+    "copy": COPIES,
 }
 
 

@@ -18,7 +18,8 @@ from dicomnode.domain import Role
 from dicomnode.tracking import api_tokens, audit
 from dicomnode.tracking.authentication import authenticate
 from dicomnode.tracking.database import Database
-from tests.e2e.site import dicomnode, wait_until
+from tests.command_line import dicomnode
+from tests.e2e.site import wait_until
 
 PASSWORD = "a long pass phrase"
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from dicomnode.tracking import audit
 from dicomnode.tracking.database import Database
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 
 
 @pytest.fixture

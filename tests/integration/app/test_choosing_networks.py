@@ -1,4 +1,4 @@
-"""Several networks of a kind, as a site configures them; in processes of their own."""
+"""Several networks of a kind, as a site configures them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dicomnode.inference.models import STARTER_FOLDER, load_manifest, pin
 from dicomnode.tracking import examinations, instances, series
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 from tests.factories import make_series
 from tests.unit.tracking.rows import STUDY, instance, volume
 

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, in processes of their own."""
+"""The commands as a user runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from dicomnode.inference.models import STARTER_FOLDER
 from dicomnode.tracking import quarantine
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.quarantine import QuarantinedObject
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
+from tests.e2e import site
 from tests.factories import make_series
 
 
@@ -94,7 +95,7 @@ def test_a_configuration_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> 
 
 def test_a_busy_port_refuses_to_start(config: Path, free_port: int) -> None:
     with socket.create_server(("127.0.0.1", free_port)):
-        done = dicomnode("serve", "--config", str(config))
+        done = site.dicomnode("serve", "--config", str(config))
     assert done.returncode == 2
     assert f"port {free_port} on 127.0.0.1 is used by another process" in done.stderr
 
@@ -106,7 +107,7 @@ def test_a_changed_network_is_not_loaded(tmp_path: Path, config: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes() + b"\0")
     config.write_text(config.read_text() + f'[inference]\nmodels_folder = "{models}"\n')
     for command in ("work", "serve"):
-        done = dicomnode(command, "--config", str(config))
+        done = site.dicomnode(command, "--config", str(config))
         assert done.returncode == 2, done.stderr
         assert "SHA-256" in done.stderr
     assert dicomnode("models", "verify", "--config", str(config)).returncode == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicomnode.app.drawn_series import STUDIES, write_series
+from tests import command_line
 from tests.e2e.site import dicomnode
 from tests.factories import make_series
 
@@ -50,5 +51,5 @@ def test_an_intact_head_is_held_and_a_defaced_one_released_by_default(
 ) -> None:
     """Networks, rules and the default policy together."""
     config = ("--config", str(demo[0] / "node.toml"))
-    decided = dicomnode("gate", "decide", HEADS[study].study_instance_uid, *config)
+    decided = command_line.dicomnode("gate", "decide", HEADS[study].study_instance_uid, *config)
     assert (decided.returncode, outcome in decided.stdout) == (code, True), decided.stdout

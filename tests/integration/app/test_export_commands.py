@@ -21,7 +21,7 @@ from dicomnode.tracking import decisions
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.spool import Spool
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 from tests.factories import make_series
 from tests.unit.gate.released import Study, receive, received_study
 from tests.unit.tracking.rows import EVIDENCE

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dicomnode.config import load
 from dicomnode.inference.examiner import installed_examiner
 from dicomnode.tracking.database import Database
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 from tests.unit.gate.released import Study, examined_study
 from tests.unit.tracking.rows import EVIDENCE
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from dicomnode.dicom.nifti import write_volume_nifti
 from dicomnode.dicom.resample import to_canonical
 from dicomnode.dicom.series import sort_series
 from dicomnode.dicom.volume import read_volume
+from tests.command_line import dicomnode
 
 SERIES = DrawnSeries("intact", "CT-like head", "CT", False, 9001)
 
@@ -38,16 +36,9 @@ def defaced(head: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     key = out / "key"
     key.write_text("a long random text for this project of tests")
     key.chmod(0o600)
-    environment = os.environ | {"DICOMNODE_DEIDENTIFICATION__KEY_FILE": str(key)}
-    command = [sys.executable, "-m", "dicomnode.cli", "deface", str(head), "--deidentify"]
-    done = subprocess.run(
-        [*command, "--out", str(out)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DICOMNODE_DEIDENTIFICATION__KEY_FILE", str(key))
+        done = dicomnode("deface", str(head), "--deidentify", "--out", str(out))
     assert done.returncode == 0, done.stderr
     (line,) = map(json.loads, done.stdout.splitlines())
     return Path(line["folder"]), line
@@ -110,13 +101,7 @@ def test_a_head_whose_pixels_hold_text_is_not_defaced(head: Path, tmp_path: Path
         ds.BurnedInAnnotation = "YES"
         ds.save_as(tmp_path / path.name)
     out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "dicomnode.cli", "deface", str(tmp_path), "--out", str(out)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = dicomnode("deface", str(tmp_path), "--out", str(out))
     assert done.returncode == 1
     assert "burned into" in json.loads(done.stdout)["error"]
     assert not list(out.glob("defaced/*"))
@@ -126,13 +111,7 @@ def test_a_nifti_file_differs_in_the_face_alone(head: Path, tmp_path: Path) -> N
     file, out = tmp_path / "sub-01_ct.nii.gz", tmp_path / "out"
     (stack,) = sort_series(sorted(head.glob("*.dcm")), SeriesSettings()).stacks
     write_volume_nifti(to_canonical(read_volume(stack)), file)
-    done = subprocess.run(
-        [sys.executable, "-m", "dicomnode.cli", "deface", str(file), "--out", str(out)],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = dicomnode("deface", str(file), "--out", str(out))
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout)
     assert (line["path"], line["state"], line["proof"]["objections"]) == (str(file), "defaced", [])

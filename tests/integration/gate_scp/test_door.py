@@ -21,8 +21,9 @@ from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.exports import ExportState
 from dicomnode.tracking.held import HeldState
 from tests import postgres
+from tests.command_line import dicomnode
 from tests.databases import postgres_server as postgres_server
-from tests.e2e.site import dicomnode, wait_until
+from tests.e2e.site import wait_until
 from tests.factories import make_series
 from tests.hostile import raw_sender
 from tests.integration.gate_scp.door import (

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from dicomnode.tracking.exports import ExportState
-from tests.e2e.site import dicomnode, wait_until
+from tests.command_line import dicomnode
+from tests.e2e.site import wait_until
 from tests.integration.gate_scp.door import STORESCP, Site, running_archive, site
 from tests.integration.scp.receiving import data_set_bytes
 from tests.unit.gate.released import Study

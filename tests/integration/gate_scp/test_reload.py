@@ -1,4 +1,4 @@
-"""The gate's door takes new rules; an association that is open keeps those it began with."""
+"""The gate's door takes new rules, which an open association is not bothered by; and it stops."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def test_a_new_sender_is_let_in_and_an_open_association_goes_on(tmp_path: Path) 
                 """It is let in."""
         with pytest.raises(AssertionError), associated(at.port, "RESEARCH7", "DESK"):
             """It is not let in any more."""
+
+
+def test_it_stops_within_the_time_of_its_unit_and_tells_whoever_is_idle(tmp_path: Path) -> None:
+    """`TimeoutStopSec=60`: what is open still is aborted before that, not killed."""
+    with site(tmp_path / "site") as at, running_gate(at) as gate:
+        with associated(at.port, "RESEARCH7", "DESK") as association:
+            gate.send_signal(signal.SIGTERM)
+            wait_until("it is told", lambda: association.is_aborted, 40, at.log)
+        assert gate.wait(30) == 0

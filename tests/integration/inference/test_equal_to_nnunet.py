@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from dicomnode.config import InferenceSettings
 from dicomnode.domain import ModelIdentity, SegmentKind
@@ -69,6 +72,23 @@ def _predicted(model: Path, images: Path, out: Path, *options: str) -> dict[str,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return _masks_in(out)
+
+
+def _predicted_here(
+    model: Path, images: Path, out: Path, folds: Sequence[str], **options: Any
+) -> dict[str, np.ndarray]:
+    """The same by the class behind the command: it is three processes that load PyTorch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as ours: another number adds in another order
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False, **options)
+    predictor.initialize_from_trained_model_folder(str(model), folds)
+    predictor.predict_from_files_sequential(str(images), str(out), overwrite=True)
+    torch.set_num_threads(before)
+    return _masks_in(out)
+
+
+def _masks_in(out: Path) -> dict[str, np.ndarray]:
     return {
         path.name.removesuffix(".nii.gz"): sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
         for path in sorted(out.glob("*.nii.gz"))
@@ -84,41 +104,50 @@ def _network(folder: Path, folds: Sequence[str], settings: InferenceSettings) ->
     )
 
 
+def test_the_mask_is_that_of_nnunets_command(results: Path, images: Path, tmp_path: Path) -> None:
+    """With the command's own defaults."""
+    folds = ("0", "1", "2")
+    (folder,) = (results / FOREGROUND).glob("nnUNetTrainer__*")
+    theirs = _predicted(folder, images, tmp_path, "-f", *folds)
+    _assert_ours_are(theirs, images, folder, folds, mirroring=True)
+
+
 @pytest.mark.parametrize(
-    ("dataset", "folds", "options", "settings"),
+    ("dataset", "theirs", "ours"),
     [
-        pytest.param(
-            FOREGROUND, ("0", "1", "2"), (), {"mirroring": True}, id="the-commands-own-defaults"
-        ),
-        pytest.param(FOREGROUND, ("all",), ("--disable_tta",), {}, id="our-defaults"),
+        pytest.param(FOREGROUND, {"use_mirroring": False}, {}, id="our-defaults"),
         pytest.param(
             ANONYMISED,
-            ("all",),
-            ("-step_size", "0.7"),
+            {"use_mirroring": True, "tile_step_size": 0.7},
             {"mirroring": True, "tile_step": 0.7},
             id="step-0.7-residual-transposed",
         ),
     ],
 )
-def test_the_mask_is_that_of_nnunets_command(
+def test_the_mask_is_that_of_nnunets_predictor(
     results: Path,
     images: Path,
     tmp_path: Path,
     dataset: str,
-    folds: tuple[str, ...],
-    options: tuple[str, ...],
-    settings: dict[str, object],
+    theirs: dict[str, Any],
+    ours: dict[str, Any],
 ) -> None:
     (folder,) = (results / dataset).glob("nnUNetTrainer__*")
-    theirs = _predicted(folder, images, tmp_path, "-f", *folds, *options)
-    network = _network(folder, folds, InferenceSettings(device="cpu", cpu_threads=1, **settings))  # type: ignore[arg-type]
+    predicted = _predicted_here(folder, images, tmp_path, ("all",), **theirs)
+    _assert_ours_are(predicted, images, folder, ("all",), **ours)
+
+
+def _assert_ours_are(
+    theirs: dict[str, np.ndarray], images: Path, folder: Path, folds: Sequence[str], **ours: Any
+) -> None:
+    network = _network(folder, folds, InferenceSettings(device="cpu", cpu_threads=1, **ours))
     assert len(theirs) == 4
     for name, expected in theirs.items():
         image = sitk.ReadImage(str(images / f"{name}_0000.nii.gz"))
         z_y_x = tuple(reversed(image.GetSpacing()))
-        ours = network.segment(sitk.GetArrayFromImage(image).astype(np.float32), z_y_x)  # type: ignore[arg-type]
+        mask = network.segment(sitk.GetArrayFromImage(image).astype(np.float32), z_y_x)  # type: ignore[arg-type]
         assert 0.02 < expected.astype(bool).mean() < 0.98, f"{name}: says too little"
-        np.testing.assert_array_equal(ours, expected > 0, err_msg=name)
+        np.testing.assert_array_equal(mask, expected > 0, err_msg=name)
 
 
 def test_a_network_of_several_labels_answers_the_union_of_those_named(

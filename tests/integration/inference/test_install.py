@@ -21,7 +21,8 @@ from dicomnode.inference.models import STARTER_FOLDER, load_manifest, pin, verif
 from dicomnode.inference.nnunet import load_networks
 from dicomnode.inference.plan import Wishes
 from dicomnode.training.nnunet_paths import nnunet_folders
-from tests.e2e.site import dicomnode, free_ports
+from tests.command_line import dicomnode
+from tests.e2e.site import free_ports
 from tests.file_server import Served, serving
 from tests.integration.inference.conftest import ANONYMISED, FACE, FOREGROUND
 

@@ -72,13 +72,13 @@ def test_the_steps_down_end_with_what_counts_as_a_death(
     network: Network, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[bool, float, bool]] = []
-    predict = Predictor.predict_single_npy_array
+    predict = Predictor.predict_logits_from_preprocessed_data
 
     def watched(self: Predictor, *given: Any) -> Any:
         seen.append((self.use_mirroring, self.tile_step_size, self.perform_everything_on_device))
         return predict(self, *given)
 
-    monkeypatch.setattr(Predictor, "predict_single_npy_array", watched)
+    monkeypatch.setattr(Predictor, "predict_logits_from_preprocessed_data", watched)
     network._predictor.perform_everything_on_device = network._predictor.use_mirroring = True
     SmallDevice(network._predictor.network, torch.OutOfMemoryError(DEVICE_IS_FULL), 99)
     with pytest.raises(ExaminationDiedError, match="out of memory, also on the CPU"):

@@ -120,7 +120,7 @@ def test_a_series_that_waits_says_why_and_can_be_hurried(make_node: MakeNode) ->
         (job,) = node.jobs()
         assert (job.subject, job.error) == (poison, "waits for memory")
         assert job.next_attempt_at is not None
-        retry(node.settings, node.database, job.id)
+        retry(node.database, job.id)
         until(lambda: verdict_of(node, poison) == "DEFACED")
 
 

@@ -135,5 +135,5 @@ def test_a_job_that_kills_its_worker_again_and_again_is_set_aside(make_node: Mak
         assert job.subject == uid
         assert "its worker died 2 times" in job.error
         until(lambda: node.status()[0].series[0].failure == job.error)
-        retry(node.settings, node.database, job.id)
+        retry(node.database, job.id)
         until(lambda: _all_done_without_deliveries(node))

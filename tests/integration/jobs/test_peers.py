@@ -84,7 +84,7 @@ def test_a_dead_destination_is_asked_once_in_a_pause_and_another_gets_all(
             assert absent.asked == {}
             absent.names.clear()
             (job, *_) = node.jobs()
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: Counter(node.states()) == {"delivered": 6})
     assert absent.asked == {"pacs": 1}
     assert set(peer.received.values()) == {1}
@@ -134,8 +134,26 @@ def test_one_that_answers_c_echo_and_then_hangs_gets_one_delivery_at_a_time(
             until(lambda: node.states() == ["delivered"] * 3)
 
 
+def test_a_destination_that_is_slow_keeps_nothing_from_the_others(
+    make_node: MakeNode, database_url: str
+) -> None:
+    """Two slots: more wait for the slow one than there are."""
+    with storage_peer() as slow, storage_peer() as archive:
+        slow.answers_now.clear()
+        others = [pacs(archive.port) | {"name": "archive"}]
+        node = make_node(pacs(slow.port), *others, url=database_url, jobs={"deliver_slots": 2})
+        for number in range(4):
+            node.put(str(number))
+        with node.working():
+            until(lambda: Counter(node.states()) == {"delivered": 4, "pending": 4})
+            assert slow.associations == 1
+            assert slow.received.total() == 0
+            slow.answers_now.set()
+            until(lambda: node.states() == ["delivered"] * 8)
+
+
 def test_those_that_wait_for_too_long_are_given_up(make_node: MakeNode, free_port: int) -> None:
-    given_up = {"give_up_after_hours": 1.0 / 3600, "circuit_failures": 1, "probe_seconds": 600.0}
+    given_up = {"give_up_after_hours": 1.0 / 3600, "circuit_failures": 1, "probe_seconds": 0.4}
     node = make_node(pacs(free_port), delivery=given_up)
     node.put("a")
     with node.working():

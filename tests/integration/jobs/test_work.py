@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAsi
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.engine import JobState, cancel, retry
 from dicomnode.jobs.lanes import Stage
+from dicomnode.jobs.sending import Sending
+from dicomnode.jobs.workflows import Workflows
 from dicomnode.tracking import audit
 from dicomnode.tracking.gate_schema import METADATA
 from tests import small_node
@@ -178,8 +182,38 @@ def test_a_delivery_gives_up_after_its_time_and_a_person_can_retry_it(
         assert "gave up after" in job.error
         assert job.state is JobState.FAILED
         with storage_peer(free_port):
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
+
+
+def test_jobs_whose_end_could_not_be_written_begin_again(
+    make_node: MakeNode, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a database that was full, or away for long: nobody has to look for them."""
+    monkeypatch.setattr("dicomnode.jobs.worker.LOOK_SECONDS", 0.2)
+    failed = []
+
+    def fail_once(owner: type, name: str) -> None:
+        write = getattr(owner, name)
+
+        def written(*given: Any) -> Any:
+            if name not in failed:
+                failed.append(name)
+                raise OSError(errno.ENOSPC, "injected")
+            return write(*given)
+
+        monkeypatch.setattr(owner, name, written)
+
+    fail_once(Workflows, "_record")
+    fail_once(Sending, "settle")
+    with storage_peer() as peer:
+        node = make_node(pacs(peer.port), url=database_url)
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["delivered"])
+    assert failed == ["_record", "settle"]
+    assert list(peer.received.values()) == [2], "the same SEG"
+    assert node.jobs() == []
 
 
 def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode) -> None:
@@ -190,7 +224,7 @@ def test_a_refusal_is_final_and_shown_until_a_person_retries(make_node: MakeNode
             until(lambda: node.states() == ["refused"])
             (job,) = node.jobs()
             assert "0xA900" in job.error
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
     assert [delivery.attempts for delivery in node.status()[0].series[0].deliveries] == [2]
 
@@ -218,7 +252,7 @@ def test_a_waiting_delivery_is_tried_at_once_when_a_person_asks(
         until(lambda: [job.state for job in node.jobs()] == [JobState.WAITING_TO_RETRY])
         (job,) = node.jobs()
         with storage_peer(free_port):
-            retry(node.settings, node.database, job.id)
+            retry(node.database, job.id)
             until(lambda: node.states() == ["delivered"])
 
 
@@ -256,7 +290,7 @@ def test_an_examination_that_fails_is_listed_and_can_be_retried(make_node: MakeN
         assert node.status()[0].series[0].failure == job.error
         assert node.status()[0].verdict == ""
         broken = False
-        retry(node.settings, node.database, job.id)
+        retry(node.database, job.id)
         until(lambda: node.status()[0].verdict == "DEFACED")
         until(lambda: node.jobs() == [])
 
@@ -289,7 +323,7 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
         assert sorted(study.verdict for study in node.status()) == ["", "DEFACED"]
         failures = [item.failure for study in node.status() for item in study.series]
         assert any(failure.startswith("cancelled by a person") for failure in failures)
-        retry(node.settings, node.database, waiting.id)
+        retry(node.database, waiting.id)
         until(lambda: [study.verdict for study in node.status()] == ["DEFACED"] * 2)
 
 
@@ -297,7 +331,7 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
 def test_an_unknown_job_is_told(make_node: MakeNode, job_id: str) -> None:
     node = make_node()
     with pytest.raises(JobError, match="jobs list"):
-        retry(node.settings, node.database, job_id)
+        retry(node.database, job_id)
     with pytest.raises(JobError, match="jobs list"):
         cancel(node.database, job_id)
 

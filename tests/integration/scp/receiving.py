@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,26 +29,10 @@ from dicomnode.tracking.database import Database
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.schema import instances
 from dicomnode.tracking.spool import Spool
+from tests.served import Served
 from tests.unit.tracking.rows import examined, instance
 
 STORESCU, ECHOSCU = "/usr/bin/storescu", "/usr/bin/echoscu"
-_MAIN = """
-import importlib, logging, signal, sys, threading
-from dicomnode.config import Settings
-
-serve = importlib.import_module(sys.argv[2]).serve
-
-def main():
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    settings = Settings.model_validate_json(sys.argv[1])
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    serve(settings, ready=lambda: print("ready", flush=True), stop=stop)
-
-if __name__ == "__main__":
-    main()
-"""
-
 needs_dcmtk = pytest.mark.skipif(
     not (Path(STORESCU).is_file() and Path(ECHOSCU).is_file()),
     reason="dcmtk's storescu and echoscu aren't installed (Debian: dcmtk)",
@@ -76,7 +59,7 @@ class Node:
     """A running receiver; `log` grows while it runs."""
 
     settings: Settings
-    process: subprocess.Popen[str]
+    process: Served
     log: Path
     earlier: frozenset[Path] = frozenset()
     earlier_quarantined: frozenset[str] = frozenset()
@@ -159,20 +142,11 @@ class Node:
 def running(settings: Settings, folder: Path, role: str = "dicomnode.scp.server") -> Iterator[Node]:
     """`role`: the module whose `serve` runs."""
     folder.mkdir(exist_ok=True)
-    script, log = folder / "receive.py", folder / "receive.log"
-    script.write_text(_MAIN, encoding="utf-8")
-    with log.open("a", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            [sys.executable, str(script), settings.model_dump_json(), role],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    node = Node(settings, process, log)
+    log = folder / "receive.log"
+    process = Served(settings, role, log)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "ready", log.read_text()
-        yield node
+        assert process.is_ready(), log.read_text()
+        yield Node(settings, process, log)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -181,8 +155,6 @@ def running(settings: Settings, folder: Path, role: str = "dicomnode.scp.server"
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def storescu(

@@ -139,6 +139,18 @@ def test_it_stops_when_asked_and_lets_the_sender_finish(
         assert len(node.rows()) == 8
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_it_stops_within_the_time_of_its_unit_and_tells_whoever_is_idle(
+    make_settings: Callable[..., Settings], tmp_path: Path, processes: int
+) -> None:
+    """`TimeoutStopSec=60`: what is open still is aborted before that, not killed."""
+    with running(make_settings(scp={"processes": processes}), tmp_path / "node") as node:
+        with associated(node.settings.scp.port) as association:
+            node.process.terminate()
+            wait_until(lambda: association.is_aborted, 40)
+        assert node.process.wait(30) == 0
+
+
 def test_the_database_may_be_postgresql(
     make_settings: Callable[..., Settings], tmp_path: Path, database_url: str
 ) -> None:

@@ -22,7 +22,7 @@ from dicomnode.training.nnunet_paths import DATASETS
 from dicomnode.training.prepare import prepare
 from dicomnode.training.read import write_nifti
 from dicomnode.training.run import Schedule, run, training_folder
-from tests.e2e.site import dicomnode
+from tests.command_line import dicomnode
 
 pytestmark = pytest.mark.real_data
 SCHEDULE = Schedule(epochs=2, iterations=2, uses=2)
@@ -50,7 +50,9 @@ def prepared(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = folder / DATASETS / plans.DATASET_NAME / f"{plans.PLANS_NAME}.json"
     plan = json.loads(path.read_text())
-    small = {"patch_size": [32, 32, 16], "batch_size": 2, "spacing": [8.0, 8.0, 10.0]}
+    # Not smaller: where its deepest features are two voxels wide, PyTorch's bfloat16 convolution
+    # (2.13, CPU) adds the gradient of the same values in another order each time.
+    small = {"patch_size": [48, 48, 32], "batch_size": 2, "spacing": [8.0, 8.0, 10.0]}
     plan["configurations"][plans.CONFIGURATION] |= small
     path.write_text(json.dumps(plan))
     return folder
@@ -118,7 +120,7 @@ def test_exported_networks_can_be_judged(trained: Path, tmp_path: Path) -> None:
     kinds = {model.identity.kind.value for model in load_manifest(tmp_path / "models")}
     assert kinds == set(plans.REGIONS)
     card = json.loads((folders[0] / "card.json").read_text())
-    assert card["patch_voxels"] == [32, 32, 16]
+    assert card["patch_voxels"] == [48, 48, 32]
     done = evaluate(
         tmp_path / "models",
         trained / "cases",

@@ -16,6 +16,7 @@ from dicomnode.config import Settings
 from dicomnode.domain import Role
 from dicomnode.tracking import accounts, api_tokens, passwords
 from dicomnode.tracking.database import Database
+from dicomnode.tracking.spool import Spool
 from tests import postgres
 from tests.integration.scp.receiving import Node, open_port
 from tests.integration.web.stow import running_web
@@ -55,7 +56,9 @@ def database_for(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def running_desk(settings: Settings, folder: Path) -> Iterator[Node]:
+    """Its database may know of files that were never there: the folders are."""
     Database(settings.database_url).migrate()
+    Spool(settings.spool_folder).prepare()
     with running_web(settings, folder / "node") as node:
         yield node
 

@@ -75,7 +75,7 @@ def test_each_step_tells_how_long_the_next_may_take_for_a_volume_of_that_size(
     make_settings: MakeSettings, pulse: Pulse, revision: Revision
 ) -> None:
     sent = messages(pulse)
-    examination = stages.load_examine(make_settings(), pulse)(revision)
+    examination = stages.load_tasks(make_settings(), pulse).examine(revision)
     assert len(examination.volumes) == 1
     limits = {message["step"]: message["limit_seconds"] for message in sent}
     assert limits["reading the series"] == 10
@@ -88,7 +88,7 @@ def test_a_volume_beyond_the_limit_of_memory_is_set_aside(
     messages(pulse)
     settings = make_settings(inference={"memory_bytes": 100_000})
     with pytest.raises(ExaminationFailedError, match=r"set aside: .* \(inference.memory_bytes"):
-        stages.load_examine(settings, pulse)(revision)
+        stages.load_tasks(settings, pulse).examine(revision)
 
 
 def test_beats_between_steps_are_rare(pulse: Pulse) -> None:

@@ -14,18 +14,21 @@ from pydicom import dcmread
 
 from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState, GateOutcome
-from dicomnode.errors import JobError
+from dicomnode.errors import JobError, SpoolError
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.studies import decide_studies
 from dicomnode.jobs import forget as module
+from dicomnode.jobs.attempts import first_attempt
 from dicomnode.jobs.engine import list_jobs
 from dicomnode.jobs.forget import forget
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.reexamine import Wish, reexamine
 from dicomnode.tracking import (
     associations,
     audit,
     commitment_requests,
     decisions,
+    deliveries,
     forgetting,
     held,
     instances,
@@ -86,7 +89,7 @@ def park(site: Site, study: str) -> None:
         found = status.study_status(c, study)
         assert found is not None
         (delivery,) = found.series[0].deliveries
-        parked.park(c, Parked(delivery.id, "pacs", 1, 0.0))
+        parked.park(c, "pacs", Parked(delivery.id, 1, 0.0, 0.0, 0.0, 0.0, 0.0))
         asked = {"transaction_uid": "1.2.5", "delivery_id": delivery.id, "sop_instance_uid": "1.2"}
         c.execute(schema.commitments.insert().values(asked | {"asked_at": datetime.now(UTC)}))
 
@@ -205,8 +208,13 @@ def test_what_comes_meanwhile_is_not_erased_after_its_success(
 
 
 def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told once; an end that doesn't come is told too, and nothing is removed."""
-    study = site.series("one")
+    """Told once; an end that doesn't come is told too, and nothing is removed: what waited to be
+    sent waits again."""
+    study = site.series("one", state=DeliveryState.PENDING)
+    queue = JobQueue(site.database)
+    with site.database.begin() as c:
+        (known,) = deliveries.list_(c)
+        job_id = queue.enqueue_delivery(c, first_attempt(known.id))
     runs, told = threading.Event(), []
     runs.set()
     jobs = module._jobs
@@ -223,8 +231,13 @@ def test_a_job_that_runs_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPat
         )
     assert len(told) == 1
     assert site.files() == 3
+    (waits,) = queue.client.list_workflows()
+    assert (waits.workflow_id, waits.status) == (job_id, "ENQUEUED")
+    assert (waits.queue_name, waits.queue_partition_key) == ("deliveries", "pacs")
     forget(site.settings, site.database, study, account="anna", tell=lambda _sentence: runs.clear())
     assert site.files() == 0
+    assert queue.client.list_workflows() == []
+    queue.close()
 
 
 def test_one_that_was_interrupted_is_finished_by_the_next(
@@ -239,6 +252,18 @@ def test_one_that_was_interrupted_is_finished_by_the_next(
     assert site.files() == 0
     with site.database.read() as c:
         assert len(audit.newest(c, event="study is being forgotten")) == 2
+
+
+def test_a_disk_that_is_away_keeps_the_study_until_it_is_back(site: Site, tmp_path: Path) -> None:
+    """Its files would come back with the disk, and nobody would know that they may not."""
+    study = site.series("one")
+    objects = site.spool.objects_folder
+    objects.rename(tmp_path / "elsewhere")
+    with pytest.raises(SpoolError):
+        forget(site.settings, site.database, study, account="anna")
+    (tmp_path / "elsewhere").rename(objects)
+    forget(site.settings, site.database, study, account="anna")
+    assert site.files() == 0
 
 
 def _die(*_: object) -> None:

@@ -1,24 +1,15 @@
-"""Job ids and delays: the small rules that idempotency and patience rest on."""
+"""Job ids: the small rules that idempotency rests on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dicomnode.config import Settings
 from dicomnode.domain import Revision
-from dicomnode.jobs.lanes import (
-    Attempt,
-    Priority,
-    attempt_order,
-    examination_id,
-    first_attempt,
-    reexamination_id,
-)
+from dicomnode.jobs.lanes import Priority, examination_id, reexamination_id
 from dicomnode.jobs.liveness import FileLiveness, new_executor_id
 from dicomnode.tracking.outdated import Examined
 
@@ -49,45 +40,6 @@ def test_a_reexamination_is_one_job_for_each_examination_that_it_replaces() -> N
 def test_a_job_with_a_priority_never_runs_before_stat() -> None:
     assert sorted(Priority) == [Priority.STAT, Priority.ROUTINE, Priority.BATCH]
     assert min(Priority) > 0
-
-
-def test_delays_double_up_to_the_longest(make_settings: Callable[..., Settings]) -> None:
-    attempt, delays = first_attempt(7, make_settings()), []
-    for _ in range(9):
-        attempt = attempt.next(make_settings().delivery)
-        delays.append(attempt.delay_seconds)
-    assert delays == [15, 30, 60, 120, 240, 480, 900, 900, 900]
-    assert attempt.number == 10
-
-
-def test_a_destination_that_takes_and_loses_is_tried_ever_more_seldom(
-    make_settings: Callable[..., Settings],
-) -> None:
-    """Sent, asked for the proof at once, lost, and so on; the wait for a proof begins anew."""
-    settings = make_settings().delivery
-    attempt, delays = first_attempt(7, make_settings()), []
-    for _ in range(8):
-        asks = attempt.at_once()
-        assert asks.next(settings).delay_seconds == settings.first_retry_seconds
-        attempt = asks.after_loss(settings)
-        delays.append(attempt.delay_seconds)
-    assert delays == [15, 30, 60, 120, 240, 480, 900, 900]
-
-
-def test_those_that_failed_together_come_back_one_by_one_and_each_as_it_would_again() -> None:
-    attempts = [Attempt(delivery, 3, 100.0, 1_000.0) for delivery in range(200)]
-    waits = [attempt.wait_seconds for attempt in attempts]
-    assert all(75 <= wait <= 125 for wait in waits)
-    assert max(waits) - min(waits) > 40
-    assert waits == [replace(attempt).wait_seconds for attempt in attempts]
-    assert Attempt(7, 1, 0.0, 1_000.0).wait_seconds == 0
-
-
-def test_a_retry_by_a_person_comes_after_every_earlier_attempt() -> None:
-    earlier = [Attempt(7, number, 0.0, 1_000.0) for number in (1, 2, 10)]
-    retried = Attempt(7, 1, 0.0, 1_000.5)
-    ids = [attempt.job_id for attempt in (*earlier, retried)]
-    assert sorted(set(ids), key=attempt_order) == ids
 
 
 def test_executor_ids_are_never_used_twice() -> None:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from dicomnode.config import DestinationSettings, Settings
 from dicomnode.errors import DeliveryRefusedError, DestinationAwayError
-from dicomnode.jobs.lanes import Attempt, JobQueue
+from dicomnode.jobs.attempts import Attempt
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.peers import Peers
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import circuits, deliveries, examinations, instances, parked, series
@@ -23,6 +24,7 @@ from dicomnode.tracking.spool import Spool
 from tests.unit.tracking.rows import at, examined, instance
 
 MANY = 1000
+HOUR = 3600.0
 
 
 @dataclass
@@ -74,7 +76,8 @@ def site(make_settings: Callable[..., Settings]) -> Site:
         c.execute(deliveries_table.insert(), rows)
         circuits.note_failure(c, "pacs", first, "no answer", settings.delivery, at(0))
         for n in range(MANY):
-            parked.park(c, Parked(first + n, "pacs", 2, 4e9))
+            waits = Attempt(first + n, 2, 0.0, 4e9, loss_seconds=60.0, waited_seconds=HOUR)
+            parked.park(c, "pacs", Parked(**vars(waits)))
     return made
 
 
@@ -100,6 +103,30 @@ def test_when_it_is_back_one_goes_on_trial_and_all_others_after_it(site: Site) -
     assert {attempt.delivery_id for attempt in site.enqueued} == set(range(1, MANY + 1))
     assert len(site.enqueued) == MANY
     assert {attempt.delay_seconds for attempt in site.enqueued} == {0.0}
+
+
+def test_what_an_attempt_knew_it_knows_after_its_wait(site: Site) -> None:
+    """The pause after a loss, and how long it has been waiting: two pauses of a minute more."""
+    for _ in range(2):
+        site.pause_ends()
+        site.peers.look()
+    with site.database.begin() as c:
+        circuits.note_answer(c, "pacs")
+    site.peers.look()
+    assert {attempt.loss_seconds for attempt in site.enqueued} == {60.0}
+    assert {attempt.waited_seconds for attempt in site.enqueued} == {HOUR + 120}
+
+
+def test_those_that_waited_for_all_of_their_patience_go_and_are_given_up(site: Site) -> None:
+    """96 hours, of which one has passed, in pauses of an hour; whatever the clock says."""
+    delivery = site.peers.settings.delivery.model_copy(update={"probe_seconds": HOUR})
+    site.peers.settings = site.peers.settings.model_copy(update={"delivery": delivery})
+    for _ in range(95):
+        assert site.enqueued == []
+        site.pause_ends()
+        site.peers.look()
+    assert len(site.enqueued) == MANY
+    assert all(each.gives_up(delivery) for each in site.enqueued)
 
 
 def test_a_trial_that_came_to_nothing_is_followed_by_another(site: Site) -> None:

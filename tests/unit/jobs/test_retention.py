@@ -9,19 +9,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dicomnode.config import Settings
 from dicomnode.domain import DeliveryState, Examination, GateOutcome, Revision, VerdictKind
-from dicomnode.errors import JobError
+from dicomnode.errors import JobError, SpoolError
 from dicomnode.export.study import Exporter, StudyOutcome
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.release import Exit
 from dicomnode.gate.studies import decide_studies
 from dicomnode.jobs import engine, lanes, retention
 from dicomnode.jobs.reexamine import Wish, reexamine
+from dicomnode.jobs.workflows import Workflows
 from dicomnode.tracking import (
     audit,
     decisions,
@@ -372,7 +374,7 @@ def test_a_job_of_a_series_whose_files_are_gone_is_not_tried_again(site: Site) -
     queue.client.cancel_workflow(job)
     queue.close()
     with pytest.raises(JobError, match="by retention"):
-        engine.retry(site.settings, site.database, job)
+        engine.retry(site.database, job)
 
 
 def test_a_series_with_a_job_stays(site: Site) -> None:
@@ -380,3 +382,38 @@ def test_a_series_with_a_job_stays(site: Site) -> None:
     assert reexamine(site.database, wanted, Wish(study=study, everything=True)).queued == 1
     assert site.keeper().round() == 0
     assert site.files() == 3
+
+
+@pytest.mark.parametrize("leaves", ["nothing", "an empty folder"])
+def test_a_disk_that_went_away_is_not_taken_for_removed_files(
+    site: Site, tmp_path: Path, leaves: str
+) -> None:
+    """As a mount leaves it that is gone; with it all is there again."""
+    study = site.series("one")
+    objects, elsewhere = site.spool.objects_folder, tmp_path / "elsewhere"
+    objects.rename(elsewhere)
+    if leaves == "an empty folder":
+        objects.mkdir()
+    with pytest.raises(SpoolError):
+        site.keeper().round()
+    assert site.finding(study).removed_at is None
+    if objects.exists():
+        objects.rmdir()
+    elsewhere.rename(objects)
+    assert site.keeper().round() == 1
+
+
+def test_a_verdict_outlives_a_new_examination_that_its_files_did_not_wait_for(site: Site) -> None:
+    """Somebody wished for it just before retention took them."""
+    study = site.series("one")
+    before = site.finding(study)
+    site.keeper().round()
+    session = SimpleNamespace(connection=lambda: connection)
+    once = SimpleNamespace(sql_session=lambda: session)
+    given: Any = (site.settings, site.database, site.spool, None, once, None)
+    workflows = Workflows(*given)
+    found = workflows._examine(1)
+    with site.database.begin() as connection:
+        assert "by retention" in workflows._record(1, found)
+    after = site.finding(study)
+    assert (after.state, after.verdict) == (before.state, before.verdict)

@@ -13,14 +13,24 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
-from dicomnode.jobs.lanes import Attempt, JobQueue, first_attempt
+from dicomnode.delivery.store import Sent
+from dicomnode.domain import DeliveryState
+from dicomnode.jobs.attempts import Attempt, first_attempt
+from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages
-from dicomnode.tracking import commitments, deliveries, examinations, instances, series
+from dicomnode.tracking import (
+    commitments,
+    deliveries,
+    examinations,
+    forgetting,
+    instances,
+    series,
+)
 from dicomnode.tracking.commitments import Asked
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.spool import Spool
-from tests.unit.tracking.rows import at, examined, instance
+from tests.unit.tracking.rows import STUDY, at, examined, instance
 
 
 class NoQueue:
@@ -70,7 +80,7 @@ def site(make_settings: Callable[..., Settings]) -> Site:
         examination_id = examinations.record(c, revision.id, replace(made, volumes=(there,)))
         (delivery_id,) = deliveries.add(c, examination_id, "pacs")
     sending = Sending(settings, database, cast(JobQueue, NoQueue()), cast(Stages, None))
-    return Site(sending, first_attempt(delivery_id, settings), seg)
+    return Site(sending, first_attempt(delivery_id), seg)
 
 
 def test_results_that_are_away_are_waited_for(site: Site) -> None:
@@ -124,3 +134,33 @@ def test_a_seg_that_cannot_be_read_now_is_tried_again(
     state, sentence = site.outcome()
     assert state == "again"
     assert "can't be read now" in sentence
+
+
+def test_a_seg_that_goes_away_while_it_is_sent_is_tried_again_and_says_nothing_of_the_pacs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish(*_: Any) -> Sent:
+        raise FileNotFoundError(errno.ENOENT, "gone", str(site.seg))
+
+    monkeypatch.setattr("dicomnode.jobs.sending._check_unchanged", lambda *_: None)
+    sending = replace(site.sending, stages=Stages(cast(Any, None), vanish))
+    found = sending.send(site.attempt)
+    assert (found["state"], found["contact"]) == ("again", "")
+    assert "can't be read now" in found["sentence"]
+
+
+def test_a_study_that_is_forgotten_while_its_seg_is_sent_ends_it_quietly(site: Site) -> None:
+    given = site.sending.send(site.attempt)
+    with site.sending.database.begin() as c:
+        forgetting.erase_rows(c, forgetting.known_study(c, STUDY), "anna", "asked", at(1))
+    for state in ("again", "delivered", "refused"):
+        site.sending.settle(site.attempt, given | {"state": state})
+    assert site.outcome() == ("ended", "")
+
+
+def test_what_was_cancelled_while_it_was_sent_is_not_refused(site: Site) -> None:
+    with site.sending.database.begin() as c:
+        assert deliveries.cancel(c, site.attempt.delivery_id)
+    site.sending.settle(site.attempt, {"state": "refused", "sentence": "no"})
+    with site.sending.database.read() as c:
+        assert deliveries.load(c, site.attempt.delivery_id).state is DeliveryState.CANCELLED

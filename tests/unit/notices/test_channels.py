@@ -18,7 +18,7 @@ import pytest
 from pydantic import ValidationError
 
 from dicomnode.config_notices import EmailSettings, WebhookSettings
-from dicomnode.errors import NoticeError
+from dicomnode.errors import ConfigurationError, NoticeError
 from dicomnode.notices.mail import Mail
 from dicomnode.notices.message import Message
 from dicomnode.notices.webhook import SIGNATURE_HEADER, Webhook
@@ -174,3 +174,24 @@ def test_an_address_with_a_password_is_refused() -> None:
     for url in ("ftp://host/x", "http://user:word@host/", "https://"):
         with pytest.raises(ValidationError):
             WebhookSettings(url=url)
+
+
+def test_an_address_that_is_a_secret_is_read_from_its_file_and_never_told(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    channel = Webhook(WebhookSettings(url_file=file))
+    with hook(404) as found:
+        file.write_text(f"http://127.0.0.1:{found.port}/s3cret?token=s3cret\n")
+        with pytest.raises(NoticeError, match=f"webhook at 127.0.0.1:{found.port} ans") as raised:
+            channel.send(MESSAGE)
+    assert len(found.bodies) == 1
+    for wrong in ("s3cret", "http://s3cret@host/", "ftp://host/s3cret"):
+        file.write_text(wrong)
+        with pytest.raises(ConfigurationError, match=r"webhook\.url_file") as raised_too:
+            channel.send(MESSAGE)
+        assert "s3cret" not in f"{raised.value} {raised_too.value}"
+
+
+@pytest.mark.parametrize("given", [{}, {"url": "http://host/x", "url_file": Path("file")}])
+def test_there_is_one_address(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="url or url_file"):
+        WebhookSettings(**given)

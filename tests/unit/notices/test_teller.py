@@ -12,10 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from dicomnode.config import Settings
+from dicomnode.config_notices import WebhookSettings
 from dicomnode.domain import VerdictKind
 from dicomnode.errors import NoticeError
 from dicomnode.notices.message import Message
 from dicomnode.notices.teller import Teller, channels_of, start_telling
+from dicomnode.notices.webhook import Webhook
 from dicomnode.tracking import (
     audit,
     decisions,
@@ -172,6 +174,19 @@ def test_a_digest_waits_until_its_oldest_thing_is_old_enough(site: Site) -> None
     assert channel.counts == [{"failed": 2}]
 
 
+def test_a_clock_that_was_set_back_keeps_nobody_waiting_for_hours(site: Site) -> None:
+    channel = Heard()
+    hours = Settings.model_validate({"notifications": {"digest_hours": 2}})
+    node = teller(site, channel, settings=hours)
+    site.examine(None)
+    channel.away = True
+    node.round(NOW)
+    node.round(NOW + timedelta(hours=2))
+    channel.away = False
+    node.round(NOW - timedelta(hours=10))
+    assert channel.counts == [{"failed": 1}]
+
+
 def test_what_was_settled_before_it_was_told_is_not_told(site: Site) -> None:
     channel = Heard()
     hours = Settings.model_validate({"notifications": {"digest_hours": 2}})
@@ -234,6 +249,16 @@ def test_a_channel_that_is_away_holds_up_no_other(site: Site) -> None:
     away.away = True
     site.examine(None)
     node.round(NOW)
+    node.round(NOW)
+    assert here.counts == [{"failed": 1}]
+
+
+def test_a_channel_whose_secret_is_gone_holds_up_no_other(site: Site, tmp_path: Path) -> None:
+    here = Heard("email")
+    hook = Webhook(WebhookSettings(url_file=tmp_path / "gone"))
+    node = Teller(AT_ONCE, site.database, [hook, here])
+    node.round(NOW)
+    site.examine(None)
     node.round(NOW)
     assert here.counts == [{"failed": 1}]
 

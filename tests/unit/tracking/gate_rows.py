@@ -20,6 +20,7 @@ from dicomnode.tracking.gate_schema import (
     logins,
 )
 from dicomnode.tracking.held import HeldFile, HeldState
+from dicomnode.tracking.schema import series_copies, study_copies
 from tests.unit.tracking.rows import at
 
 _EXPORTS, _STUDIES, _PERSONS = 2000, 4000, 500
@@ -35,6 +36,7 @@ def fill_gate(database: Database) -> None:
         name_of = [f"ab/{n}" for n in range(_STUDIES)]
         held = [_held(n, name) for n, name in enumerate(name_of)]
         c.execute(held_objects.insert(), held)
+        _fill_copies(c)
     with database.engine.connect() as connection:
         settled = connection.execution_options(isolation_level="AUTOCOMMIT")
         settled.execute(sa.text("ANALYZE"))
@@ -77,6 +79,36 @@ def _fill_ledger(c: sa.Connection) -> None:
         for n in range(2 * _STUDIES)
     ]
     c.execute(exported_instances.insert(), left)
+
+
+def _fill_copies(c: sa.Connection) -> None:
+    studies = [
+        {
+            "study_instance_uid": f"1.3.{n}",
+            "copy_study_instance_uid": f"2.25.{n}",
+            "state": "asked" if n % 500 == 0 else "done",
+            "asked_by": "anna",
+            "plan": [],
+            "left_out": [],
+            "created_at": at(n),
+            "updated_at": at(n),
+        }
+        for n in range(_STUDIES)
+    ]
+    c.execute(study_copies.insert(), studies)
+    series = [
+        {
+            "study_copy_id": 1 + n // 2,
+            "source_series_instance_uid": f"1.3.{n // 2}.{n % 2}",
+            "way": "unchanged",
+            "series_instance_uid": f"2.25.{n // 2}.{n % 2}",
+            "images": 100,
+            "objections": [],
+            "pictures": [],
+        }
+        for n in range(2 * _STUDIES)
+    ]
+    c.execute(series_copies.insert(), series)
 
 
 def _held(number: int, name: str) -> dict[str, object]:

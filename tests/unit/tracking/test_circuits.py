@@ -146,19 +146,41 @@ def test_an_answer_closes_it_and_forgets_the_failures(
         assert circuits.open_ones(c) == {}
 
 
+def waits(delivery_id: int, number: int = 2, waited_seconds: float = 0.0) -> Parked:
+    return Parked(delivery_id, number, 0.0, 1000.0, 15.0, waited_seconds, 30.0)
+
+
+def test_each_question_to_the_destination_is_a_pause_that_was_waited(
+    database: Database, delivery_ids: list[int]
+) -> None:
+    """An answer in between ends the wait of those before, and takes nothing from it."""
+    for start in (0, 1000):
+        with database.begin() as c:
+            for _ in range(3):
+                circuits.note_failure(c, "pacs", delivery_ids[0], "no", SETTINGS, after(start))
+            parked.park(c, "pacs", waits(delivery_ids[0], waited_seconds=7.0))
+            for pause in (1, 2):
+                now = after(start + 60 * pause)
+                assert circuits.claim_probe(c, "pacs", SETTINGS, now)
+            circuits.note_answer(c, "pacs")
+            assert parked.take_ready(c, 1e9, 10) == [waits(delivery_ids[0], waited_seconds=127.0)]
+
+
 def test_what_waits_goes_when_the_circuit_closes_or_its_time_is_over(
     database: Database, delivery_ids: list[int]
 ) -> None:
     to_pacs, to_archive = delivery_ids
-    late, waiting = Parked(to_archive, "pacs", 2, 50.0), Parked(to_pacs, "pacs", 4, 1000.0)
+    late, waiting = waits(to_archive, waited_seconds=100.0), waits(to_pacs, waited_seconds=50.0)
     with database.begin() as c:
         for _ in range(3):
             circuits.note_failure(c, "pacs", to_pacs, "no answer", SETTINGS, NOW)
         for each in (waiting, late, late):
-            parked.park(c, each)
+            parked.park(c, "pacs", each)
         (absent,) = away(c)
         assert (absent.destination, absent.waiting, absent.since) == ("pacs", 2, NOW)
+        assert parked.is_any_ready(c, 100.0)
         assert parked.take_ready(c, 100.0, 10) == [late]
+        assert not parked.is_any_ready(c, 100.0)
         assert parked.take_ready(c, 100.0, 10) == []
         circuits.note_answer(c, "pacs")
         assert away(c) == ()
@@ -171,6 +193,6 @@ def test_who_waited_longest_is_the_first_on_trial(
 ) -> None:
     with database.begin() as c:
         for number, delivery_id in enumerate(reversed(delivery_ids)):
-            parked.park(c, Parked(delivery_id, "pacs", number, 1000.0))
+            parked.park(c, "pacs", waits(delivery_id, number))
         taken = [parked.take_first(c, "pacs") for _ in range(3)]
     assert [each and each.delivery_id for each in taken] == [*reversed(delivery_ids), None]

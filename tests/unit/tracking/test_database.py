@@ -129,11 +129,21 @@ def test_tables_that_are_missing_are_a_database_error(database_url: str) -> None
     empty.close()
 
 
-def test_a_server_that_is_down_is_a_database_error_without_its_password() -> None:
-    database = Database("postgresql://node:secret@127.0.0.1:1/tracking")
-    with pytest.raises(DatabaseError) as caught, database.read():
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://node:secret@127.0.0.1:1/tracking",
+        "postgresql://127.0.0.1:1/tracking?user=node&password=secret",
+        "postgresql://127.0.0.1:1/tracking?sslpassword=secret",
+    ],
+)
+def test_a_server_that_is_down_is_a_database_error_without_its_password(url: str) -> None:
+    database = Database(url)
+    with pytest.raises(DatabaseError, match=r"127\.0\.0\.1:1/tracking") as caught, database.read():
         pass
     assert "secret" not in str(caught.value)
+    given = database.url.set(password=None).render_as_string(hide_password=False)
+    assert "password=secret" not in given.replace("sslpassword", "")
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "mysql://localhost/x", "sqlite://"])

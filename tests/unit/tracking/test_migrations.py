@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from dicomnode.tracking import (
     findings,
     instances,
     outdated,
+    parked,
     refusals,
     reviews,
     series,
@@ -27,7 +29,7 @@ from dicomnode.tracking import (
     work_queue,
 )
 from dicomnode.tracking.completeness import hint_of
-from dicomnode.tracking.database import Database, _alembic_config
+from dicomnode.tracking.database import Database, _alembic_config, schema_versions
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.facts import unrevised
 from dicomnode.tracking.reviews import ReviewFilter
@@ -274,6 +276,51 @@ def test_counts_keep_their_sources_and_notifications_begin_anew(database_url: st
         assert (row.source, row.instance_count) == ("C-FIND", 150)
     database.migrate()
     database.close()
+
+
+def test_every_step_is_taken_with_data_in_it(migrated: Database, spool: Spool) -> None:
+    """From this version back to the first, each step down, up and down again: what a version can
+    hold of this one's data is there as its step up is taken."""
+    with migrated.begin() as connection:
+        instances.add(connection, [instance(1, series="1.4")])
+        revision = series.add_revision(connection, _newest_series(connection), spool, at(30))
+        assert revision is not None
+        made = examinations.record(connection, revision.id, examined(revision))
+        (delivery,) = deliveries.add(connection, made, "pacs")
+        parked.park(connection, "pacs", parked.Parked(delivery, 2, 0.0, 0.0, 0.0, 0.0, 0.0))
+        decisions.record(connection, "1.4", DecisionKind.DEFACED, account="anna", note="seen")
+        expected.expect_count(connection, STUDY, "1.4", 1, "C-FIND", speaker="ARCHIVE")
+    versions = sorted(schema_versions())
+    for earlier, later in reversed(list(itertools.pairwise(versions))):
+        with migrated.begin() as connection:
+            command.downgrade(_alembic_config(connection), earlier)
+            before = _count(connection, "series"), _count(connection, "instances")
+        upgrade(migrated, later)
+        with migrated.begin() as connection:
+            assert (_count(connection, "series"), _count(connection, "instances")) == before
+            command.downgrade(_alembic_config(connection), earlier)
+    migrated.migrate()
+    with migrated.read() as connection:
+        assert (_count(connection, "series"), _count(connection, "instances")) == before
+        states = {each.state.value for each in findings.verdicts_of_study(connection, STUDY)}
+    assert states == {"waiting"}, "to be examined again"
+
+
+def test_what_waited_for_a_destination_goes_on_with_all_of_its_patience(
+    migrated: Database,
+) -> None:
+    with migrated.begin() as connection:
+        command.downgrade(_alembic_config(connection), "0017")
+        connection.execute(
+            sa.text(
+                "INSERT INTO parked_deliveries (delivery_id, destination, number, deadline) "
+                "VALUES (32, 'pacs', 5, 1772366400.0)"
+            )
+        )
+    migrated.migrate()
+    with migrated.begin() as connection:
+        waits = parked.Parked(32, 5, 0.0, 1772366400.0, 0.0, 0.0, 0.0)
+        assert parked.take_first(connection, "pacs") == waits
 
 
 def test_list_and_queues_begin_with_what_an_older_node_knew(migrated: Database) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from bench.scale_rows import fill, study_uid
 from dicomnode.config import CompletenessSettings
-from dicomnode.domain import RefusalCode, Role, VerdictKind
+from dicomnode.domain import CopyState, RefusalCode, Role, VerdictKind
 from dicomnode.tracking import (
     accounts,
     api_tokens,
@@ -39,6 +39,7 @@ from dicomnode.tracking import (
     reviews,
     series,
     status,
+    study_copies,
     study_list,
     work_queue,
 )
@@ -143,6 +144,13 @@ READS: dict[str, Ask] = {
     "studies that wait at the gate": lambda c: held.studies_waiting(c, 200, (STUDY, "heads")),
     "what waits of a study": lambda c: held.waiting_of(c, STUDY, "heads", 0, 200),
     "files that wait": lambda c: held.names_open(c, ["ab/1", "ab/2"]),
+    "copies that were asked for": lambda c: study_copies.asked(c),
+    "copies that wait, run or failed": lambda c: study_copies.listed(c, everything=False),
+    "copies of a study": lambda c: study_copies.of_study(c, STUDY),
+    "copies of a series": lambda c: study_copies.copies_of_series(c, SERIES),
+    "series of a copy": lambda c: study_copies.series_of(c, 1),
+    "faces that were found last": lambda c: study_copies.shows_a_face(c, 5900),
+    "picture of a copy": lambda c: study_copies.picture_of(c, "2.25.7.1", 0),
     "what nobody was told": lambda c: notices.untold(c, "mail", ReviewFilter(), at(0)),
     "what the collector was not sent": lambda c: audit_cursor.unsent(c, 100),
     "what waits, for a monitor": lambda c: flow.queues(c, at(0)),
@@ -174,6 +182,10 @@ WRITES: dict[str, Ask] = {
     "an object that waits": lambda c: held.hold(c, WAITING, HeldState.WAITING, "because"),
     "why a study waits": lambda c: held.hold_study(c, STUDY, "heads", "because"),
     "an object that waits no more": lambda c: held.discard(c, 1, account="anna"),
+    "a copy": lambda c: study_copies.ask(c, STUDY, "2.25.7", [], [], by="anna"),
+    "the end of a copy": lambda c: study_copies.set_state(c, 1, CopyState.DONE),
+    "what was copied": lambda c: study_copies.record(c, 1, [], []),
+    "a copy that is forgotten": lambda c: study_copies.forget(c, STUDY),
     "a count": lambda c: expected.expect_counts(c, STUDY, {SERIES: 9}, expected.Source.C_FIND, "P"),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from dicomnode.config import VerdictSettings
 from dicomnode.config_policy import GateSettings
-from dicomnode.domain import FacePart, FaceSurface, RefusalCode, SegmentKind, VerdictKind
+from dicomnode.domain import CopyState, FacePart, FaceSurface, RefusalCode, SegmentKind, VerdictKind
 from dicomnode.tracking.findings import SeriesState
 from dicomnode.tracking.timeline import Happening, TimelineEvent
 from dicomnode.tracking.work_queue import QueueKind
@@ -60,7 +60,9 @@ def test_a_reason_is_parted_behind_its_series() -> None:
     assert templating.by_series("the study is on the list").uid == ""
 
 
-@pytest.mark.parametrize("table", [words.VERDICTS, words.STATES, words.DECISIONS, words.EXPORTS])
+@pytest.mark.parametrize(
+    "table", [words.VERDICTS, words.STATES, words.DECISIONS, words.EXPORTS, words.COPIES]
+)
 def test_no_two_badges_of_a_table_look_alike_without_colour(table: dict[str, words.Badge]) -> None:
     assert len({badge.label for badge in table.values()}) == len(table)
 
@@ -69,6 +71,7 @@ def test_every_code_has_words_and_one_that_comes_later_is_shown_as_it_stands() -
     assert set(words.VERDICTS) == set(VerdictKind)
     assert set(words.STATES) == set(SeriesState)
     assert set(words.SEGMENTS) == set(SegmentKind)
+    assert set(words.COPIES) == set(CopyState)
     assert set(PARTS) == set(QueueKind)
     assert words.badge("verdict", "SOMETHING_NEW").label == "SOMETHING NEW"
 

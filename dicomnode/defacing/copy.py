@@ -1,0 +1,140 @@
+"""A series copied for a study without faces: each volume defaced, or as it was, or left out.
+
+Every volume becomes a series of its own. What can't be made safe has no copy, and a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from dicomnode.config import Settings
+from dicomnode.defacing.deface import DefacedVolume, deface_stack
+from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.renamed import write_renamed
+from dicomnode.dicom.series import SourceStack, sort_series
+from dicomnode.dicom.uids import result_uid
+from dicomnode.domain import CopyOrder, CopyWay, Picture, SeriesCopy, VolumeCopy
+from dicomnode.errors import DefacingError, SeriesRefusedError
+from dicomnode.inference.assessment import Progress, Segmenter, ignore
+from dicomnode.inference.pictures import write_pictures
+
+_COPY = TypeAdapter(SeriesCopy)
+# Written last: the copy is whole.
+_RECORD = "copy.json"
+
+
+def copy_series(
+    order: CopyOrder,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    progress: Progress = ignore,
+    admit: Callable[[SliceGeometry], None] = lambda _: None,
+) -> SeriesCopy:
+    """Copy every volume of a series into a folder of its own within `order.folder`.
+
+    What an earlier call has finished is not made again: not every device gives the same mask
+    twice, and what was put into the node must not change. Raises `OSError`, and what the networks
+    and `admit` raise.
+    """
+    record = order.folder / _RECORD
+    if (earlier := _earlier(record)) is not None:
+        return earlier
+    shutil.rmtree(order.folder, ignore_errors=True)
+    order.folder.mkdir(parents=True)
+    progress("reading the series")
+    series = sort_series(order.revision.paths, settings.series)
+    volumes, left_out = [], [f"{each.images} images: {each.refusal}" for each in series.set_aside]
+    for number, stack in enumerate(series.stacks, start=1):
+        admit(stack.geometry)
+        folder = order.folder / f"volume-{number}"
+        try:
+            volumes.append(_copy(order, stack, networks, settings, folder, progress))
+        except (DefacingError, SeriesRefusedError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            left_out.append(f"volume {stack.label}: {error}" if stack.label else str(error))
+    copy = SeriesCopy(order.revision.series_instance_uid, tuple(volumes), tuple(left_out))
+    _keep(record, copy)
+    return copy
+
+
+def _copy(
+    order: CopyOrder,
+    stack: SourceStack,
+    networks: Sequence[Segmenter],
+    settings: Settings,
+    folder: Path,
+    progress: Progress,
+) -> VolumeCopy:
+    def into_study(ds: Dataset) -> None:
+        ds.StudyInstanceUID = UID(order.study_instance_uid)
+
+    if stack.label in order.unchanged:
+        return _unchanged(order, stack, into_study, folder)
+    made = deface_stack(stack, networks, settings, folder, into_study, progress, order.identity)
+    return VolumeCopy(
+        stack.label,
+        CopyWay.DEFACED,
+        made.series_instance_uid,
+        len(stack.images),
+        made.paths,
+        made.found.proof,
+        tuple(_pictures(made, folder)),
+    )
+
+
+def _unchanged(
+    order: CopyOrder, stack: SourceStack, finish: Callable[[Dataset], None], folder: Path
+) -> VolumeCopy:
+    """Raises `DefacingError` where an object holds frames that are no part of the volume."""
+    frames = Counter(image.path for image in stack.images)
+    if any(frames[image.path] != image.frames for image in stack.images):
+        raise DefacingError("its objects hold frames that no volume was made of")
+    uid = result_uid("copied series", stack.series_instance_uid, stack.label, order.identity)
+    said = "Copied as it was, beside series whose face was removed"
+    paths = write_renamed(stack.paths, uid, order.identity, said, finish, folder)
+    return VolumeCopy(stack.label, CopyWay.UNCHANGED, uid, len(stack.images), tuple(paths))
+
+
+def _pictures(made: DefacedVolume, folder: Path) -> list[Picture]:
+    found: list[Picture] = []
+    for suffix, seen in (("-before", made.found.before), ("-after", made.found.after)):
+        found += write_pictures(
+            folder, suffix, seen.marked, seen.verdict, seen.skin, only_overview=True
+        )
+    return found
+
+
+def _earlier(record: Path) -> SeriesCopy | None:
+    """A copy that was finished; None where its files are gone, as they are once it was received."""
+    if not record.is_file():
+        return None
+    copy = _COPY.validate_json(record.read_bytes())
+    is_here = all(path.is_file() for volume in copy.volumes for path in volume.paths)
+    return copy if is_here else None
+
+
+def _keep(record: Path, copy: SeriesCopy) -> None:
+    """Durable with all that it names: a power cut must not leave a record of half a copy."""
+    temporary = record.with_suffix(".part")
+    temporary.write_bytes(_COPY.dump_json(copy))
+    files = [path for volume in copy.volumes for path in volume.paths]
+    for path in (*files, *{file.parent for file in files}, temporary):
+        _sync(path)
+    temporary.replace(record)
+    _sync(record.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
