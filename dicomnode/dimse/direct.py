@@ -94,11 +94,12 @@ class _DirectReader:
             self._read_by_pynetdicom()
 
     def _may_read(self) -> bool:
-        """Whether pynetdicom is between two messages, and has read all that it is to know."""
+        """Inside of a message of ours, or where pynetdicom is between two messages."""
         association, dul = self._association, self._dul
-        return (
-            dul.state_machine.current_state == _ESTABLISHED
-            and association.is_established
+        if dul.state_machine.current_state != _ESTABLISHED:
+            return False
+        return self._request is not None or (
+            association.is_established
             and association.dimse.message is None
             and association.dimse.msg_queue.empty()
             and dul.event_queue.empty()

@@ -42,7 +42,8 @@ _LONGEST_QUEUE = 100_000
 _RETRY_SECONDS = 1.0
 # A transaction costs much more than the rows in it, so instances wait for each other so long.
 _GATHER_SECONDS = 0.5
-_MOST_UNDIGESTED = 256
+_ENOUGH_FOR_A_BATCH = 64
+_MOST_UNDIGESTED = 1000
 
 
 class Indexer:
@@ -122,7 +123,8 @@ class Indexer:
         batch: list[Event | Undigested] = []
         try:
             batch.append(self._queue.get(timeout=0.01 if self._stopping.is_set() else 0.5))
-            if not isinstance(batch[0], Event) or isinstance(batch[0], StoredInstance):
+            is_instance = not isinstance(batch[0], Event) or isinstance(batch[0], StoredInstance)
+            if is_instance and self._queue.qsize() < _ENOUGH_FOR_A_BATCH:
                 # Not a wait for each event: to be woken for each costs more than it gains.
                 self._stopping.wait(_GATHER_SECONDS)
             while len(batch) < _LARGEST_BATCH:
