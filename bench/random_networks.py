@@ -84,10 +84,7 @@ def _write(folder: Path, label: str, plan: dict[str, Any]) -> None:
 
     model = folder / f"nnUNetTrainer__{plans.PLANS_NAME}__{CONFIGURATION}"
     (model / "fold_0").mkdir(parents=True)
-    plan, dataset = (
-        _plans(folder.name, patch, features, spacing_mm),
-        plans.binary_dataset_json(label, 1),
-    )
+    dataset = plans.binary_dataset_json(label, 1)
     for name, content in (("plans", plan), ("dataset", dataset)):
         (model / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     torch.manual_seed(1)
