@@ -25,13 +25,8 @@ def write_networks(
 ) -> None:
     """One network for each patch length (voxels), in the order of the kinds."""
     for number, (kind, patch) in enumerate(zip(SegmentKind, patches, strict=False), start=1):
-        _write(
-            folder / f"Dataset95{number}_random_{kind.value}",
-            kind.value,
-            patch,
-            features,
-            spacing_mm,
-        )
+        name = f"Dataset95{number}_random_{kind.value}"
+        _write(folder / name, kind.value, _plans(name, patch, features, spacing_mm))
     pin(folder)
 
 
