@@ -29,7 +29,6 @@ from dicomnode.dicom.encoded import (
 )
 from dicomnode.dicom.file_format import data_set_offset, meta_values
 from dicomnode.dicom.header import PARSE_ERRORS
-from dicomnode.errors import UnreadableObjectError
 
 HEAD_BYTES = 1 << 16
 # The pixels of a slice will be wanted soon: the disk brings them while headers are looked at.
@@ -70,7 +69,7 @@ class PlainHeaders:
             head = stream.read(HEAD_BYTES)
         try:
             return self._parsed(head)
-        except (UnreadableObjectError, ValueError):
+        except PARSE_ERRORS:
             return None
 
     def _parsed(self, head: bytes) -> PlainHeader | None:
