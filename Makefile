@@ -11,7 +11,7 @@ help:
 	@echo "make demo    two drawn heads through the whole node, with pictures (start here)"
 	@echo "make serve   the node, from config.toml"
 	@echo "make test    all tests      make check   ruff, mypy, import-linter"
-	@echo "make bench   against dcmtk, Orthanc, SimpleITK, dcmqi; writes docs/performance.md"
+	@echo "make bench   against dcmtk, Orthanc, SimpleITK, dcmqi, nnU-Net; writes docs/performance.md"
 	@echo "make setup   .venv with everything pinned (other targets call it)"
 
 setup: $(STAMP)

@@ -283,21 +283,25 @@ def steps(found: dict[str, dict[str, list[Run]]]) -> str:
 
 def main() -> None:
     parser = results.parser(__doc__)
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.set_defaults(rounds=None)
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="default both, with --short MR")
     parser.add_argument("--scale", type=int, help="divides each side; default 1, with --short 2")
     parser.add_argument("--networks", choices=("starter", "random"), default="starter")
     parser.add_argument("--patch", type=int, nargs="+", default=[192, 128], metavar="VOXELS")
     parser.add_argument("--features", type=int, default=32, help="of random networks")
+    parser.add_argument("--spacing-mm", type=float, default=1.0, help="of random networks")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--no-peer", dest="peer", action="store_false", help="the node alone")
     given = parser.parse_args()
     given.scale = given.scale or (2 if given.short else 1)
+    given.rounds = given.rounds or (1 if given.short else 5)
+    given.cases = given.cases or (["MR"] if given.short else list(CASES))
     loads = [results.load_average()]
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         models = STARTER_FOLDER
         if given.networks == "random":
             models = Path(name)
-            write_networks(models, given.patch, given.features)
+            write_networks(models, given.patch, given.features, given.spacing_mm)
         found = {case: run(case, given, models) for case in given.cases}
     results.tell(report(given, found, [*loads, results.load_average()]), given.json)
 

@@ -1,7 +1,7 @@
 """Networks of released sizes with random weights, in nnU-Net's layout, pinned: for speed alone.
 
 The shape is the one that nnU-Net plans for large patches (`PlainConvUNet`, 32 to 320 channels, as
-many stages as halve the patch to 4 to 8 voxels), with its preset resampling and 1 mm.
+many stages as halve the patch to 4 to 8 voxels), with its preset resampling.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ MOST_FEATURES = 320
 _RESAMPLING = {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None}
 
 
-def write_networks(folder: Path, patches: Sequence[int], features: int = 32) -> None:
+def write_networks(
+    folder: Path, patches: Sequence[int], features: int = 32, spacing_mm: float = 1.0
+) -> None:
     """One network for each patch length (voxels), in the order of the kinds."""
     for number, (kind, patch) in enumerate(zip(SegmentKind, patches, strict=False), start=1):
-        _write(folder / f"Dataset95{number}_random_{kind.value}", kind.value, patch, features)
+        name = f"Dataset95{number}_random_{kind.value}"
+        _write(folder / name, kind.value, _plans(name, patch, features, spacing_mm))
     pin(folder)
 
 
@@ -48,7 +51,7 @@ def _architecture(patch: int, features: int) -> dict[str, Any]:
     return made
 
 
-def _plans(name: str, patch: int, features: int) -> dict[str, Any]:
+def _plans(name: str, patch: int, features: int, spacing_mm: float) -> dict[str, Any]:
     resampling: dict[str, Any] = {
         f"resampling_fn_{what}": "resample_data_or_seg_to_shape"
         for what in ("data", "seg", "probabilities")
@@ -60,7 +63,7 @@ def _plans(name: str, patch: int, features: int) -> dict[str, Any]:
     }
     sized = {
         "patch_size": [patch] * 3,
-        "spacing": [1.0] * 3,
+        "spacing": [spacing_mm] * 3,
         "architecture": _architecture(patch, features),
     }
     configuration = plans.configuration() | resampling | sized
@@ -70,16 +73,16 @@ def _plans(name: str, patch: int, features: int) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, label: str, patch: int, features: int) -> None:
+def _write(folder: Path, label: str, plan: dict[str, Any]) -> None:
     import torch
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     model = folder / f"nnUNetTrainer__{plans.PLANS_NAME}__{CONFIGURATION}"
     (model / "fold_0").mkdir(parents=True)
-    plan, dataset = _plans(folder.name, patch, features), plans.binary_dataset_json(label, 1)
+    dataset = plans.binary_dataset_json(label, 1)
     for name, content in (("plans", plan), ("dataset", dataset)):
         (model / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-    torch.manual_seed(patch)
+    torch.manual_seed(1)
     network = _built(PlansManager(plan).get_configuration(CONFIGURATION))
     checkpoint = {
         "network_weights": network.state_dict(),

@@ -35,6 +35,7 @@ NODE, HEADERS, ITK, FLOOR = (
     "files read as bytes",
 )
 Seconds = dict[str, list[float]]
+CPU = " (CPU)"
 
 
 def drawn(folder: Path, slices: int) -> list[Path]:
@@ -98,20 +99,23 @@ def check_equal(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def run(folder: Path, paths: Sequence[Path], rounds: int, cold: bool) -> Seconds:
-    seconds: Seconds = {NODE: [], HEADERS: [], ITK: [], FLOOR: []}
+    names = (NODE, HEADERS, ITK, FLOOR)
+    seconds: Seconds = {f"{name}{kind}": [] for name in names for kind in ("", CPU)}
 
     def timed(name: str, read: Callable[[], object]) -> None:
         if cold:
             out_of_memory(paths)
-        began = time.perf_counter()
-        read()
+        measured(name, read)
+
+    def measured(name: str, read: Callable[[], Any]) -> Any:
+        began, cpu_began = time.perf_counter(), time.process_time()
+        result = read()
         seconds[name].append(time.perf_counter() - began)
+        seconds[name + CPU].append(time.process_time() - cpu_began)
+        return result
 
     def node() -> None:
-        began = time.perf_counter()
-        stack = one_stack(paths)
-        seconds[HEADERS].append(time.perf_counter() - began)
-        read_volume(stack)
+        read_volume(measured(HEADERS, lambda: one_stack(paths)))
 
     ways: list[tuple[str, Callable[[], object]]] = [
         (NODE, node),
@@ -130,13 +134,18 @@ def report(found: dict[str, Seconds], loads: Sequence[float], slices: int) -> re
     floor = [results.ratio(seconds[NODE], seconds[FLOOR]) for seconds in found.values()]
     rows = []
     for name in (NODE, HEADERS, ITK, FLOOR):
-        medians = [statistics.median(seconds[name]) for seconds in found.values()]
-        rows.append([name, *(f"{value:.2f}" for value in medians)])
-    rows.append(["dicomnode / SimpleITK", *(f"{value:.2f}" for value in itk)])
-    rows.append(["dicomnode / floor", *(f"{value:.2f}" for value in floor)])
+        both = [
+            [statistics.median(seconds[f"{name}{kind}"]) for kind in ("", CPU)]
+            for seconds in found.values()
+        ]
+        rows.append([name, *(f"{value:.2f}" for pair in both for value in pair)])
+    for name, peer, ratios in (("SimpleITK", ITK, itk), ("floor", FLOOR, floor)):
+        cpu = (results.ratio(each[NODE + CPU], each[peer + CPU]) for each in found.values())
+        told = (f"{value:.2f}" for pair in zip(ratios, cpu, strict=True) for value in pair)
+        rows.append([f"dicomnode / {name}", *told])
     return results.Report(
         title=f"Series to volume: {slices} CT slices 512x512",
-        columns=["", *(f"{name}, s" for name in found)],
+        columns=["", *(f"{name}, {what}" for name in found for what in ("s", "CPU s"))],
         rows=rows,
         remarks=["Both gave the same values. The last two rows are ratios."],
         goals=[

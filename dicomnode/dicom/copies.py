@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,8 @@ def without_pixel_copies(images: Sequence[SourceImage], aside: list[SetAside]) -
     An archive may have given an image a second UID. Images with other pixels are kept: whoever
     makes a volume of them has to find that two lie at one place.
     """
-    alike: dict[tuple[object, ...], list[SourceImage]] = {}
-    for item in images:
-        alike.setdefault(_description(item), []).append(item)
-    copies = {id(copy) for several in alike.values() for copy in _copies(several)}
+    together = [item for several in _alike(images, _place) if len(several) > 1 for item in several]
+    copies = {id(copy) for several in _alike(together, _description) for copy in _copies(several)}
     if copies:
         sentence = "the same image came under another SOP Instance UID too"
         refusal = Refusal(RefusalCode.DUPLICATE_POSITION, sentence, "SOPInstanceUID")
@@ -52,10 +50,24 @@ def without_pixel_copies(images: Sequence[SourceImage], aside: list[SetAside]) -
     return [item for item in images if id(item) not in copies]
 
 
-def _description(image: SourceImage) -> tuple[object, ...]:
+def _alike(
+    images: Sequence[SourceImage], of: Callable[[SourceImage], Hashable]
+) -> list[list[SourceImage]]:
+    found: dict[Hashable, list[SourceImage]] = {}
+    for item in images:
+        found.setdefault(of(item), []).append(item)
+    return list(found.values())
+
+
+def _place(image: SourceImage) -> tuple[object, ...]:
+    """Few images lie where another one does: of the others nothing else is asked."""
     ds = image.ds
-    place = numbers(ds, "ImagePositionPatient", 3), numbers(ds, "ImageOrientationPatient", 6)
-    return (*place, image.frame, *(distinct([ds], keyword)[0] for keyword in _SAME))
+    position = numbers(ds, "ImagePositionPatient", 3)
+    return position, numbers(ds, "ImageOrientationPatient", 6), image.frame
+
+
+def _description(image: SourceImage) -> tuple[object, ...]:
+    return (*_place(image), *(distinct([image.ds], keyword)[0] for keyword in _SAME))
 
 
 def _copies(alike: Sequence[SourceImage]) -> Sequence[SourceImage]:

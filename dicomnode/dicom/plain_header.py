@@ -9,6 +9,7 @@ order or of undefined length, heads that are long.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +29,10 @@ from dicomnode.dicom.encoded import (
 )
 from dicomnode.dicom.file_format import data_set_offset, meta_values
 from dicomnode.dicom.header import PARSE_ERRORS
-from dicomnode.errors import UnreadableObjectError
 
 HEAD_BYTES = 1 << 16
+# The pixels of a slice will be wanted soon: the disk brings them while headers are looked at.
+SLICE_BYTES = 1 << 20
 _PIXEL_DATA = 0x7FE00010
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _TRANSFER_SYNTAX = 0x00020010
@@ -63,10 +65,11 @@ class PlainHeaders:
     def read(self, path: Path) -> PlainHeader | None:
         """None: not plain, or not readable; pydicom has to say. Raises `OSError`."""
         with path.open("rb", buffering=0) as stream:
+            os.posix_fadvise(stream.fileno(), 0, SLICE_BYTES, os.POSIX_FADV_WILLNEED)
             head = stream.read(HEAD_BYTES)
         try:
             return self._parsed(head)
-        except (UnreadableObjectError, ValueError):
+        except PARSE_ERRORS:
             return None
 
     def _parsed(self, head: bytes) -> PlainHeader | None:
