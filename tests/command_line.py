@@ -17,6 +17,7 @@ from subprocess import CompletedProcess
 from unittest import mock
 
 from dicomnode.cli import main
+from dicomnode.commands import common
 
 
 def dicomnode(*arguments: str) -> CompletedProcess[str]:
@@ -59,11 +60,15 @@ def _process_as_it_was() -> Iterator[None]:
     signals = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     mask = os.umask(0o022)
     os.umask(mask)
+    consoles = {console: console.width for console in (common.out, common.err)}
+    for console in consoles:
+        console.width = 160
     try:
-        with mock.patch.dict(os.environ, COLUMNS="160"):
-            yield
+        yield
     finally:
         os.umask(mask)
+        for console, width in consoles.items():
+            console.width = width
         root.handlers[:] = handlers
         root.setLevel(level)
         for name in list(root.manager.loggerDict):

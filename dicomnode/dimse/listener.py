@@ -105,6 +105,9 @@ class ReceivingServer(AssociationServer):
     def server_bind(self) -> None:
         self._close()
         self.socket = self._listener
+        # A sibling may accept what both were woken for: who waited for the next connection then
+        # could not stop.
+        self.socket.setblocking(False)
         self.server_address = self._listener.getsockname()
 
     def server_activate(self) -> None:

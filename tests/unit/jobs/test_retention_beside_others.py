@@ -92,8 +92,8 @@ def test_what_comes_again_while_it_may_go_is_not_removed_behind_its_answer(
     study = site.examine("one")
     store, removed = Spool.store, []
 
-    def store_and_look(self: Spool, *given: Any) -> Any:
-        result = store(self, *given)
+    def store_and_look(self: Spool, *given: Any, **options: Any) -> Any:
+        result = store(self, *given, **options)
         removed.append(site.keeper().round())
         return result
 
