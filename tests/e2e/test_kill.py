@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(missing_peers()), reason=missing_peers()),
 ]
-ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "3"))
 
 
 def below(node: Node) -> list[int]:
