@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -69,36 +69,25 @@ def maps_any(pid: int, library: str) -> bool:
     )
 
 
-@contextmanager
-def watched_peak(pid: int) -> Iterator[Callable[[], int]]:
+def watched_peak(pid: int) -> AbstractContextManager[Callable[[], int]]:
     """The largest peak of any one process of the tree, children that soon end included."""
-    largest, stop = 0, threading.Event()
+    return _watched(lambda: max(map(peak_bytes, tree(pid))))
 
-    def watch() -> None:
-        nonlocal largest
-        while True:
-            largest = max(largest, *(peak_bytes(each) for each in tree(pid)))
-            if stop.wait(0.1):
-                return
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lambda: largest
-    finally:
-        stop.set()
-        thread.join()
+def watched_memory(pid: int) -> AbstractContextManager[Callable[[], int]]:
+    """The largest sum over a process and its children, pages that they share counted once."""
+    return _watched(lambda: sum(map(proportional_bytes, tree(pid))))
 
 
 @contextmanager
-def watched_memory(pid: int) -> Iterator[Callable[[], int]]:
-    """The largest sum over a process and its children, pages that they share counted once."""
+def _watched(measure: Callable[[], int]) -> Iterator[Callable[[], int]]:
+    """Tells the largest value so far of what is measured ten times a second."""
     largest, stop = 0, threading.Event()
 
     def watch() -> None:
         nonlocal largest
         while True:
-            largest = max(largest, sum(map(proportional_bytes, tree(pid))))
+            largest = max(largest, measure())
             if stop.wait(0.1):
                 return
 

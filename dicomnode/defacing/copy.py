@@ -5,7 +5,6 @@ Every volume becomes a series of its own. What can't be made safe has no copy, a
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from dicomnode.dicom.renamed import write_renamed
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import CopyOrder, CopyWay, Picture, SeriesCopy, VolumeCopy
+from dicomnode.durable import sync
 from dicomnode.errors import DefacingError, SeriesRefusedError
 from dicomnode.inference.assessment import Progress, Segmenter, ignore
 from dicomnode.inference.pictures import write_pictures
@@ -127,14 +127,6 @@ def _keep(record: Path, copy: SeriesCopy) -> None:
     temporary.write_bytes(_COPY.dump_json(copy))
     files = [path for volume in copy.volumes for path in volume.paths]
     for path in (*files, *{file.parent for file in files}, temporary):
-        _sync(path)
+        sync(path)
     temporary.replace(record)
-    _sync(record.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(record.parent)

@@ -38,6 +38,7 @@ from dicomnode.dicom.source_images import (
 from dicomnode.dicom.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, result_uid
 from dicomnode.dicom.verification import verify_segmentation
 from dicomnode.domain import ModelIdentity, SegmentationFile, SegmentKind
+from dicomnode.durable import sync
 from dicomnode.errors import SegmentationError
 
 __all__ = ["verify_segmentation", "write_segmentation"]
@@ -294,9 +295,5 @@ def _save(seg: Dataset, out: Path) -> str:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise SegmentationError(f"{out}: the SEG could not be written: {error}") from error
-    folder = os.open(out.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(out.parent)
     return digest

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dicomnode.dicom.uid_syntax import is_uid
+from dicomnode.durable import sync
 from dicomnode.errors import ExportError
 from dicomnode.gate.receipt import SignedReceipt
 
@@ -93,7 +94,7 @@ def _make_durably(folder: Path, top: Path) -> None:
     if folder.parent != top:
         _make_durably(folder.parent, top)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -104,12 +105,4 @@ def _write_durably(path: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

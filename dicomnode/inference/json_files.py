@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dicomnode.durable import sync
 from dicomnode.errors import ModelError
 
 _LONGEST_BYTES = 64 * 2**20
@@ -40,12 +40,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary.write_text(text, encoding="utf-8")
     sync(temporary)
     temporary.replace(path)
-
-
-def sync(path: Path) -> None:
-    """See that a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dicomnode.durable import sync
 from dicomnode.errors import ModelError
-from dicomnode.inference.json_files import sync, write_json
+from dicomnode.inference.json_files import write_json
 from dicomnode.inference.models import MANIFEST_NAME, STARTER_FOLDER
 
 

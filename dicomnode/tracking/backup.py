@@ -16,6 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from dicomnode.durable import sync
 from dicomnode.errors import DatabaseError
 from dicomnode.tracking import audit
 from dicomnode.tracking.database import Database, schema_versions
@@ -41,9 +42,9 @@ def back_up(database: Database, file: Path) -> None:
             _copy_sqlite(Path(database.url.database or ""), partial)
         else:
             _run(database, "pg_dump", "--format=custom", f"--file={partial}")
-        _sync(partial)
+        sync(partial)
         partial.replace(file)
-        _sync(file.absolute().parent)
+        sync(file.absolute().parent)
     except (OSError, sqlite3.Error) as error:
         raise DatabaseError(f"{file}: no backup could be made: {error}") from error
     finally:
@@ -110,10 +111,10 @@ def _restore_sqlite(database: Database, file: Path) -> None:
         with _require_nobody_uses(path):
             restored = Database(f"sqlite:///{made.absolute()}")
             _migrate(restored, file)
-            _sync(made)
+            sync(made)
         _remove_sqlite(path, only_logs=True)
         made.replace(path)
-        _sync(path.absolute().parent)
+        sync(path.absolute().parent)
     finally:
         _remove_sqlite(made)
 
@@ -227,11 +228,3 @@ def _run(database: Database, program: str, *arguments: object) -> None:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise DatabaseError(f"{program}: {lines[0]}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from dicomnode.durable import sync
 from dicomnode.errors import OutOfSpaceError, SpoolError
 from dicomnode.tracking import removal
 from dicomnode.tracking.private import make_private
@@ -78,7 +79,7 @@ class Spool:
         for folder in (self._incoming, self._quarantine, *prefixes):
             make_private(folder)
         for folder in (self._objects, self._folder, self._folder.parent):
-            _sync_folder(folder)
+            sync(folder)
 
     def store(
         self,
@@ -246,7 +247,7 @@ class Spool:
         finally:
             temporary.unlink(missing_ok=True)
         # Also for the loser of a race: the winner may not have synced the folder yet.
-        _sync_folder(path.parent)
+        sync(path.parent)
         return created
 
     def _require_space(self, size: int) -> None:
@@ -293,14 +294,6 @@ def _write_synced(path: Path, *parts: bytes | memoryview) -> None:
             view = memoryview(part)
             while view:
                 view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
