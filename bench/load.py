@@ -7,7 +7,7 @@ Starts the receiving role on loopback. Each sender stores series of a hundred in
 association each, over and over, every instance another one. At the end each acknowledged instance
 has to be in the spool byte for byte and to have its row; the exit code is 1 where one is not. There
 are ten slices of the time: instances a second, the latency of an answer as the sender sees
-it, and the memory of the node. The senders need about as much of the processor as the node.
+it, and the memory of the node.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import TextIO
 
 from pydicom import dcmread
-from pydicom.uid import UID
-from pynetdicom.association import Association
+from pydicom.uid import UID, MRImageStorage
 
+from bench.raw_association import C_STORE_RQ, RawAssociation, command_set, message
 from dicomnode.tracking.spool import Spool, object_name
 from tests.factories import make_series
-from tests.hostile.raw_sender import associated, send
 from tests.integration.scp.receiving import Node, data_set_bytes, running, shared_settings
 
 PER_SERIES = 100
@@ -89,21 +89,26 @@ def sender(
         for first in range(0, count, PER_SERIES):
             if time.time() >= until:
                 return
-            with associated(port) as association:
-                for instance in range(first, min(first + PER_SERIES, count)):
-                    if time.time() >= until:
-                        return
-                    out.write(one_line(association, like, number, instance))
-                    if not association.is_established:
-                        break  # the node hung up; it is asked again with the next series
+            instances = range(first, min(first + PER_SERIES, count))
+            try:
+                one_series(port, like, number, instances, until, out)
+            except OSError as error:  # the node hung up; it is asked again with the next series
+                out.write(f"{type(error).__name__} {first} {time.time():.4f} 0\n")
 
 
-def one_line(association: Association, like: bytes, number: int, instance: int) -> str:
-    data, uid = encoded(like, number, instance), instance_uid(number, instance)
-    began = time.perf_counter()
-    answer = send(association, data, sop_instance_uid=uid)
-    seconds = time.perf_counter() - began
-    return f"{answer.status} {instance} {time.time():.4f} {seconds:.6f}\n"
+def one_series(
+    port: int, like: bytes, number: int, instances: Sequence[int], until: float, out: TextIO
+) -> None:
+    with RawAssociation(port, MRImageStorage) as association:
+        for instance in instances:
+            if time.time() >= until:
+                return
+            request = command_set(C_STORE_RQ, MRImageStorage, instance_uid(number, instance))
+            data = encoded(like, number, instance)
+            began = time.perf_counter()
+            status = association.exchange(message(request, data, association.maximum_pdu_bytes))
+            seconds = time.perf_counter() - began
+            out.write(f"{status} {instance} {time.time():.4f} {seconds:.6f}\n")
 
 
 def memory_bytes(pid: int) -> int:

@@ -128,6 +128,7 @@ class JobSettings(Section):
     examination_pause_seconds: PositiveFloat = 30.0
     silence_seconds: PositiveFloat = 300.0
     silence_seconds_per_megavoxel: Annotated[float, Field(ge=0)] = 20.0
+    keep_done_days: Annotated[float, Field(ge=1)] = 90.0
 
 
 class OwnGateSettings(GateSettings):

@@ -20,6 +20,7 @@ from dicomnode.domain import CopyOrder, CopyState, CopyWay, SeriesCopy
 from dicomnode.errors import ExaminationDiedError, SpoolError, sentence
 from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.intake.running import running_intake
+from dicomnode.jobs.forget import leaving_nothing_forgotten
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import copied_series, expected, retention, series, study_copies
@@ -84,7 +85,8 @@ class Copying:
             identity=copy.copy_study_instance_uid,
             folder=self._folder(copy, planned),
         )
-        return self._make(order)
+        with leaving_nothing_forgotten(self.settings, self.database, revision):
+            return self._make(order)
 
     def _make(self, order: CopyOrder) -> Found:
         """What takes its process down is tried again as often as an examination is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from dbos import DBOSClient, WorkflowStatus
 
@@ -26,6 +27,9 @@ from dicomnode.jobs.set_aside import record_not_examined, set_aside_sentence
 from dicomnode.tracking import circuits, deliveries, parked, retention, series
 from dicomnode.tracking.circuits import Circuit
 from dicomnode.tracking.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 # The engine's words and ours, all of them.
 _STATES = {
@@ -208,12 +212,10 @@ def _age(status: WorkflowStatus) -> tuple[int, int, int]:
 
 
 def _attempts(client: DBOSClient, delivery_id: int) -> list[WorkflowStatus]:
-    """Every attempt of one delivery, first to newest."""
+    """Of one delivery, first to newest; those that were done long ago are no more."""
     found = client.list_workflows(
         workflow_id_prefix=f"{Stage.DELIVER}:{delivery_id}:", load_input=False, load_output=False
     )
-    if not found:
-        raise JobError(f"there is no job deliver:{delivery_id}; `dicomnode jobs list` shows them")
     return sorted(found, key=_age)
 
 
@@ -233,14 +235,14 @@ def _retry_examination(client: DBOSClient, database: Database, job_id: str) -> N
 
 
 def _retry_delivery(queue: JobQueue, database: Database, key: int) -> None:
-    newest = _attempts(queue.client, key)[-1]
     with database.begin() as connection:
-        destination = deliveries.destination_of(connection, key)
+        destination = _destination(connection, key)
         circuits.probe_soon(connection, destination, datetime.now(UTC))
         if parked.is_parked(connection, key):  # the first that goes is the one that waits longest
             return
-    state = _STATES[newest.status]
-    if state is JobState.WAITING_TO_RETRY:
+    newest = next(reversed(_attempts(queue.client, key)), None)
+    state = None if newest is None else _STATES[newest.status]
+    if newest is not None and state is JobState.WAITING_TO_RETRY:
         queue.client.set_workflow_delay(newest.workflow_id, delay_seconds=0)
         return
     if state in _ACTIVE:
@@ -249,17 +251,25 @@ def _retry_delivery(queue: JobQueue, database: Database, key: int) -> None:
         if deliveries.load(connection, key).state is DeliveryState.DELIVERED:
             raise JobError(f"job {Stage.DELIVER}:{key} is done: it was delivered")
         deliveries.retry(connection, key)
-        queue.enqueue_delivery(connection, first_attempt(key, newest.workflow_id))
+        after = "" if newest is None else newest.workflow_id
+        queue.enqueue_delivery(connection, first_attempt(key, after))
 
 
 def _cancel_delivery(client: DBOSClient, database: Database, key: int) -> None:
     attempts = _attempts(client, key)
     with database.begin() as connection:
+        _destination(connection, key)
         if not deliveries.cancel(connection, key):
             raise JobError(f"job {Stage.DELIVER}:{key} has ended; there is nothing to cancel")
     for attempt in attempts:
         if _STATES[attempt.status] in _ACTIVE:
             client.cancel_workflow(attempt.workflow_id)
+
+
+def _destination(connection: Connection, delivery_id: int) -> str:
+    if not (found := deliveries.destination_of(connection, delivery_id)):
+        raise JobError(f"there is no job deliver:{delivery_id}; `dicomnode jobs list` shows them")
+    return found
 
 
 def _time(epoch_ms: int | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 from dbos import DBOSClient, WorkflowStatus
 
 from dicomnode.config import Settings
-from dicomnode.errors import JobError
+from dicomnode.domain import Revision
+from dicomnode.errors import DatabaseError, JobError
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.jobs.stranded import begin_again
@@ -23,6 +25,8 @@ from dicomnode.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+log = logging.getLogger("dicomnode.jobs")
 
 _WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 _LOOK_SECONDS = 0.5
@@ -66,6 +70,27 @@ def forget(
     finally:
         queue.close()
     return known
+
+
+@contextmanager
+def leaving_nothing_forgotten(
+    settings: Settings, database: Database, revision: Revision
+) -> Iterator[None]:
+    """Around what makes files of a series: cancelled just as it began, a job runs on while the
+    study is forgotten, and nobody else would find what it made."""
+    study, series = revision.study_instance_uid, revision.series_instance_uid
+    try:
+        yield
+    finally:
+        try:
+            with database.begin() as connection:
+                found = forgetting.discard_leftovers(
+                    connection, study, series, settings.results_folder
+                )
+            if found:
+                log.warning("a series was forgotten while it was worked at: no file of it is kept")
+        except DatabaseError:  # what was made of a series that is still here can be recorded later
+            log.warning("not known whether the series was forgotten", extra={"series": series})
 
 
 def _begin(

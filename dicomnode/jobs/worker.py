@@ -16,6 +16,7 @@ from dicomnode.jobs.automatic_copies import AutomaticCopies
 from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.delays import Delays
+from dicomnode.jobs.done import clear_done
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
@@ -130,6 +131,8 @@ class _Rounds:
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
             self.guarded(self._stranded.look)
+            keep_days = self.watch.settings.jobs.keep_done_days
+            self.guarded(lambda: clear_done(self.watch.queue.client, keep_days))
 
     def guarded(self, chore: Callable[[], object]) -> None:
         try:

@@ -31,6 +31,7 @@ from dicomnode.errors import (
 from dicomnode.errors import sentence as sentence_of
 from dicomnode.jobs.attempts import Attempt, first_attempt
 from dicomnode.jobs.copying import Copying
+from dicomnode.jobs.forget import leaving_nothing_forgotten
 from dicomnode.jobs.lanes import Examining, JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.stages import Stages as Stages
@@ -158,7 +159,8 @@ class Workflows:
             if removed_at is not None:
                 return {"failure": f"some of its {retention.sentence(removed_at)}", "removed": True}
             try:
-                examination = self.stages.examine(revision)
+                with leaving_nothing_forgotten(self.settings, self.database, revision):
+                    examination = self.stages.examine(revision)
             except ExaminationDiedError as error:
                 return {"failure": str(error), "again": "died"}
             except ExaminationPostponedError as error:

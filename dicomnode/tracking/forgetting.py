@@ -27,7 +27,7 @@ from dicomnode.tracking.gate_schema import exported_studies, held_objects, notic
 from dicomnode.tracking.notices import Topic
 from dicomnode.tracking.pulls import PullState
 from dicomnode.tracking.quarantine import DAMAGED
-from dicomnode.tracking.results import remove_results
+from dicomnode.tracking.results import remove_folder, remove_results
 from dicomnode.tracking.schema import (
     announced_instances,
     association_series,
@@ -148,6 +148,18 @@ def erase_files(c: sa.Connection, known: KnownStudy, spool: Spool, results: Path
         spool.quarantine_path(name).unlink(missing_ok=True)
     for uid, series_id in known.series.items():
         remove_results(c, series_id, uid, results)
+
+
+def discard_leftovers(
+    c: sa.Connection, study_instance_uid: str, series_instance_uid: str, results: Path
+) -> bool:
+    """What a job made that was cancelled too late, and ran on while its series was forgotten.
+
+    Whether there was any; nothing of a series that is here. Raises `OSError`.
+    """
+    lock(c, study_instance_uid)
+    here = sa.select(series.c.id).where(series.c.series_instance_uid == series_instance_uid)
+    return c.scalar(here) is None and remove_folder(series_instance_uid, results)
 
 
 def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now: datetime) -> None:

@@ -24,9 +24,16 @@ def remove_results(
     for path in _files(c, series_id):
         if path.resolve().is_relative_to(root):
             path.unlink(missing_ok=True)
+    remove_folder(series_instance_uid, folder)
+
+
+def remove_folder(series_instance_uid: str, folder: Path) -> bool:
+    """What lies in the folder of a series; whether there was one. Raises `OSError`."""
     of_series = folder / short_name(series_instance_uid)
-    if of_series.is_dir():
-        shutil.rmtree(of_series)
+    if not of_series.is_dir():
+        return False
+    shutil.rmtree(of_series)
+    return True
 
 
 def _files(c: sa.Connection, series_id: int) -> Iterator[Path]:

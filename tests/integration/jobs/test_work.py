@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from dicomnode.config import DestinationSettings
 from dicomnode.delivery.store import Sent
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
 from dicomnode.errors import JobError, ModelError
+from dicomnode.jobs.done import clear_done
 from dicomnode.jobs.engine import JobState, cancel, retry
-from dicomnode.jobs.lanes import Stage
+from dicomnode.jobs.forget import forget
+from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.jobs.sending import Sending
 from dicomnode.jobs.workflows import Workflows
 from dicomnode.tracking import audit
 from dicomnode.tracking.gate_schema import METADATA
+from dicomnode.tracking.spool import short_name
 from tests import small_node
 from tests.integration.jobs.conftest import Node, pacs, until
 from tests.storage_peer import storage_peer
@@ -81,6 +85,31 @@ def test_a_result_that_says_nothing_is_a_failure_that_holds(make_node: MakeNode)
         until(lambda: node.status()[0].series[0].state == "failed")
         until(lambda: [job.state for job in node.jobs()] == [JobState.FAILED])
     assert "retry the job" in node.jobs()[0].error
+
+
+def test_a_study_that_is_forgotten_while_its_cancelled_job_runs_on_leaves_no_file(
+    make_node: MakeNode, database_url: str
+) -> None:
+    node = make_node(url=database_url)
+    made: list[Path] = []
+
+    def examine(revision: Revision) -> Examination:
+        (job,) = node.jobs()
+        of_series = node.settings.results_folder / short_name(revision.series_instance_uid)
+        found = small_node.examine(revision, of_series)
+        cancel(node.database, job.id)
+        forget(node.settings, node.database, revision.study_instance_uid, account="anna")
+        assert not of_series.exists()
+        of_series.mkdir()
+        made.append(of_series / "written-late.dcm")
+        made[0].touch()
+        return found
+
+    node.put("a")
+    with node.working(replace(small_node.stages(node.settings), examine=examine)):
+        until(lambda: bool(made) and not any(path.exists() for path in made))
+    assert [p for p in node.settings.results_folder.rglob("*") if p.is_file()] == []
+    assert node.status() == ()
 
 
 def test_what_was_examined_is_not_examined_again_after_a_restart(make_node: MakeNode) -> None:
@@ -325,6 +354,30 @@ def test_a_waiting_examination_can_be_cancelled_and_taken_up_again(make_node: Ma
         assert any(failure.startswith("cancelled by a person") for failure in failures)
         retry(node.database, waiting.id)
         until(lambda: [study.verdict for study in node.status()] == ["DEFACED"] * 2)
+
+
+def test_jobs_that_were_done_long_ago_leave_the_engine_and_what_was_refused_can_still_be_retried(
+    make_node: MakeNode, database_url: str
+) -> None:
+    with storage_peer(statuses=[0xA900, 0xA900]) as peer:
+        node = make_node(pacs(peer.port), url=database_url)
+        node.put("a")
+        with node.working():
+            until(lambda: node.states() == ["refused"])
+            queue = JobQueue(node.database)
+            assert clear_done(queue.client, keep_days=1) == 0
+            tomorrow = datetime.now(UTC) + timedelta(days=1, seconds=1)
+            until(lambda: not queue.client.list_workflows(status=["PENDING", "ENQUEUED"]))
+            assert clear_done(queue.client, keep_days=1, now=tomorrow) >= 2
+            assert queue.client.list_workflows(status="SUCCESS") == []
+            queue.close()
+            assert [job.id for job in node.jobs()] == ["deliver:1"]
+            retry(node.database, "deliver:1")
+            until(lambda: node.states() == ["delivered"])
+            node.put("a")  # sent again: examined already
+            time.sleep(0.3)
+    assert node.states() == ["delivered"]
+    assert [study.verdict for study in node.status()] == ["DEFACED"]
 
 
 @pytest.mark.parametrize("job_id", ["examine:1.2.3:d:m", "deliver:77", "deliver:x", "nothing"])
