@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from dicomnode.tracking.database import Database, schema_versions
 
 _SQLITE_MAGIC, _POSTGRES_MAGIC = b"SQLite format 3\0", b"PGDMP"
 _ASIDE = "_before_restore"
+_KEY_PASSWORD = "sslpassword"
 
 
 def back_up(database: Database, file: Path) -> None:
@@ -212,19 +214,37 @@ def _migrate(database: Database, file: Path) -> None:
 
 
 def _run(database: Database, program: str, *arguments: object) -> None:
-    """The password goes by the environment: others can read a command line."""
-    url = database.url.set(drivername="postgresql", password=None)
-    environment = dict(os.environ)
-    if database.url.password:
-        environment["PGPASSWORD"] = str(database.url.password)
-    command = [program, f"--dbname={url.render_as_string()}", *map(str, arguments)]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise DatabaseError(
-            f"{program} isn't installed (Debian: postgresql-client); it has to be at least of the "
-            "server's version"
-        ) from None
+    """Passwords go by the environment and a file: others can read a command line."""
+    with tempfile.TemporaryDirectory() as folder:
+        url, environment = _without_passwords(database.url, Path(folder) / "service")
+        command = [program, f"--dbname={url.render_as_string()}", *map(str, arguments)]
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise DatabaseError(
+                f"{program} isn't installed (Debian: postgresql-client); it has to be at least of "
+                "the server's version"
+            ) from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise DatabaseError(f"{program}: {lines[0]}")
+
+
+def _without_passwords(url: sa.URL, service_file: Path) -> tuple[sa.URL, dict[str, str]]:
+    """The address for libpq, and the environment that holds what is secret of it.
+
+    Of the password of the client's key libpq knows no variable, so it goes by a service file.
+    """
+    environment = dict(os.environ)
+    if url.password:
+        environment["PGPASSWORD"] = str(url.password)
+    url = url.set(drivername="postgresql", password=None)
+    if of_key := url.query.get(_KEY_PASSWORD):
+        service_file.write_text(f"[dicomnode]\n{_KEY_PASSWORD}={of_key}\n")
+        environment["PGSERVICEFILE"] = str(service_file)
+        url = url.difference_update_query([_KEY_PASSWORD]).update_query_dict(
+            {"service": "dicomnode"}
+        )
+    return url, environment

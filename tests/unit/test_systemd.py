@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomnode.dicom import sandbox
 from dicomnode.inference.models import STARTER_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +104,50 @@ def test_every_role_is_hardened_and_watched(unit: Path) -> None:
 def test_no_unit_starts_without_its_disk_or_is_cut_off_in_a_migration(unit: Path) -> None:
     lines = set(unit.read_text().splitlines())
     assert {"RequiresMountsFor=/var/lib/dicomnode", "TimeoutStartSec=infinity"} <= lines
+
+
+def calls(name: str) -> set[str]:
+    """The system calls of a group of systemd's, as this version of it has them."""
+    told = subprocess.run(
+        ["systemd-analyze", "syscall-filter", name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = [line.strip() for line in told.stdout.splitlines()[1:]]
+    names = {line for line in lines if line and not line.startswith("#")}
+    groups = {each for each in names if each.startswith("@")}
+    return (names - groups).union(*map(calls, groups))
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.skipif(sandbox.library() is None, reason="libseccomp2 is not installed")
+def test_the_filter_of_the_unit_leaves_the_decoder_its_own() -> None:
+    script = """
+import sys
+import pyseccomp
+rules = pyseccomp.SyscallFilter(pyseccomp.ERRNO(1))
+for name in sys.argv[1:]:
+    try:
+        rules.add_rule(pyseccomp.ALLOW, name)
+    except (OSError, RuntimeError):
+        pass  # of another processor
+try:
+    rules.load()
+except OSError:
+    sys.exit("no filter")
+from dicomnode.dicom.decoder import Decoder
+decoder = Decoder()
+print(decoder.is_filtered)
+decoder.close()
+"""
+    wanted = directives("work", "SystemCallFilter")
+    assert wanted == {"@system-service", "~@privileged", "@resources"}
+    allowed = calls("@system-service") - calls("@privileged") - calls("@resources")
+    command = [sys.executable, "-c", script, *sorted(allowed)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if found.stderr.strip() == "no filter":
+        pytest.skip("this kernel filters no system calls")
+    assert (found.stdout, found.stderr) == ("True\n", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -133,3 +135,27 @@ def test_a_backup_that_is_cut_off_changes_nothing(database: Database, tmp_path: 
         restore(database, file, replace=True, account="anna")
     assert count(database) == 1
     put(database, 2)
+
+
+def test_no_password_stands_on_the_command_line_of_the_programs(
+    postgres_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does that of the client's key, of which libpq knows no environment variable."""
+    real, ours = shutil.which("pg_dump"), tmp_path / "bin" / "pg_dump"
+    ours.parent.mkdir()
+    ours.write_text(
+        f'#!/bin/sh\necho "$@" >{tmp_path}/arguments\n'
+        f'cat "$PGSERVICEFILE" >{tmp_path}/service\nexec {real} "$@"\n'
+    )
+    ours.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{ours.parent}:{os.environ['PATH']}")
+    url = sa.make_url(postgres_server).update_query_dict({"sslpassword": "of the key"})
+    database = Database(url.render_as_string(hide_password=False))
+    database.migrate()
+    back_up(database, tmp_path / "backup")
+    arguments = (tmp_path / "arguments").read_text()
+    assert "service=dicomnode" in arguments
+    assert "of the key" not in arguments
+    assert "sslpassword" not in arguments
+    assert (tmp_path / "service").read_text() == "[dicomnode]\nsslpassword=of the key\n"
+    database.close()
