@@ -77,7 +77,12 @@ def serve(config: Path) -> None:
     supervisor = Supervisor(
         config, roles_of(settings), stop_on_signals(), program=program, longest_pause_seconds=1.0
     )
-    supervisor.run(config.with_suffix(f".{os.getpid()}").touch)  # says that it is ready
+
+    def ready() -> None:
+        config.with_suffix(f".{os.getpid()}").touch()
+        print(f"the node listens as {settings.scp.ae_title}", file=sys.stderr, flush=True)
+
+    supervisor.run(ready)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.domain import OPEN_DELIVERIES
+from tests import command_line
 from tests.ports import free_ports
 
 # By its whole path: pynetdicom puts a program of the same name into the virtual environment.
@@ -102,7 +103,7 @@ class Node:
     process: subprocess.Popen[bytes]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return dicomnode(*arguments, "--config", str(self.config))
+        return command_line.dicomnode(*arguments, "--config", str(self.config))
 
     def status(self) -> list[dict[str, Any]]:
         found = self.command("status", "--json")
@@ -133,7 +134,12 @@ def dicomnode(*arguments: str, seconds: float = 250) -> subprocess.CompletedProc
 
 
 @contextmanager
-def running_node(folder: Path, pacs: Orthanc, extra: str = "") -> Iterator[Node]:
+def running_node(
+    folder: Path,
+    pacs: Orthanc,
+    extra: str = "",
+    program: Sequence[str] = (sys.executable, "-m", "dicomnode.cli"),
+) -> Iterator[Node]:
     (port,) = free_ports(1)
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.toml"
@@ -160,7 +166,7 @@ port = {pacs.dicom_port}
     log = folder / "node.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dicomnode.cli", "serve", "--config", str(config)],
+            [*program, "serve", "--config", str(config)],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

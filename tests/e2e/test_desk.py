@@ -27,6 +27,7 @@ from tests.desk_site import (
     make_site,
     running_desk,
 )
+from tests.command_line import dicomnode
 from tests.e2e.desk_browser import (
     FAULTS,
     NARROW,
@@ -36,7 +37,7 @@ from tests.e2e.desk_browser import (
     missing_chromium,
     person,
 )
-from tests.e2e.site import dicomnode, wait_until
+from tests.e2e.site import wait_until
 
 pytestmark = [
     pytest.mark.peer,

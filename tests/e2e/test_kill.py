@@ -1,4 +1,7 @@
-"""`kill -9` at random moments of the real node: nothing accepted is lost, nothing is doubled."""
+"""`kill -9` at random moments of the node: nothing accepted is lost, nothing is doubled.
+
+The networks are thresholds, the rest is the node. `bench/kill.py` kills as often as you like.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import pydicom
 import pytest
 import sqlalchemy as sa
 
+from bench.small_site import SMALL_ROLES
 from dicomnode.config import load
 from dicomnode.tracking import schema
 from dicomnode.tracking.database import Database
@@ -34,7 +38,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(bool(missing_peers()), reason=missing_peers()),
 ]
-ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("DICOMNODE_KILL_ROUNDS", "4"))
 
 
 def below(node: Node) -> list[int]:
@@ -59,7 +63,7 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(tmp_path: Path) -> N
         for name in (f"series{number}" for number in range(ROUNDS))
     }
     pacs_folder, node_folder = tmp_path / "pacs", tmp_path / "node"
-    with running_orthanc(pacs_folder) as pacs, running_node(node_folder, pacs) as node:
+    with running_orthanc(pacs_folder) as pacs, running_node(node_folder, pacs, program=SMALL_ROLES) as node:
         for files in sources.values():
             send_until_accepted(node, files)
             time.sleep(chance.uniform(0.0, 6.0))
@@ -119,7 +123,7 @@ def assert_the_spool_holds(spool: Path, sent: Sequence[Sequence[Path]]) -> None:
 def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
     files = make_series(tmp_path / "sent", slices=12)
     with running_orthanc(tmp_path / "pacs") as pacs:
-        with running_node(tmp_path / "a", pacs) as node:
+        with running_node(tmp_path / "a", pacs, program=SMALL_ROLES) as node:
             send_until_accepted(node, files)
             children = below(node)
             node.process.kill()
@@ -127,7 +131,7 @@ def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
             wait_until(
                 "its roles are gone", lambda: not any(map(is_running, children)), 60, node.log
             )
-        with running_node(tmp_path / "a", pacs) as node:
+        with running_node(tmp_path / "a", pacs, program=SMALL_ROLES) as node:
             (series,) = wait_until("settled", lambda: node.settled(1), 120, node.log)
             assert series["state"] == "examined"
 

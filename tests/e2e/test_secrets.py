@@ -21,7 +21,8 @@ from dicomnode.gate.keys import generate
 from dicomnode.tracking import accounts
 from dicomnode.tracking.database import Database
 from tests.certificates import Authority, Pair
-from tests.e2e.site import dicomnode, wait_until
+from tests.command_line import dicomnode
+from tests.e2e.site import wait_until
 from tests.factories import make_series
 from tests.integration.web.desk import PASSWORD, hash_of
 from tests.integration.web.stow import RELATED, multipart

@@ -23,9 +23,9 @@ from dicomnode.retrieval import find
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.pulls import received_instances
 from dicomnode.tracking.spool import Spool, object_name
+from tests.command_line import dicomnode
 from tests.e2e.site import (
     Orthanc,
-    dicomnode,
     dicomweb_plugin,
     missing_peers,
     running_orthanc,
