@@ -27,8 +27,10 @@ WIDE, NARROW = (1280, 900), (390, 844)
 FAULTS = """
 () => {
   const faults = [];
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const parse = (colour) => {
-    const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    context.clearRect(0, 0, 1, 1);
     context.fillStyle = colour;
     context.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;

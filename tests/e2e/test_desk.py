@@ -19,6 +19,7 @@ from dicomnode.domain import Role, VerdictKind
 from dicomnode.tracking import decisions
 from dicomnode.tracking.gate_schema import logins
 from dicomnode.web.desk.neighbours import series_href
+from tests.command_line import dicomnode
 from tests.desk_site import (
     LOCALIZER,
     Site,
@@ -27,7 +28,6 @@ from tests.desk_site import (
     make_site,
     running_desk,
 )
-from tests.command_line import dicomnode
 from tests.e2e.desk_browser import (
     FAULTS,
     NARROW,
@@ -394,24 +394,29 @@ def every_page(site: Site, held: tuple[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def test_every_page_can_be_read_and_used(  # type: ignore[no-untyped-def]
-    browser,
-    site: Site,
-    every_page: list[tuple[str, str]],
-    screenshots: Path,
-    size: tuple[int, int],
-    scheme: str,
+    browser, site: Site, every_page: list[tuple[str, str]], screenshots: Path
 ) -> None:
-    with person(browser, site, size=size, color_scheme=scheme) as root:
+    """Wide and narrow, light and dark."""
+    with person(browser, site, reduced_motion="reduce") as root:
         root.go("/login")
-        assert root.page.evaluate(FAULTS) == []
-        root.picture(screenshots, f"login-{size[0]}-{scheme}")
+        assert faults(root, "login", screenshots) == []
         root.log_in("root")
         for name, path in every_page:
             page = root.go(path)
             for summary in page.locator("summary").all():
                 summary.click()
-            assert page.evaluate(FAULTS) == [], name
-            root.picture(screenshots, f"{name}-{size[0]}-{scheme}")
+            assert faults(root, name, screenshots) == []
+
+
+def faults(somebody: Person, name: str, screenshots: Path) -> list[str]:
+    """Of the page that is open; there is a picture of each look."""
+    found = []
+    for width, height in (WIDE, NARROW):
+        somebody.page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            somebody.page.emulate_media(color_scheme=scheme)
+            look = f"{name}-{width}-{scheme}"
+            found += [f"{look}: {fault}" for fault in somebody.page.evaluate(FAULTS)]
+            somebody.picture(screenshots, look)
+    return found

@@ -63,7 +63,10 @@ def test_a_killed_process_loses_nothing_and_doubles_nothing(tmp_path: Path) -> N
         for name in (f"series{number}" for number in range(ROUNDS))
     }
     pacs_folder, node_folder = tmp_path / "pacs", tmp_path / "node"
-    with running_orthanc(pacs_folder) as pacs, running_node(node_folder, pacs, program=SMALL_ROLES) as node:
+    with (
+        running_orthanc(pacs_folder) as pacs,
+        running_node(node_folder, pacs, program=SMALL_ROLES) as node,
+    ):
         for files in sources.values():
             send_until_accepted(node, files)
             time.sleep(chance.uniform(0.0, 6.0))
