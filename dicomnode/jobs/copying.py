@@ -83,6 +83,7 @@ class Copying:
             study_instance_uid=copy.copy_study_instance_uid,
             identity=copy.copy_study_instance_uid,
             folder=self._folder(copy, planned),
+            project=copy.project,
         )
         return self._make(order)
 
