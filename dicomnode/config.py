@@ -44,7 +44,7 @@ from dicomnode.config_peers import Proof as Proof
 from dicomnode.config_peers import PullSettings as PullSettings
 from dicomnode.config_peers import SourceSettings as SourceSettings
 from dicomnode.config_peers import TransferSyntax as TransferSyntax
-from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName
+from dicomnode.config_policy import DEFAULT_PROJECT, ProjectName, ProjectSettings
 from dicomnode.config_policy import GateSettings as GateSettings
 from dicomnode.config_retention import RetentionSettings
 from dicomnode.config_tls import DicomTLSSettings
@@ -169,15 +169,15 @@ class Settings(BaseSettings):
     gate: OwnGateSettings = OwnGateSettings()
     gate_ae: GateAESettings = GateAESettings()
     archives: tuple[DestinationSettings, ...] = ()
-    projects: dict[ProjectName, GateSettings] = {}
+    projects: dict[ProjectName, ProjectSettings] = {}
     notifications: NotificationSettings = NotificationSettings()
     audit_messages: AuditMessageSettings = AuditMessageSettings()
 
     @field_validator("projects")
     @classmethod
     def _the_default_project_is_gate(
-        cls, projects: dict[str, GateSettings]
-    ) -> dict[str, GateSettings]:
+        cls, projects: dict[str, ProjectSettings]
+    ) -> dict[str, ProjectSettings]:
         if DEFAULT_PROJECT in projects:
             raise ValueError(f"the rules of the project {DEFAULT_PROJECT!r} stand in [gate]")
         return projects
@@ -195,6 +195,12 @@ class Settings(BaseSettings):
         for archive in self.archives:
             if of_segs := archive.model_fields_set & {"transfer_syntaxes", "proof"}:
                 raise ValueError(f"archives have no {', '.join(sorted(of_segs))}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_default_project_has_a_key(self) -> Settings:
+        if self.gate.deidentify and self.deidentification.key_file is None:
+            raise ValueError("gate.deidentify: needs deidentification.key_file")
         return self
 
     @model_validator(mode="after")
@@ -233,6 +239,17 @@ class Settings(BaseSettings):
     def waiting_folder(self) -> Path:
         """What waits at the gate's DICOM door."""
         return self.node.data_folder / "gate-waiting"
+
+    def deidentification_of(self, project: str) -> tuple[str, DeidentificationSettings]:
+        """The section that says how headers are de-identified for a project, and its key here.
+
+        Raises `ConfigurationError` where there is no such project.
+        """
+        if project == DEFAULT_PROJECT:
+            return "deidentification", self.deidentification
+        if project not in self.projects:
+            raise ConfigurationError(f"there is no project {project!r} in the configuration")
+        return f"projects.{project}.deidentification", self.projects[project].deidentification
 
     @property
     def database_url(self) -> str:

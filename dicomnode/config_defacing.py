@@ -31,3 +31,8 @@ class DeidentificationSettings(Section):
     dates: Literal["shift", "remove"] = "shift"
     retain_patient_characteristics: bool = False
     retain_device_identity: bool = False
+
+    @property
+    def method(self) -> str:
+        """What tells it from another way; a new key belongs into a file of another name."""
+        return self.model_dump_json()

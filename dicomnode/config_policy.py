@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from dicomnode.config_defacing import DeidentificationSettings
 from dicomnode.config_values import Section
 from dicomnode.domain import RefusalCode, VerdictKind
 
@@ -87,7 +88,8 @@ class GateSettings(Section):
     `persons_needed` different persons have decided. `modalities`: None lets any leave.
     `requires_face_detector`: the independent face detector has to have looked at every volume. The
     first row of `series` whose conditions hold counts; rows only ever ask for more. `deface`
-    decides nothing: it has the node copy what shows a face, without it.
+    decides nothing: it has the node copy what shows a face, without it. `deidentify`: copies that
+    the node makes for the project name nobody, and no copy with names leaves for it.
     """
 
     review_verdicts: tuple[VerdictKind, ...] = ()
@@ -102,6 +104,7 @@ class GateSettings(Section):
     pass_burned_in_annotation: bool = False
     requires_face_detector: bool = False
     deface: Literal["on_request", "automatic"] = "on_request"
+    deidentify: bool = False
     series: tuple[SeriesRule, ...] = STRICT_SERIES
     other_file_suffixes: tuple[Annotated[str, Field(pattern=r"^\.[a-z0-9_.-]+$")], ...] = ()
 
@@ -118,3 +121,15 @@ class GateSettings(Section):
             if absent := [kind for kind in better if kind not in passing]:
                 raise ValueError(f"{doubt} can't pass where {absent[0]}, which is better, does not")
         return passing
+
+
+class ProjectSettings(GateSettings):
+    """`[projects.NAME]`: its policy, and how headers are de-identified for it."""
+
+    deidentification: DeidentificationSettings = DeidentificationSettings()
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> ProjectSettings:
+        if self.deidentify and self.deidentification.key_file is None:
+            raise ValueError("deidentify needs deidentification.key_file, a key of its own")
+        return self

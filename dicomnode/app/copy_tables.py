@@ -38,6 +38,7 @@ def _lines(status: CopyStatus) -> Iterator[str]:
     copy = status.copy
     yield f"study {copy.study_instance_uid}"
     yield f"its copy: study {copy.copy_study_instance_uid}"
+    yield f"headers de-identified for project {copy.project}" if copy.project else ""
     yield copy.sentence
     for one in status.series:
         verdict = status.verdicts.get(one.copy_series_instance_uid, "not examined yet")

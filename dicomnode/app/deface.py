@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-
 from dicomnode.app.batch import Found, Line, failure_sentence
 from dicomnode.config import Settings
 from dicomnode.defacing.deface import DefacedSeries, DefacedVolume, deface_nifti, deface_series
+from dicomnode.dicom.derived import Headers
 from dicomnode.domain import Revision, as_json
 from dicomnode.inference.assessment import Segmenter, ignore
 from dicomnode.inference.pictures import write_pictures
@@ -42,20 +41,20 @@ class DefacingTally:
 
 @dataclass(frozen=True)
 class Defacer:
-    """What is the same for every series and file. `finish` has the last word on each DICOM header;
+    """What is the same for every series and file. `headers` are those of DICOM objects;
     `without_words`: free text of NIfTI headers, and names of files, go too."""
 
     networks: Sequence[Segmenter]
     settings: Settings
     out: Path
-    finish: Callable[[Dataset], None]
+    headers: Headers
     without_words: bool = False
     nifti_modality: str = ""
     progress: Callable[[str], None] = ignore
 
     def series(self, revision: Revision, work: Path) -> DefacedSeries:
         return deface_series(
-            revision.paths, self.networks, self.settings, work, self.finish, self.progress
+            revision.paths, self.networks, self.settings, work, self.headers, self.progress
         )
 
     def nifti(self, path: Path, work: Path) -> DefacedSeries:

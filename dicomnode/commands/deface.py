@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomnode.commands.batches import batch_run
-from dicomnode.commands.common import AsJson, Config, NiftiModality, err, quiet_settings, say
+from dicomnode.commands.common import (
+    AsJson,
+    Config,
+    NiftiModality,
+    Project,
+    err,
+    quiet_settings,
+    say,
+)
 from dicomnode.config import Settings
-from dicomnode.errors import ConfigurationError
+from dicomnode.config_policy import DEFAULT_PROJECT
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-
     from dicomnode.app.batch import Line
     from dicomnode.app.deface import DefacingTally
+    from dicomnode.dicom.derived import Headers
 
 
 def deface(
@@ -28,8 +34,9 @@ def deface(
         Path | None, typer.Option("--out", help="Where the copies of folders and files go.")
     ] = None,
     deidentify: Annotated[
-        bool, typer.Option("--deidentify", help="Folders: headers too, by [deidentification].")
+        bool, typer.Option("--deidentify", help="Folders: headers too, as the project has it.")
     ] = False,
+    project: Project = DEFAULT_PROJECT,
     nifti_modality: NiftiModality = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Studies: until the copies are here and were examined.")
@@ -46,17 +53,19 @@ def deface(
     --deidentify headers go on naming the patient. Exit code 0 where every series is proven, else 1.
 
     Of a study the node makes a copy under another Study Instance UID, examines it, and its gate
-    decides for it; the original stays held. Exit code 0 where it was asked for; with --wait where
+    decides for it; the original stays held. Where the project has deidentify = true the copy names
+    nobody, and leaves for that project alone. Exit code 0 where it was asked for; with --wait where
     every proof was given, else 1.
     """
     settings = quiet_settings(config)
     if out_folder is None:
         from dicomnode.commands.deface_studies import deface_studies
 
-        deface_studies(what, settings, by=by, wait=wait, as_json=json_)
+        deface_studies(what, settings, project, by=by, wait=wait, as_json=json_)
         return
     paths = list(map(_existing, what))
-    tally, _ = _run(paths, out_folder, settings, nifti_modality, deidentify=deidentify)
+    names_of = project if deidentify else ""
+    tally, _ = _run(paths, out_folder, settings, nifti_modality, names_of)
     _say(tally, f"deface.jsonl is in {out_folder}")
     if not tally.complete:
         raise typer.Exit(1)
@@ -82,7 +91,7 @@ def evaluate_deface(
     """
     from dicomnode.app.deface_evaluation import cases_of, write_evaluation
 
-    tally, lines = _run(paths, out_folder, quiet_settings(config), nifti_modality, deidentify=False)
+    tally, lines = _run(paths, out_folder, quiet_settings(config), nifti_modality)
     for name, value in write_evaluation(cases_of(lines), tally.failed, out_folder).items():
         say(f"{name}: {value}")
     _say(tally, f"deface.csv, deface-summary.json and deface.png are in {out_folder}")
@@ -95,20 +104,20 @@ def _run(
     out_folder: Path,
     settings: Settings,
     nifti_modality: str | None,
-    *,
-    deidentify: bool,
+    names_of: str = "",
 ) -> tuple[DefacingTally, list[Line]]:
+    """`names_of` is the project by whose settings headers are de-identified; empty: they stay."""
     from dicomnode.app.deface import Defacer, deface_all
 
-    finish = _deidentifier(settings) if deidentify else _leave
+    headers = _headers(settings, names_of)
     every: list[Line] = []
     with batch_run(paths, settings, out_folder, "deface.jsonl") as run:
         defacer = Defacer(
             networks=run.networks,
             settings=settings,
             out=out_folder,
-            finish=finish,
-            without_words=deidentify,
+            headers=headers,
+            without_words=bool(names_of),
             nifti_modality=nifti_modality or "",
             progress=run.stage,
         )
@@ -128,16 +137,11 @@ def _say(tally: DefacingTally, where: str) -> None:
     )
 
 
-def _leave(_: Dataset) -> None:
-    """The header stays as it is."""
+def _headers(settings: Settings, names_of: str) -> Headers:
+    from dicomnode.dicom.deidentification import deidentifier_of
+    from dicomnode.dicom.derived import AS_THEY_CAME, Headers
 
-
-def _deidentifier(settings: Settings) -> Callable[[Dataset], None]:
-    from dicomnode.dicom.deidentification import Deidentifier
-    from dicomnode.dicom.pseudonyms import read_key
-
-    file = settings.deidentification.key_file
-    if file is None:
-        raise ConfigurationError("deidentification.key_file: needed for --deidentify")
-    pseudonyms = read_key(file, "deidentification.key_file")
-    return Deidentifier(pseudonyms, settings.deidentification).apply
+    if not names_of:
+        return AS_THEY_CAME
+    deidentifier = deidentifier_of(settings, names_of)
+    return Headers(deidentifier.apply, deidentifier.identity)

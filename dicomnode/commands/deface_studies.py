@@ -25,12 +25,18 @@ _EXAMINED = (SeriesState.EXAMINED, SeriesState.REFUSED, SeriesState.FAILED)
 
 
 def deface_studies(
-    studies: Sequence[str], settings: Settings, *, by: str, wait: bool, as_json: bool
+    studies: Sequence[str],
+    settings: Settings,
+    project: str,
+    *,
+    by: str,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Exit code 1 where a study can't be copied now, or, with `wait`, its copy is not proven."""
     require_own_data_folder(settings)
     database = existing_database(settings)
-    asked, refused = _ask(database, settings, studies, by or getpass.getuser())
+    asked, refused = _ask(database, settings, studies, project, by or getpass.getuser())
     found = [_status(database, copy, wait=wait) for copy in asked]
     show(copy_tables.copies(found, refused), {"copies": found, "refused": refused}, as_json)
     if refused or (wait and not all(one.is_proven for one in found)):
@@ -38,7 +44,7 @@ def deface_studies(
 
 
 def _ask(
-    database: Database, settings: Settings, studies: Sequence[str], by: str
+    database: Database, settings: Settings, studies: Sequence[str], project: str, by: str
 ) -> tuple[list[StudyCopy], dict[str, str]]:
     """The copies, and of the other studies why there is none."""
     from dicomnode.gate.copies import ask_for_copy
@@ -51,7 +57,7 @@ def _ask(
             if not is_uid(study):
                 raise DefacingError("no Study Instance UID; for folders and files say --out too")
             with database.begin() as connection:
-                copies.append(ask_for_copy(connection, study, settings, digest, by=by))
+                copies.append(ask_for_copy(connection, study, settings, digest, project, by=by))
         except DefacingError as error:
             refused[study] = str(error)
     return copies, refused

@@ -16,7 +16,10 @@ from pydicom.uid import UID
 
 from dicomnode.config import Settings
 from dicomnode.defacing.deface import DefacedVolume, deface_stack
+from dicomnode.dicom.deidentification import deidentifier_of
+from dicomnode.dicom.derived import Headers
 from dicomnode.dicom.geometry import SliceGeometry
+from dicomnode.dicom.header import read_claims
 from dicomnode.dicom.renamed import write_renamed
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
@@ -41,12 +44,13 @@ def copy_series(
     """Copy every volume of a series into a folder of its own within `order.folder`.
 
     What an earlier call has finished is not made again: not every device gives the same mask
-    twice, and what was put into the node must not change. Raises `OSError`, and what the networks
-    and `admit` raise.
+    twice, and what was put into the node must not change. Raises `OSError`, `ConfigurationError`
+    where there is no key to de-identify with, and what the networks and `admit` raise.
     """
     record = order.folder / _RECORD
     if (earlier := _earlier(record)) is not None:
         return earlier
+    headers = _headers(order, settings)
     shutil.rmtree(order.folder, ignore_errors=True)
     order.folder.mkdir(parents=True)
     progress("reading the series")
@@ -56,7 +60,7 @@ def copy_series(
         admit(stack.geometry)
         folder = order.folder / f"volume-{number}"
         try:
-            volumes.append(_copy(order, stack, networks, settings, folder, progress))
+            volumes.append(_copy(order, stack, headers, networks, settings, folder, progress))
         except (DefacingError, SeriesRefusedError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             left_out.append(f"volume {stack.label}: {error}" if stack.label else str(error))
@@ -65,20 +69,30 @@ def copy_series(
     return copy
 
 
+def _headers(order: CopyOrder, settings: Settings) -> Headers:
+    """Into the study of the copy, and without names where it is made for a project that asks."""
+    names = deidentifier_of(settings, order.project) if order.project else None
+
+    def change(ds: Dataset) -> None:
+        if names is not None:
+            names.apply(ds)
+        ds.StudyInstanceUID = UID(order.study_instance_uid)
+
+    return Headers(change, f"{order.identity}\n{names.identity}" if names else order.identity)
+
+
 def _copy(
     order: CopyOrder,
     stack: SourceStack,
+    headers: Headers,
     networks: Sequence[Segmenter],
     settings: Settings,
     folder: Path,
     progress: Progress,
 ) -> VolumeCopy:
-    def into_study(ds: Dataset) -> None:
-        ds.StudyInstanceUID = UID(order.study_instance_uid)
-
     if stack.label in order.unchanged:
-        return _unchanged(order, stack, into_study, folder)
-    made = deface_stack(stack, networks, settings, folder, into_study, progress, order.identity)
+        return _unchanged(order, stack, headers, folder)
+    made = deface_stack(stack, networks, settings, folder, headers, progress)
     return VolumeCopy(
         stack.label,
         CopyWay.DEFACED,
@@ -90,16 +104,20 @@ def _copy(
     )
 
 
-def _unchanged(
-    order: CopyOrder, stack: SourceStack, finish: Callable[[Dataset], None], folder: Path
-) -> VolumeCopy:
-    """Raises `DefacingError` where an object holds frames that are no part of the volume."""
+def _unchanged(order: CopyOrder, stack: SourceStack, headers: Headers, folder: Path) -> VolumeCopy:
+    """Raises `DefacingError` where an object holds frames that are no part of the volume, or text
+    that de-identification leaves in its pixels."""
     frames = Counter(image.path for image in stack.images)
     if any(frames[image.path] != image.frames for image in stack.images):
         raise DefacingError("its objects hold frames that no volume was made of")
-    uid = result_uid("copied series", stack.series_instance_uid, stack.label, order.identity)
+    if order.project and read_claims(stack.datasets).burned_in_annotation == "YES":
+        raise DefacingError(
+            "(0028,0301) says that text is burned into these pixels, which may name the patient: "
+            "de-identification of headers does not remove it"
+        )
+    uid = result_uid("copied series", stack.series_instance_uid, stack.label, headers.identity)
     said = "Copied as it was, beside series whose face was removed"
-    paths = write_renamed(stack.paths, uid, order.identity, said, finish, folder)
+    paths = write_renamed(stack.paths, uid, headers, said, folder)
     return VolumeCopy(stack.label, CopyWay.UNCHANGED, uid, len(stack.images), tuple(paths))
 
 

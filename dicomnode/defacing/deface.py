@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.claims import claim_defaced
 from dicomnode.defacing.slices import Slices, Stored, read_nifti_slices, read_slices
 from dicomnode.defacing.volume import Defaced, deface_slices
-from dicomnode.dicom.derived import Derivation, write_derived
+from dicomnode.dicom.derived import AS_THEY_CAME, Derivation, Headers, write_derived
 from dicomnode.dicom.nifti import write_stored_nifti
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
@@ -45,13 +45,13 @@ def deface_series(
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
-    finish: Callable[[Dataset], None] = lambda ds: None,
+    headers: Headers = AS_THEY_CAME,
     progress: Progress = ignore,
 ) -> DefacedSeries:
     """Deface every volume of one series into `out`, one folder for each.
 
-    `finish` has the last word on each header (de-identification). Raises `DefacingError` where a
-    face can't be removed safely; what was written so far is to be thrown away then.
+    Raises `DefacingError` where a face can't be removed safely; what was written so far is to be
+    thrown away then.
     """
     progress("reading the series")
     series = sort_series(paths, settings.series)
@@ -59,7 +59,7 @@ def deface_series(
     volumes = []
     for number, stack in enumerate(series.stacks, start=1):
         folder = out / f"volume-{number}" if several else out
-        volumes.append(deface_stack(stack, networks, settings, folder, finish, progress))
+        volumes.append(deface_stack(stack, networks, settings, folder, headers, progress))
     return DefacedSeries(tuple(volumes), series.set_aside)
 
 
@@ -95,11 +95,10 @@ def deface_stack(
     networks: Sequence[Segmenter],
     settings: Settings,
     out: Path,
-    finish: Callable[[Dataset], None],
+    headers: Headers,
     progress: Progress,
-    identity: str = "",
 ) -> DefacedVolume:
-    """One volume of a series, as `deface_series`; `identity` is part of every new UID."""
+    """One volume of a series, as `deface_series`."""
     source = read_slices(stack)
     if source.claims.burned_in_annotation == "YES":
         raise DefacingError(
@@ -107,19 +106,19 @@ def deface_stack(
         )
     written: list[Path] = []
 
-    def describe(ds: Dataset) -> None:
+    def change(ds: Dataset) -> None:
+        headers.change(ds)
         claim_defaced(ds)
-        finish(ds)
 
     def write(planes: Sequence[Stored], before: Assessment) -> Slices:
-        derivation = derivation_of(stack, settings.defacing, before, identity)
-        written.extend(write_derived(stack.images, planes, derivation, describe, out))
+        derivation = derivation_of(stack, settings.defacing, before, headers.identity)
+        written.extend(write_derived(stack.images, planes, derivation, change, out))
         return _read_again(written, stack, settings)
 
     seed = _seed(stack.series_instance_uid, stack.label)
     found = deface_slices(source, seed, write, networks, settings, progress)
-    uid = derivation_of(stack, settings.defacing, found.before, identity).series_instance_uid
-    return DefacedVolume(stack.label, tuple(written), uid, found)
+    derivation = derivation_of(stack, settings.defacing, found.before, headers.identity)
+    return DefacedVolume(stack.label, tuple(written), derivation.series_instance_uid, found)
 
 
 def _read_again(written: Sequence[Path], stack: SourceStack, settings: Settings) -> Slices:

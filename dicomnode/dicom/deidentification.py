@@ -19,10 +19,12 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from dicomnode import __version__
+from dicomnode.config import Settings
 from dicomnode.config_defacing import DeidentificationSettings
 from dicomnode.dicom.derived import Code
 from dicomnode.dicom.method_codes import add_method
-from dicomnode.dicom.pseudonyms import Pseudonyms, shifted_date, shifted_date_time
+from dicomnode.dicom.pseudonyms import Pseudonyms, read_key, shifted_date, shifted_date_time
+from dicomnode.errors import ConfigurationError
 
 TABLE = "dicomfields_2026c"
 BASIC_PROFILE = Code("113100", "DCM", "Basic Application Confidentiality Profile")
@@ -89,6 +91,11 @@ class Deidentifier:
     pseudonyms: Pseudonyms
     settings: DeidentificationSettings
 
+    @property
+    def identity(self) -> str:
+        """A part of UIDs of results: who has no key can't tell of which object they are."""
+        return self.pseudonyms.uid(self.settings.method)
+
     @disable_value_validation()
     def apply(self, ds: Dataset) -> None:
         """Change `ds` in place, and say in it what was done (PS3.3 C.7.1.1, PS3.15 E.1.1)."""
@@ -108,6 +115,14 @@ class Deidentifier:
         }
         for code in (code for code, is_true in said.items() if is_true):
             add_method(ds, f"dicomnode {__version__}: PS3.15 Annex E", code)
+
+
+def deidentifier_of(settings: Settings, project: str) -> Deidentifier:
+    """Raises `ConfigurationError` where there is no such project, or its key can't be read."""
+    section, own = settings.deidentification_of(project)
+    if own.key_file is None:
+        raise ConfigurationError(f"{section}.key_file: needed to de-identify headers")
+    return Deidentifier(read_key(own.key_file, f"{section}.key_file"), own)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,20 @@ class Derivation:
     series_description_suffix: str
 
 
+@dataclass(frozen=True)
+class Headers:
+    """What becomes of a header as it came, before the result says what it is itself.
+
+    `identity` is a part of every new UID: other headers are other objects.
+    """
+
+    change: Callable[[Dataset], None] = lambda _: None
+    identity: str = ""
+
+
+AS_THEY_CAME = Headers()
+
+
 def sop_instance_uid(source: str, derivation: Derivation) -> str:
     return result_uid("derived", source, derivation.method)
 
@@ -94,10 +108,10 @@ def write_derived(
     images: Sequence[SourceImage],
     planes: Sequence[Stored],
     derivation: Derivation,
-    finish: Callable[[Dataset], None],
+    change: Callable[[Dataset], None],
     out: Path,
 ) -> list[Path]:
-    """Write the objects of these images with other stored values; `finish` has the last word.
+    """Write the objects of these images with other stored values; `change` comes first.
 
     `planes[k]` are the stored values of `images[k]`. Frames that are not among `images` would
     leave unchanged, so an object of which one is missing raises `ValueError`.
@@ -111,9 +125,9 @@ def write_derived(
             guard(stream)
             ds = pydicom.dcmread(stream)
         ordered = sorted(frames, key=lambda index: images[index].frame or 0)
+        change(ds)
         _replace_pixels(ds, [planes[index] for index in ordered])
         _describe(ds, derivation)
-        finish(ds)
         target = out / f"{number:05d}.dcm"
         ds.file_meta = _file_meta(ds)
         ds.save_as(target, enforce_file_format=True)

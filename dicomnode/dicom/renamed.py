@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
 from pydicom.config import disable_value_validation
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from dicomnode.dicom.derived import add_contribution
+from dicomnode.dicom.derived import Headers, add_contribution
 from dicomnode.dicom.header import guard
 from dicomnode.dicom.uids import result_uid
 
@@ -19,14 +18,13 @@ from dicomnode.dicom.uids import result_uid
 def write_renamed(
     paths: Sequence[Path],
     series_instance_uid: str,
-    identity: str,
+    headers: Headers,
     description: str,
-    finish: Callable[[Dataset], None],
     out: Path,
 ) -> list[Path]:
-    """Write each object as one of another series; `finish` has the last word on its header.
+    """Write each object as one of another series; what `headers` say comes first.
 
-    Its SOP Instance UID is made of the old one and `identity`: the same again is the same.
+    Its SOP Instance UID is made of what was there then: the same again is the same.
     """
     out.mkdir(parents=True, exist_ok=True)
     written = []
@@ -34,10 +32,10 @@ def write_renamed(
         with path.open("rb") as stream:
             guard(stream)
             ds = pydicom.dcmread(stream)
-        ds.SOPInstanceUID = UID(result_uid("renamed", str(ds.SOPInstanceUID), identity))
+        headers.change(ds)
+        ds.SOPInstanceUID = UID(result_uid("renamed", str(ds.SOPInstanceUID), headers.identity))
         ds.SeriesInstanceUID = UID(series_instance_uid)
         add_contribution(ds, description)
-        finish(ds)
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         target = out / f"{number:05d}.dcm"
         ds.save_as(target, enforce_file_format=True)

@@ -45,7 +45,8 @@ class CopyOrder:
     """Copy one series into the study `study_instance_uid`, its files into `folder`.
 
     `unchanged` are labels of the volumes without a face. `identity` is part of every new UID: the
-    same order gives the same objects.
+    same order gives the same objects. `project` is the one by whose settings headers are
+    de-identified; empty: they stay as they came.
     """
 
     revision: Revision
@@ -53,6 +54,7 @@ class CopyOrder:
     study_instance_uid: str
     identity: str
     folder: Path
+    project: str = ""
 
 
 @dataclass(frozen=True)

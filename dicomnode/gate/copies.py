@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dicomnode.config import Settings
+from dicomnode.config_policy import DEFAULT_PROJECT
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import Role, VerdictKind
 from dicomnode.errors import DefacingError, NotReadyError
+from dicomnode.gate.policy import policy_of
 from dicomnode.tracking import accounts, retention, study_copies
 from dicomnode.tracking.account_names import account_name
 from dicomnode.tracking.decisions import DecisionKind
@@ -54,23 +56,33 @@ def ask_for_copy(
     study_instance_uid: str,
     settings: Settings,
     examiner_digest: str,
+    project: str = DEFAULT_PROJECT,
     *,
     by: str,
     now: datetime | None = None,
 ) -> StudyCopy:
     """Ask the working process for it; the copy that is there already, where there is one.
 
-    `by` is an account, a steward once there are accounts, or a project (`BY_PROJECT`). Raises
+    It is made for a project, and shared by all whose copies keep their headers as they came. `by`
+    is an account, a steward once there are accounts, or a project (`BY_PROJECT`). Raises
     `DefacingError` with the reason why there can't be one, `NotReadyError` where not yet.
     """
     if not by.startswith(study_copies.BY_PROJECT):
         by = account_name(by, DefacingError)
         if reason := accounts.why_not(connection, by, Role.STEWARD):
             raise DefacingError(f"{by} can't have faces removed: {reason}")
+    names_of = deidentified_for(settings, project)
     plan = plan_copy(study_instance_uid, verdicts_of_study(connection, study_instance_uid))
-    uid = plan.study_instance_uid(study_instance_uid, manner(settings, examiner_digest))
+    uid = plan.study_instance_uid(study_instance_uid, manner(settings, examiner_digest, names_of))
     return study_copies.ask(
-        connection, study_instance_uid, uid, plan.series, plan.left_out, by=by, now=now
+        connection,
+        study_instance_uid,
+        uid,
+        plan.series,
+        plan.left_out,
+        by=by,
+        project=names_of,
+        now=now,
     )
 
 
@@ -85,12 +97,13 @@ def ask_by_policy(
 
     So neither an upgrade nor other settings copy a whole archive anew: who wants that asks.
     """
+    names_of = deidentified_for(settings, project)
     plan = plan_copy(study_instance_uid, verdicts_of_study(connection, study_instance_uid))
     for copy in study_copies.of_study(connection, study_instance_uid):
-        if _revisions(copy.plan) == _revisions(plan.series):
+        if copy.project == names_of and _revisions(copy.plan) == _revisions(plan.series):
             return False
     by = f"{study_copies.BY_PROJECT}{project}"
-    ask_for_copy(connection, study_instance_uid, settings, examiner_digest, by=by)
+    ask_for_copy(connection, study_instance_uid, settings, examiner_digest, project, by=by)
     return True
 
 
@@ -98,10 +111,27 @@ def _revisions(series: Sequence[PlannedSeries]) -> set[tuple[str, str]]:
     return {(one.series_instance_uid, one.revision_digest) for one in series}
 
 
-def manner(settings: Settings, examiner_digest: str) -> str:
-    """How a face is removed here: another way makes another copy."""
+def deidentified_for(settings: Settings, project: str) -> str:
+    """The project itself where its copies name nobody; empty where headers stay as they came.
+
+    Raises `DefacingError` where there is no such project.
+    """
+    policy = policy_of(settings, project)
+    if policy.unknown:
+        raise DefacingError(policy.unknown)
+    return project if policy.rules.deidentify else ""
+
+
+def manner(settings: Settings, examiner_digest: str, names_of: str) -> str:
+    """How a face is removed here, and names for a project: another way makes another copy.
+
+    The key of its pseudonyms is for the worker alone; it is told apart by the name of its file.
+    """
     defacing = settings.defacing
-    return f"{defacing.method}\n{defacing.series_description_suffix}\n{examiner_digest}"
+    parts = [defacing.method, defacing.series_description_suffix, examiner_digest]
+    if names_of:
+        parts += [names_of, settings.deidentification_of(names_of)[1].method]
+    return "\n".join(parts)
 
 
 def plan_copy(study_instance_uid: str, findings: Sequence[SeriesFinding]) -> CopyPlan:

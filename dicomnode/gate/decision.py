@@ -147,7 +147,7 @@ def _not_passing(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
     # Our own SEGs repeat what the headers of their source say.
     if finding.is_own_segmentation:
         return
-    yield from _as_a_copy(finding)
+    yield from _as_a_copy(finding, policy)
     yield from people.objections(finding, policy)
     for volume in finding.volumes:
         yield from _volume_holds(finding, volume, policy)
@@ -155,10 +155,18 @@ def _not_passing(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
         yield from _set_aside_holds(finding, set_aside, policy)
 
 
-def _as_a_copy(finding: SeriesFinding) -> Iterator[str]:
+def _as_a_copy(finding: SeriesFinding, policy: Policy) -> Iterator[str]:
     """Of a copy that this node made: the verdict alone is not the proof, whoever says what."""
     if finding.origin is None:
         return
+    made_for, project = finding.origin.project, policy.project
+    if made_for and made_for != project:
+        yield f"its pseudonyms are those of project {made_for}: project {project} has its own copy"
+    if policy.rules.deidentify and not made_for:
+        yield (
+            f"it is a copy whose headers stayed as they came, and project {project} asks for "
+            f"others (dicomnode deface STUDY_UID --project {project})"
+        )
     if finding.origin.state is not CopyState.DONE:
         yield f"the copy of its study is not whole: it is {finding.origin.state}"
     for objection in finding.origin.objections:

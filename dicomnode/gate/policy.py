@@ -36,7 +36,9 @@ class Policy:
     @property
     def digest(self) -> str:
         """What a receipt names: the project and every rule."""
-        rules = self.rules.model_dump_json(exclude={"deface"})  # decides nothing
+        # `deface` decides nothing, and without `deidentify` all is as it was before there was any.
+        silent = {"deface"} if self.rules.deidentify else {"deface", "deidentify"}
+        rules = self.rules.model_dump_json(exclude=silent)
         text = f"{self.project}\n{rules}\n{self.unknown}"
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
@@ -85,6 +87,7 @@ class Policy:
             and all(getattr(mine, name) >= getattr(others, name) for name in _REQUIREMENTS)
             and mine.persons_needed >= others.persons_needed
             and mine.pass_burned_in_annotation <= others.pass_burned_in_annotation
+            and mine.deidentify >= others.deidentify
             and mine.requires_face_detector >= others.requires_face_detector
             and asks_as_much_as(mine.series, others.series)
             and _is_within(mine.modalities, others.modalities)
@@ -96,8 +99,9 @@ def policy_of(settings: Settings, project: str = DEFAULT_PROJECT) -> Policy:
     if project == DEFAULT_PROJECT:
         own = settings.gate.model_dump(exclude={"key_file"})
         return Policy(project, GateSettings.model_validate(own))
-    if (rules := settings.projects.get(project)) is not None:
-        return Policy(project, rules)
+    if (found := settings.projects.get(project)) is not None:
+        rules = found.model_dump(exclude={"deidentification"})
+        return Policy(project, GateSettings.model_validate(rules))
     known = ", ".join((DEFAULT_PROJECT, *sorted(settings.projects)))
     sentence = (
         f"there is no project {project!r} in the configuration, so nothing says what may leave "

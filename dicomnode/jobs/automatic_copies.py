@@ -39,14 +39,14 @@ class AutomaticCopies:
 
     def look(self, settings: Settings) -> None:
         """Every few seconds; nothing where no project asks for it."""
-        project = _project(settings)
+        projects = _projects(settings)
         now = time.monotonic()
-        if not project or now - self._looked_at < _PAUSE_SECONDS:
+        if not projects or now - self._looked_at < _PAUSE_SECONDS:
             return
         self._looked_at = now
         self._find()
         for study in sorted(self._waiting):
-            if self._ask(settings, study, project):
+            if all(self._ask(settings, study, project) for project in projects):
                 self._waiting.discard(study)
 
     def _find(self) -> None:
@@ -74,7 +74,9 @@ class AutomaticCopies:
         return True
 
 
-def _project(settings: Settings) -> str:
-    """The first that asks for copies; empty where none does."""
-    asking = (each.project for each in policies(settings) if each.rules.deface == "automatic")
-    return next(asking, "")
+def _projects(settings: Settings) -> list[str]:
+    """That ask for copies: each with pseudonyms of its own, and the first of the others, who
+    share theirs."""
+    asking = [each for each in policies(settings) if each.rules.deface == "automatic"]
+    sharing = [each.project for each in asking if not each.rules.deidentify]
+    return [*sharing[:1], *(each.project for each in asking if each.rules.deidentify)]

@@ -84,6 +84,7 @@ class Copying:
             study_instance_uid=copy.copy_study_instance_uid,
             identity=copy.copy_study_instance_uid,
             folder=self._folder(copy, planned),
+            project=copy.project,
         )
         with leaving_nothing_forgotten(self.settings, self.database, revision):
             return self._make(order)

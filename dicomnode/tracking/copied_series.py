@@ -25,7 +25,7 @@ _PICTURES = TypeAdapter(tuple[Picture, ...])
 @dataclass(frozen=True)
 class CopyOrigin:
     """Of which series a series is the copy, and what the proof said; `state` is that of the copy
-    of its study."""
+    of its study, `project` that by whose settings its headers are de-identified, if they are."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -38,6 +38,7 @@ class CopyOrigin:
     objections: tuple[str, ...]
     proof: DefacingProof | None
     pictures: tuple[Picture, ...]
+    project: str = ""
 
 
 def record(
@@ -87,7 +88,9 @@ def is_copy() -> sa.ColumnElement[bool]:
 def _origins(c: sa.Connection, condition: sa.ColumnElement[bool]) -> list[CopyOrigin]:
     s, r = study_copies.c, series_copies.c
     query = (
-        sa.select(series_copies, s.study_instance_uid, s.copy_study_instance_uid, s.state)
+        sa.select(
+            series_copies, s.study_instance_uid, s.copy_study_instance_uid, s.state, s.project
+        )
         .join(study_copies, s.id == r.study_copy_id)
         .where(condition)
         .order_by(s.id.desc(), r.id)
@@ -108,6 +111,7 @@ def _origin(row: sa.Row[Any]) -> CopyOrigin:
         objections=tuple(row.objections),
         proof=None if row.proof is None else _PROOF.validate_python(row.proof),
         pictures=_PICTURES.validate_python(row.pictures),
+        project=row.project,
     )
 
 

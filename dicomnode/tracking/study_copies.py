@@ -54,13 +54,17 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class StudyCopy:
-    """`plan` is what is copied, in this order; `left_out` what isn't, as far as it is known."""
+    """`plan` is what is copied, in this order; `left_out` what isn't, as far as it is known.
+
+    `project`: by whose settings headers are de-identified; empty: they stay as they came.
+    """
 
     id: int
     study_instance_uid: str
     copy_study_instance_uid: str
     state: CopyState
     asked_by: str
+    project: str
     plan: tuple[PlannedSeries, ...]
     left_out: tuple[LeftOut, ...]
     sentence: str
@@ -81,6 +85,7 @@ def ask(
     left_out: Sequence[LeftOut],
     *,
     by: str,
+    project: str = "",
     now: datetime | None = None,
 ) -> StudyCopy:
     """The row of this copy; a new one, or one that failed or was cancelled, is asked for now."""
@@ -90,6 +95,7 @@ def ask(
         "copy_study_instance_uid": copy_study_instance_uid,
         "state": CopyState.CANCELLED.value,
         "asked_by": by,
+        "project": project,
         "plan": _PLAN.dump_python(tuple(plan), mode="json"),
         "left_out": _left_out(left_out),
         "created_at": at,
@@ -107,6 +113,7 @@ def ask_again(c: sa.Connection, copy: StudyCopy, now: datetime | None = None) ->
     values = {"state": CopyState.ASKED.value, "asked_by": copy.asked_by, "sentence": ""}
     if c.execute(study_copies.update().where(ended).values(values | {"updated_at": at})).rowcount:
         detail = {"copy": copy.copy_study_instance_uid, "account": copy.asked_by}
+        detail |= {"project": copy.project} if copy.project else {}
         audit.append(c, "copy without faces asked for", copy.study_instance_uid, detail, at)
     return load(c, copy.id)
 
@@ -230,6 +237,7 @@ def _study_copy(row: sa.Row[Any]) -> StudyCopy:
         copy_study_instance_uid=row.copy_study_instance_uid,
         state=CopyState(row.state),
         asked_by=row.asked_by,
+        project=row.project,
         plan=_PLAN.validate_python(row.plan),
         left_out=tuple(LeftOut(*each) for each in row.left_out),
         sentence=row.sentence,

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from dicomnode.config import DestinationSettings, GateSettings, Settings, UseSettings, load
+from dicomnode.config import DestinationSettings, Settings, UseSettings, load
 from dicomnode.config_desk import DeskSettings
 from dicomnode.config_gate_ae import GateTitleSettings
 from dicomnode.config_notices import EmailSettings, WebhookSettings
-from dicomnode.config_policy import SeriesRule
+from dicomnode.config_policy import ProjectSettings, SeriesRule
 from dicomnode.config_web import OidcSettings
 from dicomnode.errors import ConfigurationError
 
@@ -153,7 +153,20 @@ def test_a_project_is_strict_in_all_that_it_leaves_out(tmp_path: Path) -> None:
     )
     settings = load(path)
     assert settings.gate.pass_refusals == ("LOCALIZER",)
-    assert settings.projects["cohort"] == GateSettings(persons_needed=2)
+    assert settings.projects["cohort"] == ProjectSettings(persons_needed=2)
+
+
+@pytest.mark.parametrize("section", ["gate", "projects.cohort"])
+def test_who_asks_for_other_names_says_by_which_key(tmp_path: Path, section: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[{section}]\ndeidentify = true\n")
+    with pytest.raises(ConfigurationError, match=r"deidentification\.key_file"):
+        load(path)
+    own = "deidentification" if section == "gate" else f"{section}.deidentification"
+    path.write_text(f'{path.read_text()}[{own}]\nkey_file = "k"\ndates = "remove"\n')
+    project = section.removeprefix("projects.").replace("gate", "default")
+    where, found = load(path).deidentification_of(project)
+    assert (where, found.key_file, found.dates) == (own, Path("k"), "remove")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

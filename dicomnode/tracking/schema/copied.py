@@ -20,6 +20,8 @@ study_copies = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     # An account, or the project whose policy asks.
     sa.Column("asked_by", sa.String(64), nullable=False),
+    # By whose settings headers are de-identified; empty: they stay as they came.
+    sa.Column("project", sa.String(32), nullable=False, server_default=""),
     # Which revisions are copied, and which of their volumes as they are.
     sa.Column("plan", sa.JSON, nullable=False),
     # [Series Instance UID, sentence] of all that has no copy.

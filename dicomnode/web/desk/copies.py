@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from dicomnode.domain import OPEN_COPIES, CopyState, DefacingProof, Role
 from dicomnode.errors import DefacingError
-from dicomnode.gate.copies import manner, plan_copy
+from dicomnode.gate.copies import deidentified_for, manner, plan_copy
 from dicomnode.tracking import copied_series, study_copies
 from dicomnode.tracking.copied_series import CopyOrigin
 from dicomnode.tracking.findings import SeriesFinding
@@ -35,7 +35,8 @@ _LABELS = ("Before", "After")
 
 @dataclass(frozen=True)
 class StudyCopies:
-    """`original` is there where this study is itself a copy. `proofs`: a sentence for each copy, by
+    """`original` is there where this study is itself a copy. `names_of` is the project for which a
+    new copy would be de-identified, if it would be. `proofs`: a sentence for each copy, by
     its number, in which a proof is not given. `why_not` is one where there is no button."""
 
     original: StudyCopy | None
@@ -43,6 +44,7 @@ class StudyCopies:
     proofs: Mapping[int, str]
     may_ask: bool
     why_not: str
+    names_of: str
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,17 @@ def of_study(
     connection: Connection,
     desk: Desk,
     study_uid: str,
+    project: str,
     findings: Sequence[SeriesFinding],
     role: Role,
 ) -> StudyCopies:
     found = study_copies.of_study(connection, study_uid)
     copies = [one for one in found if one.study_instance_uid == study_uid]
     original = next((one for one in found if one.copy_study_instance_uid == study_uid), None)
-    why_not = _why_not(desk, study_uid, findings, copies, role)
+    why_not = _why_not(desk, study_uid, project, findings, copies, role)
     proofs = {one.id: _proof(copied_series.series_of(connection, one.id)) for one in found}
-    return StudyCopies(original, copies, proofs, not why_not, why_not)
+    names_of = deidentified_for(desk.settings, project) if project in desk.projects else ""
+    return StudyCopies(original, copies, proofs, not why_not, why_not, names_of)
 
 
 def _proof(series: Sequence[CopyOrigin]) -> str:
@@ -84,6 +88,7 @@ def _proof(series: Sequence[CopyOrigin]) -> str:
 def _why_not(
     desk: Desk,
     study_uid: str,
+    project: str,
     findings: Sequence[SeriesFinding],
     copies: Sequence[StudyCopy],
     role: Role,
@@ -93,10 +98,12 @@ def _why_not(
     if any(one.state in OPEN_COPIES for one in copies):
         return "A copy is on its way; this page does not follow it by itself."
     try:
+        names_of = deidentified_for(desk.settings, project)
         plan = plan_copy(study_uid, findings)
     except DefacingError as error:
         return f"No copy can be made now: {error}."
-    now = plan.study_instance_uid(study_uid, manner(desk.settings, desk.examiner.now().digest))
+    how = manner(desk.settings, desk.examiner.now().digest, names_of)
+    now = plan.study_instance_uid(study_uid, how)
     made = {one.copy_study_instance_uid for one in copies if one.state is CopyState.DONE}
     return "That is the copy of the study as it stands now." if now in made else ""
 

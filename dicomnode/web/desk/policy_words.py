@@ -43,6 +43,8 @@ def rules(policy: GateSettings) -> Iterator[Fact]:
     yield Fact("The independent face detector", looked_at)
     copies = "by itself" if policy.deface == "automatic" else "when somebody asks"
     yield Fact("The node makes copies without faces", copies)
+    names = "are de-identified" if policy.deidentify else "stay as they came"
+    yield Fact("Headers of these copies", names)
     for rule in policy.series:
         yield Fact(f"Series of the kind “{rule.name}”", _DEMANDS[rule.needs], _conditions(rule))
     yield Fact("Other files in a folder", _listed(policy.other_file_suffixes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -93,17 +93,21 @@ def issue_receipt(
 
 
 @ROUTER.post("/studies/{study_uid}/copies")
-def ask_copy(request: Request, desk: DeskOf, principal: Defacer, study_uid: str) -> Response:
+def ask_copy(
+    request: Request, desk: DeskOf, principal: Defacer, fields: Fields, study_uid: str
+) -> Response:
     """The working process makes it; asked twice there is one."""
     by, digest = principal.account.name, desk.examiner.now().digest
+    project = fields.get("project", DEFAULT_PROJECT)
     try:
         with desk.database.begin() as connection:
-            ask_for_copy(connection, study_uid, desk.settings, digest, by=by)
+            ask_for_copy(connection, study_uid, desk.settings, digest, project, by=by)
     except DefacingError as error:
         refused = "No copy is made."
-        page = _page(desk, principal, study_uid, DEFAULT_PROJECT, error=str(error), refused=refused)
+        page = _page(desk, principal, study_uid, project, error=str(error), refused=refused)
         return desk.page(request, principal, "study.html", page, HTTPStatus.CONFLICT)
-    there = f"/desk/studies/{quote(study_uid, safe='')}?told=copy"
+    query = urlencode({"told": "copy", "project": project})
+    there = f"/desk/studies/{quote(study_uid, safe='')}?{query}"
     return RedirectResponse(there, HTTPStatus.SEE_OTHER)
 
 
@@ -132,7 +136,7 @@ def _page(
         status = study_status(connection, study_uid, desk.wanted)
         receipts = listed(connection, 100, study_uid)
         happened = timeline(connection, study_uid)
-        made = copies.of_study(connection, desk, study_uid, asked.findings, principal.role)
+        made = copies.of_study(connection, desk, study_uid, project, asked.findings, principal.role)
     if status is None or status.study_instance_uid != study_uid:
         raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no series of this study was received")
     sees_receipts = may(principal.role, Permission.SEE_EXPORTS)

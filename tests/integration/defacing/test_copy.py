@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pydicom
@@ -15,8 +17,9 @@ from dicomnode.app.batch import find
 from dicomnode.config import Settings
 from dicomnode.defacing.copy import copy_series
 from dicomnode.domain import CopyOrder, CopyWay, Revision, SeriesCopy
-from dicomnode.errors import RenderingError
+from dicomnode.errors import ConfigurationError, RenderingError
 from dicomnode.inference import assessment
+from dicomnode.training.drawn import draw_head
 from tests.factories import make_series
 from tests.remembering import Memory, networks
 
@@ -36,9 +39,21 @@ def revision(folder: Path) -> Revision:
     return found
 
 
-def copy(folder: Path, unchanged: Sequence[str], out: Path) -> SeriesCopy:
-    order = CopyOrder(revision(folder), frozenset(unchanged), STUDY, STUDY, out)
-    return copy_series(order, networks(Memory()), Settings())
+def copy(
+    folder: Path, unchanged: Sequence[str], out: Path, settings: Settings | None = None
+) -> SeriesCopy:
+    """For the project "mine" where there are settings."""
+    project = "mine" if settings else ""
+    order = CopyOrder(revision(folder), frozenset(unchanged), STUDY, STUDY, out, project)
+    return copy_series(order, networks(Memory()), settings or Settings())
+
+
+def of_project(tmp_path: Path, key: str, **names: object) -> Settings:
+    file = tmp_path / key
+    file.write_text(key * 40)
+    file.chmod(0o600)
+    own = {"deidentify": True, "deidentification": {"key_file": file, **names}}
+    return Settings(projects={"mine": own})  # type: ignore[dict-item]
 
 
 def read(paths: Sequence[Path]) -> list[pydicom.FileDataset]:
@@ -101,3 +116,100 @@ def test_what_was_made_is_made_again_once_its_files_are_gone(tmp_path: Path) -> 
     again = copy(tmp_path / "in", [""], tmp_path / "out")
     assert again == made
     assert np.asarray(read(again.volumes[0].paths)[0].pixel_array).any()
+
+
+NAMED = {
+    "PatientID": "4711",
+    "PatientName": "Doe^Jane",
+    "StudyDate": "20240315",
+    "SeriesDate": "20240316",
+    "SeriesDescription": "Jane's head",
+    "InstitutionName": "Charite",
+}
+
+
+def test_a_copy_for_a_project_names_nobody_where_nothing_is_defaced_too(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", slices=4, transfer_syntax=RLELossless, change=NAMED)
+    made = copy(tmp_path / "in", [""], tmp_path / "out", of_project(tmp_path, "k"))
+    (volume,) = made.volumes
+    assert volume.way is CopyWay.UNCHANGED
+    originals = read(revision(tmp_path / "in").paths)
+    for before, after in zip(originals, read(volume.paths), strict=True):
+        said = str(after) + after.file_meta.to_json() + str(volume.paths)
+        for secret in ("4711", "Doe", "Jane", "Charite", "20240315", *uids_of(before)):
+            assert secret not in said, secret
+        assert (after.PixelData, after.Modality) == (before.PixelData, before.Modality)
+        assert (after.StudyInstanceUID, after.SeriesInstanceUID) == (
+            STUDY,
+            volume.series_instance_uid,
+        )
+        assert after.PatientIdentityRemoved == "YES"
+        days = date.fromisoformat(after.SeriesDate) - date.fromisoformat(after.StudyDate)
+        assert days == timedelta(1)
+        assert "Copied as it was" in str(after.ContributingEquipmentSequence[-1])
+
+
+def test_nor_does_it_where_a_face_was_removed(tmp_path: Path) -> None:
+    drawn = draw_head(9001, "CT", spacing_mm=4.0).array
+    count, rows, columns = drawn.shape
+    shape = {"slices": count, "rows": rows, "columns": columns, "slice_spacing_mm": 4.0}
+    make_series(
+        tmp_path / "in",
+        volume=drawn,
+        modality="CT",
+        pixel_spacing_mm=(4.0, 4.0),
+        change=NAMED,
+        **shape,  # type: ignore[arg-type]
+    )
+    made = copy(tmp_path / "in", [], tmp_path / "out", of_project(tmp_path, "k"))
+    (volume,) = made.volumes
+    assert volume.proof is not None
+    assert volume.proof.is_given
+    before, after = read(revision(tmp_path / "in").paths)[0], read(volume.paths)[0]
+    for secret in ("4711", "Doe", "Jane", "Charite", "20240315", *uids_of(before)):
+        assert secret not in str(after), secret
+    assert (after.StudyInstanceUID, after.SeriesInstanceUID) == (STUDY, volume.series_instance_uid)
+    assert (after.PatientIdentityRemoved, after.RecognizableVisualFeatures) == ("YES", "NO")
+    assert after.SeriesDescription == "defaced"
+    assert after.DerivationDescription.startswith("Face removed by dicomnode")
+
+
+def uids_of(ds: pydicom.FileDataset) -> list[str]:
+    return [ds.SOPInstanceUID, ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.FrameOfReferenceUID]
+
+
+def test_series_of_a_project_have_the_same_names_and_another_key_others(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        make_series(tmp_path / name, slices=4, series=name, change=NAMED)
+
+    def first(series: str, settings: Settings) -> pydicom.FileDataset:
+        made = copy(tmp_path / series, [""], Path(mkdtemp(dir=tmp_path)), settings)
+        return read(made.volumes[0].paths)[0]
+
+    mine = of_project(tmp_path, "k")
+    one, again, two = first("one", mine), first("one", mine), first("two", mine)
+    assert one == again
+    assert (one.PatientID, one.StudyDate) == (two.PatientID, two.StudyDate)
+    others = [of_project(tmp_path, "x"), of_project(tmp_path, "k", dates="remove")]
+    every = [one, two, *(first("one", settings) for settings in others)]
+    assert len({ds.SOPInstanceUID for ds in every}) == len(every)
+    assert len({ds.SeriesInstanceUID for ds in every}) == len(every)
+    assert every[2].PatientID != one.PatientID
+    assert every[3].PatientID == one.PatientID
+
+
+def test_text_in_pixels_has_no_copy_without_names(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", slices=4, change={"BurnedInAnnotation": "YES"})
+    made = copy(tmp_path / "in", [""], tmp_path / "out", of_project(tmp_path, "k"))
+    assert (made.volumes, len(made.left_out)) == ((), 1)
+    assert "burned into these pixels" in made.left_out[0]
+    assert copy(tmp_path / "in", [""], tmp_path / "named").volumes
+
+
+def test_without_its_key_nothing_is_copied_for_a_project(tmp_path: Path) -> None:
+    make_series(tmp_path / "in", slices=4)
+    settings = of_project(tmp_path, "k")
+    (tmp_path / "k").unlink()
+    with pytest.raises(ConfigurationError, match=r"projects\.mine\.deidentification\.key_file"):
+        copy(tmp_path / "in", [""], tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()

@@ -83,6 +83,8 @@ def test_the_copy_says_what_was_done_and_names_nobody(
         codes = {item.CodeValue for item in ds.DeidentificationMethodCodeSequence}
         assert {"113100", "113102", "113107"} <= codes
         assert "DRAWN" not in str(ds)
+        assert str(ds.DerivationDescription).startswith("Face removed by dicomnode")
+        assert "Face removed" in str(ds.ContributingEquipmentSequence[-1])
         assert ds.StudyInstanceUID != line["study_instance_uid"]
         assert ds.file_meta.MediaStorageSOPInstanceUID == ds.SOPInstanceUID
 

@@ -25,7 +25,7 @@ def face(revision: Revision) -> Examination:
 def run(site: Site, *studies: str, wait: bool = False, as_json: bool = False) -> None:
     url = DatabaseSettings(url=str(site.database.url))
     settings = site.settings.model_copy(update={"database": url})
-    deface_studies(studies, settings, by="anna", wait=wait, as_json=as_json)
+    deface_studies(studies, settings, "default", by="anna", wait=wait, as_json=as_json)
 
 
 def make(site: Site, *objections: str) -> None:

@@ -89,10 +89,10 @@ def test_the_fill_is_never_tissue_where_little_air_is_in_view() -> None:
 
 
 def test_the_fill_is_never_padding() -> None:
-    """Scanners write -2000 or -3024 outside of the scan circle; that is no air."""
+    """Scanners write -2048 or -3024 outside of the scan circle; that is no air."""
     drawn = head("CT")
     array = drawn.array.copy()
-    array[:, :8, :] = -2000.0
+    array[:, :8, :] = -2048.0
     array[:, -8:, :] = -3024.0
     air = plain_air(array, drawn.foreground, SPACING_MM, "CT")
     planes = [np.rint(plane).astype(np.int16) for plane in array]

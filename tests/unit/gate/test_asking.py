@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from dicomnode.config import Settings
-from dicomnode.config_policy import DOUBTFUL, Demand, GateSettings, SeriesRule
+from dicomnode.config_policy import DOUBTFUL, Demand, ProjectSettings, SeriesRule
 from dicomnode.domain import Acquisition, RefusalCode, VerdictKind
 from dicomnode.gate import asking
 from dicomnode.tracking import decisions, notices, reviews
@@ -108,8 +108,8 @@ def test_the_most_careful_of_all_projects_counts() -> None:
     settings = Settings(
         gate={"series": ()},  # type: ignore[arg-type]
         projects={
-            "one": GateSettings(**review, series=()),  # type: ignore[arg-type]
-            "two": GateSettings(
+            "one": ProjectSettings(**review, series=()),  # type: ignore[arg-type]
+            "two": ProjectSettings(
                 **review,  # type: ignore[arg-type]
                 series=(),
                 persons_needed=2,

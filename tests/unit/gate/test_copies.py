@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dicomnode.config import GateSettings
+from dicomnode.config import GateSettings, Settings
 from dicomnode.domain import CopyState, CopyWay, GateDecision, GateOutcome, VerdictKind
 from dicomnode.errors import DefacingError
-from dicomnode.gate.copies import CopyPlan, plan_copy
+from dicomnode.gate.copies import CopyPlan, deidentified_for, manner, plan_copy
 from dicomnode.gate.decision import decide
 from dicomnode.gate.policy import Policy
 from dicomnode.tracking.completeness import NamedCount, Source
@@ -148,3 +148,37 @@ def test_a_copy_that_is_not_whole_holds(state: CopyState) -> None:
     decision = ask(replace(ORIGIN, state=state))
     assert decision.outcome is GateOutcome.HOLD
     assert "is not whole" in decision.reasons[0]
+
+
+def test_a_copy_without_names_leaves_for_its_project_alone() -> None:
+    """Two projects that got the same pseudonyms could tell each other of whom they are."""
+    mine = replace(DEFACED, origin=replace(ORIGIN, project="mine"))
+    for name, is_theirs in (("mine", True), ("other", False)):
+        for rules in (GateSettings(), GateSettings(deidentify=True)):
+            decision = decide(STUDY, [mine], Policy(name, rules), lambda _: "installed")
+            assert (decision.outcome is GateOutcome.RELEASE) == is_theirs
+            assert is_theirs or "pseudonyms are those of project mine" in decision.reasons[0]
+
+
+def test_a_copy_with_names_holds_for_a_project_that_asks_for_others() -> None:
+    named = replace(DEFACED, origin=ORIGIN)
+    policy = Policy("mine", GateSettings(deidentify=True))
+    decision = decide(STUDY, [named], policy, lambda _: "installed")
+    assert decision.outcome is GateOutcome.HOLD
+    assert "deface STUDY_UID --project mine" in decision.reasons[0]
+
+
+def test_a_project_with_names_of_its_own_has_its_own_copies() -> None:
+    own = [{"key_file": "a"}, {"key_file": "b"}, {"key_file": "a", "dates": "remove"}]
+    with_names = Settings(projects={"one": {}, "two": {}})  # type: ignore[dict-item]
+    assert deidentified_for(with_names, "one") == deidentified_for(with_names, "default") == ""
+    every = {manner(with_names, "ab", "")}
+    for names in own:
+        project = {"deidentify": True, "deidentification": names}
+        settings = Settings(projects={"one": project, "two": project})  # type: ignore[dict-item]
+        for name in ("one", "two"):
+            assert deidentified_for(settings, name) == name
+            every.add(manner(settings, "ab", name))
+    assert len(every) == 1 + 2 * len(own)
+    with pytest.raises(DefacingError, match="no project 'three'"):
+        deidentified_for(with_names, "three")

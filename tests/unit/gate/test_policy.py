@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dicomnode.config import GateSettings, OwnGateSettings, Settings, VerdictSettings
-from dicomnode.config_policy import STRICT_SERIES, Demand, SeriesRule
+from dicomnode.config_defacing import DeidentificationSettings
+from dicomnode.config_policy import STRICT_SERIES, Demand, ProjectSettings, SeriesRule
 from dicomnode.domain import (
     Acquisition,
     ExaminedVolume,
@@ -55,13 +56,15 @@ def with_claims(**claims: str) -> ExaminedVolume:
 def test_the_gate_section_is_the_project_default_and_others_stand_by_their_names() -> None:
     rules = GateSettings(persons_needed=2)
     own = OwnGateSettings(pass_verdicts=(), key_file=Path("key"))
-    settings = Settings(gate=own, projects={"cohort": rules})
+    names = DeidentificationSettings(key_file=Path("key"))
+    cohort = ProjectSettings(persons_needed=2, deidentification=names)
+    settings = Settings(gate=own, projects={"cohort": cohort})
     assert policy_of(settings) == Policy("default", GateSettings(pass_verdicts=()))
     assert policy_of(settings, "cohort") == Policy("cohort", rules)
 
 
 def test_an_unknown_project_holds_everything_in_a_sentence() -> None:
-    policy = policy_of(Settings(projects={"cohort": GateSettings()}), "cohrot")
+    policy = policy_of(Settings(projects={"cohort": ProjectSettings()}), "cohrot")
     decision = decide([DEFACED], policy)
     assert decision.outcome is GateOutcome.HOLD
     assert decision.reasons[0] == (

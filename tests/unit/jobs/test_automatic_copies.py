@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dicomnode.config import Settings
+from dicomnode.config_policy import ProjectSettings
 from dicomnode.domain import CopyState, Examination, Revision, VerdictKind
 from dicomnode.jobs import automatic_copies
 from dicomnode.jobs.automatic_copies import AutomaticCopies
@@ -85,3 +86,17 @@ def test_what_was_examined_long_ago_is_left_to_people(
     study = site.series("new", face)
     AutomaticCopies(site.database).look(automatic)
     assert [copy.study_instance_uid for copy in copies(site)] == [study]
+
+
+def test_each_project_with_names_of_its_own_gets_its_copy_the_others_share_one(
+    site: Site, automatic: Settings
+) -> None:
+    own = {"deface": "automatic", "deidentify": True, "deidentification": {"key_file": "k"}}
+    projects = {"a": own, "b": {"deface": "automatic"}, "c": own, "d": {}}
+    every = {name: ProjectSettings.model_validate(rules) for name, rules in projects.items()}
+    site.series("face", face)
+    chore = AutomaticCopies(site.database)
+    for _ in range(2):
+        chore.look(automatic.model_copy(update={"projects": every}))
+    asked = sorted((copy.project, copy.asked_by) for copy in copies(site))
+    assert asked == [("", "project:default"), ("a", "project:a"), ("c", "project:c")]

@@ -33,8 +33,8 @@ def browser(site: Site, account: str) -> TestClient:
     return visitor(pages_of(site), account)
 
 
-def ask(client: TestClient, study: str) -> int:
-    fields = {"csrf_token": token_of(client)}
+def ask(client: TestClient, study: str, **more: str) -> int:
+    fields = {"csrf_token": token_of(client), **more}
     return client.post(f"/desk/studies/{study}/copies", data=fields).status_code
 
 
@@ -141,3 +141,22 @@ def test_a_viewer_sees_no_picture_of_a_copy(site: Site) -> None:
     assert "/desk/copies/" not in page
     assert "your role does not see them" in page
     assert vera.get(f"/desk/copies/{shown_series}/0").status_code == 403
+
+
+def test_the_copy_is_made_for_the_project_that_the_page_shows(tmp_path: Path) -> None:
+    key = "key_file = '/nobody/reads/it/here'"
+    own = f"[projects.mine]\ndeidentify = true\n[projects.mine.deidentification]\n{key}"
+    site = make_site(tmp_path / "site", web=own)
+    site.add_account("anna", Role.STEWARD)
+    study, _ = site.add("s1", "T1", FACE)
+    anna = browser(site, "anna")
+    said = "Its headers are de-identified for project mine"
+    assert said not in anna.get(f"/desk/studies/{study}").text
+    page = anna.get(f"/desk/studies/{study}?project=mine").text
+    assert said in page
+    assert '<input type="hidden" name="project" value="mine">' in page
+    assert [ask(anna, study, project="mine"), ask(anna, study, project="none")] == [303, 409]
+    (copy,) = copies(site, study)
+    assert (copy.project, copy.asked_by) == ("mine", "anna")
+    assert "for which alone it may leave" in anna.get(f"/desk/studies/{study}").text
+    site.database.close()
