@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench import results
 from bench.raw_association import echo
 from bench.receive import replay
@@ -25,6 +28,17 @@ from tests.factories import make_series
 QUIET_SECONDS = 5.0
 LONGEST_SECONDS = 3.0
 SEGS = 1
+
+
+def head(slices: int) -> NDArray[np.float32]:
+    """HU (slice, row, column): tissue, and in it a shell that the second threshold finds."""
+    sides = (slices, 512, 512)
+    z, y, x = (np.linspace(-1.0, 1.0, n, dtype=np.float32) / 0.8 for n in sides)
+    away = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
+    values = np.where(away < 1.0, np.float32(250.0), np.float32(-1000.0))
+    values[(away > 0.85) & (away < 0.95)] = 900.0
+    noise = np.random.default_rng(1).normal(0.0, 15.0, values.shape[1:]).astype(np.float32)
+    return np.asarray(values + noise)
 
 
 def wait_for(pacs: Pacs, count: int) -> float:
@@ -42,7 +56,7 @@ def run(given: argparse.Namespace, folder: Path) -> list[float]:
     site = make_site(folder)
     text = site.config.read_text(encoding="utf-8").replace("20.0", f"{QUIET_SECONDS}")
     site.config.write_text(text, encoding="utf-8")
-    paths = make_series(folder / "made", rows=512, columns=512, slices=given.slices)
+    paths = make_series(folder / "made", rows=512, columns=512, slices=given.slices, modality="CT")
     sop_class = split_file(paths[0].read_bytes())[0].sop_class_uid
     seconds = []
     with running_pacs(site.pacs_port) as pacs, running_node(site.config, site.log):

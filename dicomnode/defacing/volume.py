@@ -16,7 +16,7 @@ from dicomnode.defacing.proof import changes, dice_inside, objections
 from dicomnode.defacing.slices import Slices, Stored
 from dicomnode.dicom.resample import mask_to_source
 from dicomnode.domain import DefacingProof, SegmentKind
-from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore
+from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore, segment
 
 # Writes the new stored values, by what was found before, and reads its own files again.
 WriteAndRead = Callable[[Sequence[Stored], Assessment], Slices]
@@ -60,14 +60,10 @@ def deface_slices(
 def _assessed(
     slices: Slices, networks: Sequence[Segmenter], settings: Settings, progress: Progress
 ) -> Assessment:
-    return assess(
-        slices.volume,
-        slices.claims,
-        networks,
-        settings,
-        progress,
-        acquisition=slices.acquisition,
-    )
+    volume, claims = slices.volume, slices.claims
+    found = segment(volume, claims, networks, settings, progress)
+    progress("evidence")
+    return assess(volume, found, claims, settings, acquisition=slices.acquisition)
 
 
 def _fill(

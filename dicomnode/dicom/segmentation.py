@@ -129,7 +129,8 @@ class _Stack(np.ndarray[tuple[int, int, int, int], np.dtype[np.bool_]]):
     def sum(self, axis: int) -> NDArray[np.uint8]:  # type: ignore[override]
         """The largest sum in each slice: highdicom asks whether any is above 1."""
         assert axis == -1
-        return np.array([np.add.reduce(plane, -1, np.uint8).max() for plane in self], np.uint8)
+        marked = ([mask[index] != 0 for mask in self.masks] for index in range(len(self)))
+        return np.array([np.add.reduce(each, 0, np.uint8).max() for each in marked], np.uint8)
 
 
 def _stack(masks: Sequence[NDArray[np.uint8]]) -> _Stack:

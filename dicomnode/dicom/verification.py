@@ -44,8 +44,7 @@ def verify_segmentation(
         if set(frames) != set(models):
             raise SegmentationError(f"{file.path.name}: frames of segments {sorted(frames)}")
         for number, model in models.items():
-            decoded, weighted = _decode(seg, frames[number], source)
-            _same_mask(f"{file.path.name}, {model.kind}", decoded, weighted, masks[model], source)
+            _same_mask(f"{file.path.name}, {model.kind}", seg, frames[number], masks[model], source)
     except PARSE_ERRORS as error:
         raise SegmentationError(
             f"{file.path.name}: can't be read again: {reason(error)}"
@@ -72,20 +71,62 @@ def _models_by_segment(
 
 def _same_mask(
     name: str,
-    decoded: NDArray[np.bool_],
-    weighted: Vector,
+    seg: Dataset,
+    frames: Iterable[tuple[int, Dataset]],
     mask: NDArray[np.uint8],
     source: SourceStack,
 ) -> None:
-    slices = zip(decoded, mask, strict=True)
-    wrong = sum(int(np.count_nonzero(found != (given != 0))) for found, given in slices)
+    """Every voxel of the mask (slice, row, column), placed by the referenced instances and frames,
+    and its centroid: by the SEG's own geometry, and by that of the source."""
+    slice_of = {reference(image): index for index, image in enumerate(source.images)}
+    left, wrong = set(range(len(mask))), 0
+    moments = np.zeros((len(mask), 3))
+    positions = np.zeros((len(mask), 3))
+    for number, item in frames:
+        index = slice_of[reference_in(item.DerivationImageSequence[0].SourceImageSequence[0])]
+        if index not in left:
+            raise SegmentationError(f"{name}: two frames of one slice")
+        left.remove(index)
+        positions[index] = item.PlanePositionSequence[0].ImagePositionPatient
+        away = np.linalg.norm(positions[index] - source.geometry.positions_mm[index])
+        if not away <= _POSITION_TOLERANCE_MM:
+            raise SegmentationError(f"a frame lies {away:.3f} mm beside the slice it references")
+        frame = _frame(seg, number)
+        wrong += int(np.count_nonzero(frame != (mask[index] != 0)))
+        moments[index] = _moments(frame)
+    wrong += sum(int(np.count_nonzero(mask[index])) for index in left)
     if wrong:
         raise SegmentationError(f"{name}: {wrong} voxels differ from the mask")
-    expected = _as_delivered(source).centroid_lps_mm(mask)
-    if expected is not None:
-        error_mm = float(np.linalg.norm(weighted - expected))
-        if not error_mm <= MAXIMUM_CENTROID_ERROR_MM:
-            raise SegmentationError(f"{name}: centroid is off by {error_mm:.3f} mm")
+    # No voxel differs, so the moments of the frames are those of the mask.
+    geometry = _as_delivered(source)
+    expected = _centroid(moments, geometry.positions_mm, _steps(geometry))
+    error_mm = float(np.linalg.norm(_centroid(moments, positions, _axes(seg)) - expected))
+    if not error_mm <= MAXIMUM_CENTROID_ERROR_MM:
+        raise SegmentationError(f"{name}: centroid is off by {error_mm:.3f} mm")
+
+
+def _moments(frame: NDArray[np.bool_]) -> tuple[int, int, int]:
+    """How many voxels, and the sums of their row and column indices. No row or column holds more
+    voxels than two bytes can count: Rows and Columns have no more (PS3.3 C.7.6.3)."""
+    flags = frame.view(np.uint8)
+    per_row = np.add.reduce(flags, axis=1, dtype=np.uint16).astype(np.int64)
+    per_column = np.add.reduce(flags, axis=0, dtype=np.uint16).astype(np.int64)
+    down, across = per_row @ np.arange(len(per_row)), per_column @ np.arange(len(per_column))
+    return int(per_row.sum()), int(down), int(across)
+
+
+def _centroid(
+    moments: NDArray[np.float64], positions_mm: Vector, steps_mm: tuple[Vector, Vector]
+) -> Vector:
+    voxels, down, across = moments.T
+    total = voxels @ positions_mm + down.sum() * steps_mm[0] + across.sum() * steps_mm[1]
+    return np.asarray(total / voxels.sum())
+
+
+def _steps(geometry: SliceGeometry) -> tuple[Vector, Vector]:
+    """Millimetre steps of a growing row and a growing column index."""
+    rows_mm, columns_mm = geometry.pixel_spacing_mm
+    return geometry.column_cosines * rows_mm, geometry.row_cosines * columns_mm
 
 
 def _as_delivered(source: SourceStack) -> SliceGeometry:
@@ -119,33 +160,8 @@ def _frames_by_segment(seg: Dataset) -> dict[int, list[tuple[int, Dataset]]]:
     return frames
 
 
-def _decode(
-    seg: Dataset, frames: Iterable[tuple[int, Dataset]], source: SourceStack
-) -> tuple[NDArray[np.bool_], Vector]:
-    """The mask (slice, row, column), placed by the referenced instances and frames, and its
-    centroid by the SEG's own geometry."""
-    slice_of = {reference(image): index for index, image in enumerate(source.images)}
-    decoded = np.zeros(source.geometry.shape, np.bool_)
-    total, count = np.zeros(3), 0
-    axes = _axes(seg)
-    for number, item in frames:
-        frame = _frame(seg, number)
-        index = slice_of[reference_in(item.DerivationImageSequence[0].SourceImageSequence[0])]
-        position = np.array(item.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
-        away = np.linalg.norm(position - source.geometry.positions_mm[index])
-        if away > _POSITION_TOLERANCE_MM:
-            raise SegmentationError(f"a frame lies {away:.3f} mm beside the slice it references")
-        decoded[index] |= frame
-        per_row, per_column = np.count_nonzero(frame, axis=1), np.count_nonzero(frame, axis=0)
-        voxels = int(per_row.sum())
-        down, across = per_row @ np.arange(seg.Rows), per_column @ np.arange(seg.Columns)
-        total += voxels * position + down * axes[0] + across * axes[1]
-        count += voxels
-    return decoded, total / max(count, 1)
-
-
 def _axes(seg: Dataset) -> tuple[Vector, Vector]:
-    """Millimetre steps of a growing row and a growing column index."""
+    """As `_steps`, by what the SEG says."""
     shared = seg.SharedFunctionalGroupsSequence[0]
     spacing = shared.PixelMeasuresSequence[0].PixelSpacing
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)

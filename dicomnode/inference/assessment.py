@@ -14,7 +14,15 @@ from dicomnode.config import Settings
 from dicomnode.dicom.nifti import modality_of
 from dicomnode.dicom.resample import CanonicalVolume, to_canonical
 from dicomnode.dicom.volume import Volume
-from dicomnode.domain import Acquisition, Evidence, HeaderClaims, SegmentKind, Verdict, subject_of
+from dicomnode.domain import (
+    Acquisition,
+    Evidence,
+    HeaderClaims,
+    ModelIdentity,
+    SegmentKind,
+    Verdict,
+    subject_of,
+)
 from dicomnode.errors import RenderingError
 from dicomnode.inference.cuts import MarkedVolume
 from dicomnode.inference.evidence import measure
@@ -47,18 +55,36 @@ class Segmenter(Candidate, Protocol):
 
 
 @dataclass(frozen=True)
-class Assessment:
-    """What was found in one volume; `masks` lie on the grid that the networks saw.
+class Findings:
+    """What the networks marked in one volume; `masks` lie on the grid that they saw.
 
-    `falls` says where networks did not run as configured, for want of memory.
+    `unanswered` says why no network of a kind looked, `falls` where networks did not run as
+    configured, for want of memory.
     """
 
     canonical: CanonicalVolume
     masks: Masks
+    models: tuple[ModelIdentity, ...]
+    unanswered: Mapping[SegmentKind, str]
+    falls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found in one volume, in pictures and numbers, and what it amounts to."""
+
+    findings: Findings
     skin: Renderings
     evidence: Evidence
     verdict: Verdict
-    falls: tuple[str, ...] = ()
+
+    @property
+    def canonical(self) -> CanonicalVolume:
+        return self.findings.canonical
+
+    @property
+    def masks(self) -> Masks:
+        return self.findings.masks
 
     @property
     def marked(self) -> MarkedVolume:
@@ -67,20 +93,14 @@ class Assessment:
         return MarkedVolume(canonical.array, canonical.spacing_mm, modality, self.masks)
 
 
-def assess(
+def segment(
     volume: Volume,
     claims: HeaderClaims,
     networks: Sequence[Segmenter],
     settings: Settings,
     progress: Progress = ignore,
-    *,
-    acquisition: Acquisition,
-    unpictured: str = "",
-) -> Assessment:
-    """The mask of every network that is for this volume, what they amount to, and the verdict.
-
-    `unpictured` says why nobody needs pictures of the skin.
-    """
+) -> Findings:
+    """The mask of every network that is for this volume."""
     canonical = to_canonical(volume)
     subject = subject_of(volume.modality, claims, canonical.spacing_mm)
     chosen = choose(networks, settings.inference.use, subject)
@@ -90,26 +110,42 @@ def assess(
         progress(f"network {network.identity.kind.value}")
         masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
         falls += network.falls
-    progress("evidence")
+    models = tuple(network.identity for network in chosen.networks)
+    return Findings(canonical, masks, models, chosen.unanswered, tuple(falls))
+
+
+def assess(
+    volume: Volume,
+    findings: Findings,
+    claims: HeaderClaims,
+    settings: Settings,
+    *,
+    acquisition: Acquisition,
+    unpictured: str = "",
+) -> Assessment:
+    """What the findings amount to, and the verdict.
+
+    `unpictured` says why nobody needs pictures of the skin.
+    """
+    canonical, masks = findings.canonical, findings.masks
     with ThreadPoolExecutor(max_workers=1) as beside:
         look = beside.submit(_look, canonical, masks, volume.modality, settings, unpictured)
         measured = measure(
             masks,
             canonical.spacing_mm,
-            models=tuple(network.identity for network in chosen.networks),
+            models=findings.models,
             claims=claims,
             matrix=canonical.array.shape,
             modality=volume.modality,
-            unanswered=chosen.unanswered,
+            unanswered=findings.unanswered,
             in_gap=canonical.in_gap,
             widest_gap_mm=volume.geometry.widest_gap_mm,
-            warnings=(*volume.warnings, *falls),
+            warnings=(*volume.warnings, *findings.falls),
             acquisition=acquisition,
         )
         skin, probability = look.result()
     evidence = replace(measured, face_probability=probability, unpictured=skin.missing)
-    verdict = judge(evidence, settings.verdict)
-    return Assessment(canonical, masks, skin, evidence, verdict, tuple(falls))
+    return Assessment(findings, skin, evidence, judge(evidence, settings.verdict))
 
 
 def _look(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from dicomnode.domain import Acquisition, Evidence, HeaderClaims, ModelIdentity, SegmentKind
+from dicomnode.inference.pieces import largest_piece_voxels
 from dicomnode.inference.profiles import box
 from dicomnode.inference.surface import face_surface
 
@@ -23,7 +24,6 @@ SKIN_DEPTH_MM = 10.0
 SURFACE_GRID_MM = 2.0
 SEAM_MM = 6.0
 NOT_KNOWN = Acquisition()
-_PLANES_AT_ONCE = 32
 
 
 def measure(
@@ -50,7 +50,7 @@ def measure(
     return Evidence(
         volumes_ml={kind: _round(np.count_nonzero(m) * voxel_ml) for kind, m in masks.items()},
         largest_component_ml={
-            kind: _round(largest_component_voxels(m) * voxel_ml) for kind, m in masks.items()
+            kind: _round(largest_piece_voxels(m) * voxel_ml) for kind, m in masks.items()
         },
         exposed_face_ml=_round(exposed_face_ml(masks, spacing_mm)),
         models=models,
@@ -114,13 +114,17 @@ def exposed_face_ml(masks: Mapping[SegmentKind, Mask], spacing_mm: Triple) -> fl
 
 def _grown(mask: npt.NDArray[np.bool_], grid_mm: list[float]) -> npt.NDArray[np.bool_]:
     """`mask` and what lies within `SEAM_MM`: two networks leave a seam between their masks."""
-    if not mask.any():
-        return mask
-    away_mm = ndimage.distance_transform_edt(~mask, sampling=grid_mm)
-    return np.asarray(away_mm <= SEAM_MM)
+    grown = np.zeros_like(mask)
+    if mask.any():
+        near = _around(mask, [int(SEAM_MM / mm) + 1 for mm in grid_mm], (1, 1, 1))
+        away_mm = ndimage.distance_transform_edt(~mask[near], sampling=grid_mm)
+        grown[near] = away_mm <= SEAM_MM
+    return grown
 
 
-def _around(mask: Mask, margin: list[int], step: tuple[int, ...]) -> tuple[slice, ...]:
+def _around(
+    mask: Mask | npt.NDArray[np.bool_], margin: list[int], step: tuple[int, ...]
+) -> tuple[slice, ...]:
     """The box of `mask` with a margin in voxels, every `step`-th voxel of it."""
     sides = box(mask)
     assert sides is not None
@@ -128,19 +132,6 @@ def _around(mask: Mask, margin: list[int], step: tuple[int, ...]) -> tuple[slice
         slice(max(0, side.start - more), side.stop + more, every)
         for side, more, every in zip(sides, margin, step, strict=True)
     )
-
-
-def largest_component_voxels(mask: Mask) -> int:
-    """Size of the largest piece whose voxels touch by a face; looks only inside its box."""
-    inside = box(mask)
-    if inside is None:
-        return 0
-    labels, count = ndimage.label(mask[inside])
-    sizes = np.zeros(count + 1, np.intp)
-    for first in range(0, len(labels), _PLANES_AT_ONCE):  # counting makes wider copies
-        part = labels[first : first + _PLANES_AT_ONCE].ravel()
-        sizes += np.bincount(part, minlength=count + 1)
-    return int(sizes[1:].max())
 
 
 def _round(value: float) -> float:

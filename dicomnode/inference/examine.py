@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dicomnode.dicom.resample import mask_to_source
 from dicomnode.dicom.segmentation import verify_segmentation, write_segmentation
 from dicomnode.dicom.series import SourceStack, sort_series
 from dicomnode.dicom.uids import result_uid
-from dicomnode.dicom.volume import read_volume
+from dicomnode.dicom.volume import Volume, read_volume
 from dicomnode.domain import (
     Acquisition,
     Examination,
@@ -30,7 +31,15 @@ from dicomnode.domain import (
     SetAside,
 )
 from dicomnode.errors import SeriesRefusedError
-from dicomnode.inference.assessment import Assessment, Progress, Segmenter, assess, ignore
+from dicomnode.inference.assessment import (
+    Assessment,
+    Findings,
+    Progress,
+    Segmenter,
+    assess,
+    ignore,
+    segment,
+)
 from dicomnode.inference.examiner import examiner_digest
 from dicomnode.inference.pictures import write_pictures
 
@@ -115,26 +124,26 @@ def _examine_stack(
 ) -> ExaminedVolume:
     """Raises `SeriesRefusedError` where its pixels can't be read."""
     progress(f"volume {stack.label}".rstrip())
-    volume = read_volume(stack)
-    assessed = assess(
-        volume,
-        read_claims(stack.datasets),
-        networks,
-        settings,
-        progress,
-        acquisition=read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm),
-        unpictured=out.unpictured,
-    )
-    progress("writing SEG")
-    segmentation = _write_seg(assessed, stack, revision, settings, out.segmentation)
-    progress("pictures")
+    volume, claims = read_volume(stack), read_claims(stack.datasets)
+    acquisition = read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm)
+    found = segment(volume, claims, networks, settings, progress)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # a SEG needs nothing that comes after it
+        writing = beside.submit(_write_seg, found, stack, revision, settings, out.segmentation)
+        progress("evidence")
+        assessed = assess(
+            volume, found, claims, settings, acquisition=acquisition, unpictured=out.unpictured
+        )
+        progress("pictures")
+        pictures = _write_pictures(assessed, out)
+        progress("writing SEG")
+        segmentation = writing.result()
     return ExaminedVolume(
         stack.label,
         len(stack.images),
         assessed.evidence,
         assessed.verdict,
         segmentation,
-        _write_pictures(assessed, out),
+        pictures,
     )
 
 
@@ -158,32 +167,36 @@ def examine_nifti(
     except SeriesRefusedError as refused:
         return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
     spacing = Acquisition(slice_spacing_mm=round(volume.geometry.slice_spacing_mm, 3))
-    assessed = assess(volume, HeaderClaims(), networks, settings, progress, acquisition=spacing)
-    progress("writing masks")
+    found = segment(volume, HeaderClaims(), networks, settings, progress)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        writing = beside.submit(_write_masks, found, volume, path, out_folder)
+        progress("evidence")
+        assessed = assess(volume, found, HeaderClaims(), settings, acquisition=spacing)
+        progress("pictures")
+        pictures = _write_pictures(assessed, _Out(out_folder, ""))
+        progress("writing masks")
+        writing.result()
+    slices = volume.geometry.shape[0]
+    examined = ExaminedVolume("", slices, assessed.evidence, assessed.verdict, pictures=pictures)
+    return _examination(digest, settings, [examined])
+
+
+def _write_masks(findings: Findings, volume: Volume, source: Path, out_folder: Path) -> None:
     out_folder.mkdir(parents=True, exist_ok=True)
-    for kind, mask in assessed.masks.items():
-        on_source = mask_to_source(mask, assessed.canonical, volume.geometry)
-        write_mask_nifti(on_source, path, out_folder / f"{kind.value}.nii.gz")
-    progress("pictures")
-    found = ExaminedVolume(
-        "",
-        volume.geometry.shape[0],
-        assessed.evidence,
-        assessed.verdict,
-        pictures=_write_pictures(assessed, _Out(out_folder, "")),
-    )
-    return _examination(digest, settings, [found])
+    for kind, mask in findings.masks.items():
+        on_source = mask_to_source(mask, findings.canonical, volume.geometry)
+        write_mask_nifti(on_source, source, out_folder / f"{kind.value}.nii.gz")
 
 
 def _write_seg(
-    assessment: Assessment, stack: SourceStack, revision: Revision, settings: Settings, out: Path
+    findings: Findings, stack: SourceStack, revision: Revision, settings: Settings, out: Path
 ) -> SegmentationFile | None:
     """One verified SEG, a segment per network that found something; none where none did."""
-    models = assessment.evidence.models
+    models = findings.models
     masks = {
-        model: mask_to_source(assessment.masks[model.kind], assessment.canonical, stack.geometry)
+        model: mask_to_source(findings.masks[model.kind], findings.canonical, stack.geometry)
         for model in models
-        if assessment.masks[model.kind].any()
+        if findings.masks[model.kind].any()
     }
     found = {model: mask for model, mask in masks.items() if mask.any()}
     if not found:
@@ -192,9 +205,7 @@ def _write_seg(
         found,
         stack,
         series_instance_uid=seg_series_uid(revision.series_instance_uid, stack.label),
-        sop_instance_uid=_sop_instance_uid(
-            revision, stack.label, models, settings, assessment.falls
-        ),
+        sop_instance_uid=_sop_instance_uid(revision, stack.label, models, settings, findings.falls),
         settings=settings.segmentation,
         out=out,
     )
