@@ -11,17 +11,24 @@ from dicomnode.config_values import Section
 
 
 class DefacingSettings(Section):
-    """`outward_mm`, `inward_mm`: how far the face network's mask grows, and how much deeper."""
+    """`outward_mm`, `inward_mm`: how far the face network's mask grows, and how much deeper.
+
+    `spare_orbits`: of what lies deep, eyes and orbits too, only the network's own mask goes.
+    """
 
     fill: Literal["noise", "constant", "blur"] = "noise"
     outward_mm: PositiveFloat = 8.0
     inward_mm: Annotated[float, Field(ge=0)] = 1.0
+    ears: Literal["keep", "remove"] = "keep"
+    spare_orbits: bool = False
     series_description_suffix: Annotated[str, Field(max_length=24)] = "defaced"
 
     @property
     def method(self) -> str:
         """A part of every UID of a result: another way to deface makes other objects."""
-        return f"fill {self.fill}, outward {self.outward_mm} mm, inward {self.inward_mm} mm"
+        said = f"fill {self.fill}, outward {self.outward_mm} mm, inward {self.inward_mm} mm"
+        more = {"ears removed": self.ears == "remove", "orbits spared": self.spare_orbits}
+        return ", ".join((said, *(words for words, is_so in more.items() if is_so)))
 
 
 class DeidentificationSettings(Section):

@@ -8,6 +8,7 @@ import numpy as np
 
 from dicomnode.config_defacing import DefacingSettings
 from dicomnode.defacing.brain import protected_brain
+from dicomnode.defacing.ears import ear_region
 from dicomnode.defacing.fill import plain_air
 from dicomnode.defacing.grid import Flags
 from dicomnode.defacing.region import Growth, face_pieces, removed_region
@@ -43,8 +44,10 @@ def plan_removal(
     if not face.any():
         raise DefacingError("no face was found in this volume, so there is none to remove")
     brain = protected_brain(canonical.array, tissue, face, spacing_mm, modality)
-    growth = Growth(settings.outward_mm, settings.inward_mm)
+    growth = Growth(settings.outward_mm, settings.inward_mm, settings.spare_orbits)
     removed = removed_region(face, tissue, brain, spacing_mm, growth)
+    if settings.ears == "remove":
+        removed = removed | (ear_region(tissue, face, spacing_mm) & ~brain)
     air = plain_air(canonical.array, tissue, spacing_mm, modality)
     on_slices = _OnSlices(canonical, geometry)
     kept = on_slices(brain)

@@ -20,16 +20,22 @@ SHELL_REACH_MM = 30.0
 # Of a face that the field of view cuts every piece counts that is larger; millilitres.
 LEAST_PIECE_ML = 1.0
 _HULL_GRID_MM = 4.0
+# Skin, with what lies right under it: eyelids, but not the eye.
+SKIN_MM = 4.0
 # How far around the face the skin is looked for that tells how deep its voxels lie.
 _DEPTH_REACH_MM = 40.0
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Millimetres: how far the mask grows along and out of the skin, and how far into the head."""
+    """Millimetres: how far the mask grows along and out of the skin, and how far into the head.
+
+    `spares_orbits`: in the head it takes only skin.
+    """
 
     outward_mm: float = 8.0
     inward_mm: float = 1.0
+    spares_orbits: bool = False
 
 
 def face_pieces(face: Flags, spacing_mm: Triple) -> Flags:
@@ -49,6 +55,8 @@ def removed_region(
     face: Flags, tissue: Flags, protected: Flags, spacing_mm: Triple, growth: Growth
 ) -> Flags:
     """All that is replaced. Masks are (z, y, x); `protected` is never part of it."""
+    if growth.spares_orbits:
+        protected = protected | ((depth_mm(tissue, spacing_mm) > SKIN_MM) & ~face)
     grown = _grown(face, tissue, spacing_mm, growth) & ~protected
     return grown | (_cut_off(grown, tissue, spacing_mm) & ~protected)
 

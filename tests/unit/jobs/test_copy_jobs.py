@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from dicomnode.domain import CopyState, Revision, SeriesCopy, VerdictKind
+from dicomnode.config_policy import ProjectSettings
+from dicomnode.domain import CopyOrder, CopyState, Revision, SeriesCopy, VerdictKind
 from dicomnode.domain import Examination as Found
 from dicomnode.errors import DefacingError, JobError
 from dicomnode.gate.copies import ask_for_copy
-from dicomnode.jobs.copying import enqueue_asked
+from dicomnode.jobs.copying import Copying, enqueue_asked
 from dicomnode.jobs.engine import JobState, cancel, list_jobs, retry
 from dicomnode.jobs.forget import forget
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stranded import Stranded
 from dicomnode.tracking import audit, copied_series, study_copies
 from dicomnode.tracking.study_copies import StudyCopy
+from tests import small_node
 from tests.examined_site import *  # noqa: F403
 from tests.examined_site import Site
 from tests.unit.tracking.copies import volume_copy
@@ -136,3 +139,25 @@ def test_old_copies_are_listed_only_where_everything_is(site: Site) -> None:
     (job,) = (one for one in list_jobs(site.database, everything=True) if one.stage == "deface")
     assert (job.id, job.state) == (f"deface:{copy.id}", JobState.DONE)
     assert datetime.now(UTC) - job.created_at < timedelta(minutes=5)
+
+
+def test_whoever_makes_a_copy_is_told_for_which_project(site: Site) -> None:
+    """And the copies of a project are others than those with names, of the same series too."""
+    own = {"deidentify": True, "deidentification": {"key_file": "the worker reads it"}}
+    project = ProjectSettings.model_validate(own)
+    settings = site.settings.model_copy(update={"projects": {"mine": project}})
+    study, told = site.series("a", face), []
+
+    def tell(order: CopyOrder) -> SeriesCopy:
+        told.append((order.project, order.study_instance_uid, order.folder.name))
+        return SeriesCopy(order.revision.series_instance_uid)
+
+    stages = replace(small_node.stages(settings), copy=tell)
+    steps = Copying(settings, site.database, site.spool, stages)
+    for name in ("default", "mine"):
+        with site.database.begin() as c:
+            copy = ask_for_copy(c, study, settings, "a digest", name, by="anna")
+            study_copies.set_state(c, copy.id, CopyState.RUNNING)
+        assert "copy" in steps.make(copy.id, 0)
+    assert [project for project, _, _ in told] == ["", "mine"]
+    assert len(set(told[0]) | set(told[1])) == 6
