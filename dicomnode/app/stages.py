@@ -62,9 +62,9 @@ def load_tasks(settings: Settings, pulse: Pulse) -> Tasks:
     sizes = [network.size for network in networks]
     digest = examiner.digest
 
-    def admit(geometry: SliceGeometry) -> None:
+    def admit(geometry: SliceGeometry, *, defacing: bool = False) -> None:
         pulse.voxels = math.prod(geometry.shape)
-        needed = memory.needed_bytes(geometry, sizes)
+        needed = memory.needed_bytes(geometry, sizes, defacing=defacing)
         memory.require(needed, memory.of_this_machine(), settings.inference.memory_bytes)
 
     def examine_revision(revision: Revision) -> Examination:
@@ -75,7 +75,7 @@ def load_tasks(settings: Settings, pulse: Pulse) -> Tasks:
     def copy_of(order: CopyOrder) -> SeriesCopy:
         revision = order.revision
         with about(series=revision.series_instance_uid, study=revision.study_instance_uid):
-            return copy_series(order, networks, settings, pulse.step, admit)
+            return copy_series(order, networks, settings, pulse.step, partial(admit, defacing=True))
 
     return Tasks(examine_revision, copy_of)
 

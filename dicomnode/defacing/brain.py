@@ -17,6 +17,7 @@ from dicomnode.defacing.grid import (
     Flags,
     Triple,
     as_blocks,
+    block_means,
     coarse_mm,
     depth_mm,
     distance_mm,
@@ -57,7 +58,7 @@ def protected_brain(
     thin, grid_mm = every(step), coarse_mm(spacing_mm, step)
     depth = depth_mm(tissue[thin], grid_mm)
     inside = (depth >= LEAST_DEPTH_MM) & ~face[thin]
-    values = ndimage.uniform_filter(array, step)[thin]
+    values = block_means(array, step)
     # Between the parts of a face lies no brain, but much that hangs on to it.
     beyond = inside & ~hull(face, spacing_mm)[thin]
     soft = ndimage.binary_opening(beyond & _is_soft(values, depth, modality))

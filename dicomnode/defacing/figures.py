@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from dicomnode.defacing.grid import Flags, Triple
+from dicomnode.defacing.grid import Flags, Step, Triple, coarse_mm, step_of
 from dicomnode.defacing.slices import Slices
 from dicomnode.dicom.resample import mask_to_source
 from dicomnode.domain import SegmentKind
@@ -21,6 +21,7 @@ from dicomnode.inference.skin import skin_level
 
 # Skin that is farther away than this is farther than any figure of it matters.
 _MARGIN_MM = 40.0
+_GRID_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,19 +55,21 @@ def _distances_mm(source: Slices, again: Slices, removed: Flags) -> npt.NDArray[
     """From each voxel of the skin that was removed."""
     geometry = source.volume.geometry
     spacing_mm: Triple = (geometry.slice_spacing_mm, *geometry.pixel_spacing_mm)
-    box = _around(removed, spacing_mm)
+    step = step_of(spacing_mm, _GRID_MM)
+    box = _around(removed, spacing_mm, step)
     level = skin_level(source.volume.array, source.volume.modality)
     old, new = (_skin(each.volume.array[box] > level) for each in (source, again))
-    away_mm = ndimage.distance_transform_edt(~new, sampling=spacing_mm)
+    away_mm = ndimage.distance_transform_edt(~new, sampling=coarse_mm(spacing_mm, step))
     return np.asarray(away_mm[old & removed[box]])
 
 
-def _around(removed: Flags, spacing_mm: Triple) -> tuple[slice, ...]:
+def _around(removed: Flags, spacing_mm: Triple, step: Step) -> tuple[slice, ...]:
+    """The box of what was removed, with a margin, every so many voxels."""
     sides = ndimage.find_objects(removed.view(np.uint8))[0]
     margins = [int(np.ceil(_MARGIN_MM / mm)) for mm in spacing_mm]
     return tuple(
-        slice(max(0, side.start - margin), side.stop + margin)
-        for side, margin in zip(sides, margins, strict=True)
+        slice(max(0, side.start - margin), side.stop + margin, n)
+        for side, margin, n in zip(sides, margins, step, strict=True)
     )
 
 

@@ -20,7 +20,7 @@ from dicomnode.defacing.grid import (
     as_blocks,
     coarse_mm,
     distance_mm,
-    every,
+    in_blocks,
     step_of,
 )
 from dicomnode.defacing.slices import Line, Slices, Stored
@@ -42,7 +42,7 @@ def plain_air(
 ) -> Flags:
     """Voxels that are certainly air inside the field that the scanner saw."""
     step = step_of(spacing_mm, AIR_GRID_MM)
-    body = ndimage.maximum_filter(tissue, step)[every(step)]
+    body = in_blocks(tissue, step)
     away_mm = distance_mm(~body, coarse_mm(spacing_mm, step))
     near = (away_mm >= AIR_REACH_MM[0]) & (away_mm <= AIR_REACH_MM[1])
     near = as_blocks(near, tissue.shape, step) & ~tissue

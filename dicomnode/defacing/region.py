@@ -13,7 +13,17 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import ConvexHull, Delaunay, QhullError
 
-from dicomnode.defacing.grid import Flags, Triple, as_blocks, depth_mm, every, sizes_of, step_of
+from dicomnode.defacing.grid import (
+    Flags,
+    Triple,
+    as_blocks,
+    coarse_mm,
+    depth_mm,
+    every,
+    in_blocks,
+    sizes_of,
+    step_of,
+)
 
 # How far around the face a piece that it cut off is looked for.
 SHELL_REACH_MM = 30.0
@@ -22,6 +32,8 @@ LEAST_PIECE_ML = 1.0
 _HULL_GRID_MM = 4.0
 # Skin, with what lies right under it: eyelids, but not the eye.
 SKIN_MM = 4.0
+# Growth is measured on no finer grid: a tenth of the work where voxels are half as wide.
+_GROWTH_GRID_MM = 1.0
 # How far around the face the skin is looked for that tells how deep its voxels lie.
 _DEPTH_REACH_MM = 40.0
 
@@ -40,7 +52,8 @@ class Growth:
 
 def face_pieces(face: Flags, spacing_mm: Triple) -> Flags:
     """The largest piece; all but specks where the field of view cuts the face."""
-    labels, count = ndimage.label(face)
+    around = _box_around(face, 0.0, spacing_mm) if face.any() else ()
+    labels, count = ndimage.label(face[around])
     if count < 2:
         return face
     sizes = sizes_of(labels)
@@ -48,7 +61,9 @@ def face_pieces(face: Flags, spacing_mm: Triple) -> Flags:
     if _touches_the_edge(face):
         kept |= sizes * np.prod(spacing_mm) / 1000.0 >= LEAST_PIECE_ML
         kept[0] = False
-    return np.asarray(kept[labels])
+    pieces = np.zeros_like(face)
+    pieces[around] = kept[labels]
+    return pieces
 
 
 def removed_region(
@@ -64,7 +79,7 @@ def removed_region(
 def hull(face: Flags, spacing_mm: Triple) -> Flags:
     """The convex hull of the face: what lies between its parts is no brain either."""
     step = step_of(spacing_mm, _HULL_GRID_MM)
-    places = np.argwhere(ndimage.maximum_filter(face, step)[every(step)]) * step
+    places = np.argwhere(in_blocks(face, step)) * step
     try:
         inside = Delaunay(places[ConvexHull(places).vertices])
     except (QhullError, ValueError):  # too few voxels, or all in a plane
@@ -84,30 +99,32 @@ def _grown(face: Flags, tissue: Flags, spacing_mm: Triple, growth: Growth) -> Fl
     if not face.any():
         return face
     box = _box_around(face, growth.outward_mm + _DEPTH_REACH_MM, spacing_mm)
-    near, body = face[box], tissue[box] | face[box]
-    depth = depth_mm(body, spacing_mm)
-    away_mm, nearest = ndimage.distance_transform_edt(
-        ~near, sampling=spacing_mm, return_indices=True
-    )
+    step = step_of(spacing_mm, _GROWTH_GRID_MM)
+    grid_mm = coarse_mm(spacing_mm, step)
+    near = in_blocks(face[box], step)
+    depth = depth_mm(tissue[box][every(step)] | near, grid_mm)
+    away_mm, nearest = ndimage.distance_transform_edt(~near, sampling=grid_mm, return_indices=True)
     is_no_deeper = depth <= depth[tuple(nearest)] + growth.inward_mm
     grown = np.zeros_like(face)
-    grown[box] = (away_mm <= growth.outward_mm) & is_no_deeper
+    coarse = (away_mm <= growth.outward_mm) & is_no_deeper
+    grown[box] = as_blocks(coarse, grown[box].shape, step)
     return grown | face
 
 
 def _cut_off(removed: Flags, tissue: Flags, spacing_mm: Triple) -> Flags:
     """Tissue near what is removed that no longer hangs on to the body."""
     box = _box_around(removed, SHELL_REACH_MM, spacing_mm)
-    rest = tissue & ~removed
-    labels, count = ndimage.label(rest)
+    body = _box_around(tissue | removed, 0.0, spacing_mm)
+    labels, count = ndimage.label((tissue & ~removed)[body])
     if count < 2:
         return np.zeros_like(removed)
     sizes = sizes_of(labels)
     loose = sizes < sizes.max()
     loose[0] = False
-    found = np.zeros_like(removed)
-    found[box] = loose[labels[box]]
-    return found
+    found, near = np.zeros_like(removed), np.zeros_like(removed)
+    found[body] = loose[labels]
+    near[box] = found[box]
+    return near
 
 
 def _touches_the_edge(mask: Flags) -> bool:

@@ -145,7 +145,7 @@ def _by_object(images: Sequence[SourceImage]) -> Mapping[Path, list[int]]:
 def _replace_pixels(ds: Dataset, planes: Sequence[Stored]) -> None:
     layout = pixel_format(ds)
     kind = np.dtype(f"<u{layout.bits_allocated // 8}")
-    data = b"".join(_packed(plane, layout).astype(kind).tobytes() for plane in planes)
+    data = b"".join(_packed(plane, layout, kind).tobytes() for plane in planes)
     ds.PixelData = data if len(data) % 2 == 0 else data + b"\0"
     ds["PixelData"].VR = "OW" if layout.bits_allocated > 8 else "OB"
     for keyword in _PICTURES_ELSEWHERE:
@@ -157,10 +157,11 @@ def _replace_pixels(ds: Dataset, planes: Sequence[Stored]) -> None:
     ds.remove_private_tags()
 
 
-def _packed(plane: Stored, layout: PixelFormat) -> NDArray[np.int64]:
+def _packed(plane: Stored, layout: PixelFormat, kind: np.dtype[Any]) -> NDArray[Any]:
     """As the header says that values lie in their bits (PS3.5 8.1.1); unused bits are zero."""
     shift = layout.high_bit + 1 - layout.bits_stored
-    return (plane.astype(np.int64) & ((1 << layout.bits_stored) - 1)) << shift
+    used = kind.type((1 << layout.bits_stored) - 1)
+    return np.asarray((plane.astype(kind) & used) << kind.type(shift))
 
 
 def _describe(ds: Dataset, derivation: Derivation) -> None:

@@ -23,6 +23,9 @@ _MEMINFO = Path("/proc/meminfo")
 _VOLUME_BYTES = 40
 # ... and for each network its mask on both grids.
 _MASK_BYTES = 2
+# ... and, while a defaced volume is examined, what is kept of the one before: values as stored and
+# as replaced, real ones on both grids, masks, what was removed and protected.
+_BEFORE_BYTES = 24
 # Bytes a voxel of one output of a network: half precision and sums on its own grid, single
 # precision twice on the grid of the volume.
 _OUTPUT_GRID_BYTES = 6
@@ -54,13 +57,17 @@ class NetworkSize:
         return own + working + voxels * self.outputs * _OUTPUT_BYTES
 
 
-def needed_bytes(geometry: SliceGeometry, networks: Sequence[NetworkSize]) -> int:
-    """For one volume; raises a refusal where no grid of a bearable size holds its slices."""
+def needed_bytes(
+    geometry: SliceGeometry, networks: Sequence[NetworkSize], *, defacing: bool = False
+) -> int:
+    """To examine one volume, or to deface it; raises a refusal where no grid of a bearable size
+    holds its slices."""
     grid = stack_grid(geometry)
     voxels = max(math.prod(grid.shape), math.prod(geometry.shape))
     spacing = (grid.slice_spacing_mm, *geometry.pixel_spacing_mm)
     largest = max((each.needed_bytes(voxels, spacing) for each in networks), default=0)
-    return voxels * (_VOLUME_BYTES + _MASK_BYTES * len(networks)) + largest
+    each = _VOLUME_BYTES + _MASK_BYTES * len(networks) + _BEFORE_BYTES * defacing
+    return voxels * each + largest
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ _SENTENCES = {
     Topic.REFUSED: ("delivery was given up", "deliveries were given up"),
     Topic.QUARANTINED: ("object was not accepted", "objects were not accepted"),
     Topic.NEEDS_PERSON: ("series waits for a person", "series wait for a person"),
+    Topic.COPY_FAILED: ("copy without faces failed", "copies without faces failed"),
+    Topic.COPY_HELD: (
+        "series of a copy is held: its proof is not given",
+        "series of copies are held: their proof is not given",
+    ),
     Topic.DISK: ("warning that the disk fills", "warnings that the disk fills"),
 }
 

@@ -207,7 +207,10 @@ def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now:
 def _erase_notices(c: sa.Connection, known: KnownStudy) -> None:
     """SQLite gives numbers of rows that are gone to new ones: people have to be told of these."""
     ids = list(known.series.values())
+    copies, of_series = study_copies.forgotten_with(known.study_instance_uid)
     keys = {
+        Topic.COPY_FAILED: copies,
+        Topic.COPY_HELD: of_series,
         Topic.FAILED: sa.select(examinations.c.id).where(examinations.c.series_id.in_(ids)),
         Topic.NEEDS_PERSON: sa.select(verdicts.c.id).where(verdicts.c.series_id.in_(ids)),
         Topic.REFUSED: _deliveries(ids),

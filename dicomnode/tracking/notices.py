@@ -2,7 +2,8 @@
 
 A row of `notices` is one thing for one channel: `topic` is "channel/topic", `subject` the key of
 the row that it is about. What stood there before a channel was first used is not told, but for
-deliveries, whose state says so. What was settled before it was told is not told either.
+deliveries and copies that failed, whose state says so. What was settled before it was told is not
+told either.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dicomnode.domain import DeliveryState
+from dicomnode.domain import CopyState, DeliveryState
 from dicomnode.tracking import audit, disk_alerts
 from dicomnode.tracking.columns import UtcDateTime
 from dicomnode.tracking.database import insert_missing
@@ -28,9 +29,12 @@ from dicomnode.tracking.schema import (
     quarantine,
     segmentations,
     series,
+    series_copies,
+    study_copies,
     verdicts,
     volumes,
 )
+from dicomnode.tracking.schema.copied import UNFINISHED
 
 # So many rows are noted at a time. Rows become visible in another order than that of their keys
 # where transactions overlap, hence the look back.
@@ -45,6 +49,13 @@ class Topic(StrEnum):
     QUARANTINED = "quarantined"
     NEEDS_PERSON = "needs_person"
     DISK = "disk"
+    COPY_FAILED = "copy_failed"
+    COPY_HELD = "copy_held"
+
+
+# Their rows are there long before it goes wrong: they are looked for by their state, from the first
+# on.
+_LATE = (Topic.REFUSED, Topic.COPY_FAILED)
 
 
 @dataclass(frozen=True)
@@ -153,21 +164,21 @@ def _place(c: sa.Connection, name: str, topic: Topic, now: datetime) -> Place:
     began = c.scalar(mine.order_by(notices.c.id).limit(1))
     if began is None:
         newest = c.scalar(sa.select(sa.func.max(_KEYS[topic]))) or 0
-        began = 0 if topic is Topic.REFUSED else newest
+        began = 0 if topic in _LATE else newest
         _add(c, name, [began], now, told_at=now)
     seen = c.scalar(sa.select(sa.func.max(subject)).where(notices.c.topic == name))
     return Place(began, seen or began)
 
 
 def _new(name: str, topic: Topic, place: Place, wanted: ReviewFilter) -> sa.Select[Any]:
-    """What waits and was not noted, by its key; a delivery may be refused long after it is made."""
+    """What waits and was not noted, by its key."""
     key = _KEYS[topic]
     noted = sa.exists().where(
         notices.c.topic == name, notices.c.subject == sa.cast(key, sa.String(160))
     )
     new = _waiting(topic, wanted).where(~noted).order_by(key).limit(MOST_AT_A_TIME)
-    if topic is Topic.REFUSED:
-        return new
+    if topic in _LATE:
+        return new.where(key > place.began)
     return new.where(key > max(place.began, place.seen - LOOK_BACK))
 
 
@@ -199,6 +210,8 @@ _KEYS: Mapping[Topic, sa.Column[int]] = {
     Topic.QUARANTINED: quarantine.c.id,
     Topic.NEEDS_PERSON: verdicts.c.id,
     Topic.DISK: audit_events.c.id,
+    Topic.COPY_FAILED: study_copies.c.id,
+    Topic.COPY_HELD: series_copies.c.id,
 }
 
 
@@ -252,10 +265,32 @@ def _disk(_: ReviewFilter) -> sa.Select[Any]:
     return sa.select(audit_events.c.id.label("key"), no_study).where(fills)
 
 
+def _copy_failed(_: ReviewFilter) -> sa.Select[Any]:
+    """Of the study that was to be copied."""
+    failed = sa.and_(sa.text(UNFINISHED), study_copies.c.state == CopyState.FAILED.value)
+    return sa.select(study_copies.c.id.label("key"), study_copies.c.study_instance_uid).where(
+        failed
+    )
+
+
+def _copy_held(_: ReviewFilter) -> sa.Select[Any]:
+    """Series whose proof is not given; of the copy, which is where people look."""
+    study = (
+        sa.select(study_copies.c.copy_study_instance_uid)
+        .where(study_copies.c.id == series_copies.c.study_copy_id)
+        .scalar_subquery()
+    )
+    return sa.select(series_copies.c.id.label("key"), study.label("study_instance_uid")).where(
+        sa.cast(series_copies.c.objections, sa.String) != "[]"
+    )
+
+
 _SELECTS: Mapping[Topic, Callable[[ReviewFilter], sa.Select[Any]]] = {
     Topic.FAILED: _failed,
     Topic.REFUSED: _refused,
     Topic.QUARANTINED: _quarantined,
     Topic.NEEDS_PERSON: _needs_person,
     Topic.DISK: _disk,
+    Topic.COPY_FAILED: _copy_failed,
+    Topic.COPY_HELD: _copy_held,
 }

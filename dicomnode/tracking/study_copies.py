@@ -186,12 +186,19 @@ def forget(c: sa.Connection, study_instance_uid: str) -> None:
 
     What a proof says of a copy that is here goes on holding it.
     """
+    copies, of_series = forgotten_with(study_instance_uid)
+    c.execute(series_copies.delete().where(series_copies.c.id.in_(of_series)))
+    c.execute(study_copies.delete().where(study_copies.c.id.in_(copies)))
+
+
+def forgotten_with(study_instance_uid: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """The keys that `forget` deletes: of `study_copies`, and of `series_copies`."""
     s, r = study_copies.c, series_copies.c
     made = sa.exists().where(r.study_copy_id == s.id)
     vain = sa.and_(s.study_instance_uid == study_instance_uid, ~made)
     itself = s.copy_study_instance_uid == study_instance_uid
-    c.execute(series_copies.delete().where(r.study_copy_id.in_(sa.select(s.id).where(itself))))
-    c.execute(study_copies.delete().where(sa.or_(itself, vain)))
+    of_series = sa.select(r.id).join(study_copies, s.id == r.study_copy_id).where(itself)
+    return sa.select(s.id).where(sa.or_(itself, vain)), of_series
 
 
 def shows_a_face(c: sa.Connection, after: int) -> list[tuple[int, str]]:

@@ -40,6 +40,13 @@ def test_more_voxels_more_networks_and_finer_grids_need_more(tmp_path: Path) -> 
     assert least > needed_bytes(few, [on_gpu])
 
 
+def test_defacing_needs_more_than_looking(tmp_path: Path) -> None:
+    found = geometry(tmp_path)
+    voxels = found.rows * found.columns * len(found.positions_mm)
+    more = needed_bytes(found, [SMALL], defacing=True) - needed_bytes(found, [SMALL])
+    assert more >= 20 * voxels
+
+
 def test_slices_are_counted_on_the_grid_that_holds_them(tmp_path: Path) -> None:
     (gapped,) = sort_series(make_series(tmp_path, slices=12, missing=[5, 6])).stacks
     assert needed_bytes(gapped.geometry, [SMALL]) == needed_bytes(geometry(tmp_path, 12), [SMALL])

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 
 from dicomnode.config import Settings
 from dicomnode.config_notices import WebhookSettings
-from dicomnode.domain import VerdictKind
+from dicomnode.domain import CopyState, SeriesCopy, VerdictKind
 from dicomnode.errors import NoticeError
 from dicomnode.notices.message import Message
 from dicomnode.notices.teller import Teller, channels_of, start_telling
 from dicomnode.notices.webhook import Webhook
 from dicomnode.tracking import (
     audit,
+    copied_series,
     decisions,
     deliveries,
     examinations,
@@ -27,13 +28,16 @@ from dicomnode.tracking import (
     notices,
     quarantine,
     series,
+    study_copies,
 )
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.decisions import DecisionKind
 from dicomnode.tracking.quarantine import QuarantinedObject
 from dicomnode.tracking.reviews import ReviewFilter
 from dicomnode.tracking.spool import Spool
+from dicomnode.tracking.study_copies import PlannedSeries
 from tests.mail_server import mail_server
+from tests.unit.tracking.copies import volume_copy
 from tests.unit.tracking.plans import query_plans
 from tests.unit.tracking.rows import examined, instance
 
@@ -130,6 +134,27 @@ def test_whatever_waits_or_failed_is_told_once(site: Site) -> None:
     with site.database.read() as c:
         (event,) = audit.newest(c, event="people notified")
     assert event.detail == expected
+
+
+def test_a_copy_that_failed_or_is_held_is_told_once(site: Site) -> None:
+    channel = Heard()
+    node = teller(site, channel)
+    plan = (PlannedSeries(1, "ab" * 32, "1.2.1.1", ()),)
+    with site.database.begin() as c:
+        failed, held, proven = (
+            study_copies.ask(c, f"1.2.{n}", f"2.25.{n}", plan, [], by="anna") for n in (1, 2, 3)
+        )
+        copied_series.record(c, proven.id, [SeriesCopy("1.2.3.1", (volume_copy("2.25.31"),))], [])
+    node.round(NOW)
+    with site.database.begin() as c:
+        study_copies.set_state(c, failed.id, CopyState.RUNNING)
+        study_copies.set_state(c, failed.id, CopyState.FAILED, sentence="no brain was found")
+        made = SeriesCopy("1.2.2.1", (volume_copy("2.25.21", "a nose"),))
+        copied_series.record(c, held.id, [made], [])
+    for _ in range(2):
+        node.round(NOW)
+    assert channel.counts == [{"copy_failed": 1, "copy_held": 1}]
+    assert "brain" not in channel.messages[0].text
 
 
 def test_a_restart_tells_nothing_again_and_forgets_nothing(site: Site) -> None:
