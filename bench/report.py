@@ -22,7 +22,16 @@ from bench import results
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "performance.md"
 FOUND = ROOT / "build" / "bench"
-BENCHES = ("receive", "volume", "segmentation", "examine", "start")
+BENCHES = (
+    "receive",
+    "volume",
+    "segmentation",
+    "examine",
+    "start",
+    "turnaround",
+    "engine",
+    "growth",
+)
 HEADING = "## Against other programs"
 BEGIN = "<!-- Written by `make bench`: what stands between these two comments is replaced. -->"
 END = "<!-- End of what `make bench` wrote. -->"

@@ -169,13 +169,13 @@ def _questions(database: Database, uid: Callable[[int], str]) -> Iterator[tuple[
 
         return asked
 
-    yield "gate: one study", 500, lambda n: _decide(database, [uid(n)])
+    yield "gate: one study", 500, lambda n: decide(database, [uid(n)])
     yield (
         "gate: a list of 10,000 studies",
         1,
-        lambda n: _decide(database, [uid(n) for n in range(10_000)]),
+        lambda n: decide(database, [uid(n) for n in range(10_000)]),
     )
-    yield "study status", 200, reading(lambda c, n: study_status(c, uid(n), _wanted))
+    yield "study status", 200, reading(lambda c, n: study_status(c, uid(n), wanted_digest))
     yield "timeline", 200, reading(lambda c, n: timeline(c, uid(n)))
     yield from _list_questions(database, reading)
     searches = {"study": uid(0), "series": uid(0) + ".2", "instance": uid(0) + ".1.7"}
@@ -193,7 +193,7 @@ def _questions(database: Database, uid: Callable[[int], str]) -> Iterator[tuple[
     now = datetime.now(UTC)
     yield "worker: what is complete", 3, reading(lambda c, _: unrevised(c, now))
     yield "metrics: totals", 2, reading(lambda c, _: totals.totals(c))
-    yield "metrics: outdated", 3, reading(lambda c, _: outdated.count(c, _wanted))
+    yield "metrics: outdated", 3, reading(lambda c, _: outdated.count(c, wanted_digest))
 
 
 def _list_questions(
@@ -205,7 +205,7 @@ def _list_questions(
         def asked(_: int) -> None:
             with database.read() as connection:
                 page = study_list.page(connection, wanted, after)
-            _decide(database, [row.study_instance_uid for row in page.rows])
+            decide(database, [row.study_instance_uid for row in page.rows])
 
         return asked
 
@@ -223,12 +223,12 @@ def _of_all(ask: Callable[..., object], given: object) -> Callable[[Any, int], o
     return lambda c, _: ask(c, given)
 
 
-def _decide(database: Database, uids: Sequence[str]) -> None:
-    found = list(decide_studies(database, uids, POLICY, _wanted))
+def decide(database: Database, uids: Sequence[str]) -> None:
+    found = list(decide_studies(database, uids, POLICY, wanted_digest))
     assert all(decision.outcome != "unknown_study" for decision in found)
 
 
-def _wanted(subjects: Sequence[Subject]) -> str:
+def wanted_digest(subjects: Sequence[Subject]) -> str:
     assert set(subjects) <= {SUBJECT, Subject("", "", SUBJECT.spacing_mm)}
     return EXAMINER
 

@@ -56,7 +56,17 @@ def run(given: argparse.Namespace, folder: Path) -> list[float]:
     site = make_site(folder)
     text = site.config.read_text(encoding="utf-8").replace("20.0", f"{QUIET_SECONDS}")
     site.config.write_text(text, encoding="utf-8")
-    paths = make_series(folder / "made", rows=512, columns=512, slices=given.slices, modality="CT")
+    paths = make_series(
+        folder / "made",
+        rows=512,
+        columns=512,
+        slices=given.slices,
+        modality="CT",
+        pixel_spacing_mm=(0.5, 0.5),
+        slice_spacing_mm=1.0,
+        volume=head(given.slices),
+        intercept=-1024.0,
+    )
     sop_class = split_file(paths[0].read_bytes())[0].sop_class_uid
     seconds = []
     with running_pacs(site.pacs_port) as pacs, running_node(site.config, site.log):

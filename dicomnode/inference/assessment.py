@@ -58,15 +58,21 @@ class Segmenter(Candidate, Protocol):
 class Findings:
     """What the networks marked in one volume; `masks` lie on the grid that they saw.
 
-    `unanswered` says why no network of a kind looked, `falls` where networks did not run as
-    configured, for want of memory.
+    `modality` is told from the values where the volume does not say it. `unanswered` says why no
+    network of a kind looked, `falls` where networks did not run as configured, for want of memory.
     """
 
     canonical: CanonicalVolume
+    modality: str
     masks: Masks
     models: tuple[ModelIdentity, ...]
     unanswered: Mapping[SegmentKind, str]
     falls: tuple[str, ...] = ()
+
+    @property
+    def marked(self) -> MarkedVolume:
+        canonical = self.canonical
+        return MarkedVolume(canonical.array, canonical.spacing_mm, self.modality, self.masks)
 
 
 @dataclass(frozen=True)
@@ -88,9 +94,7 @@ class Assessment:
 
     @property
     def marked(self) -> MarkedVolume:
-        canonical = self.canonical
-        modality = self.evidence.modality or modality_of(canonical.array)
-        return MarkedVolume(canonical.array, canonical.spacing_mm, modality, self.masks)
+        return self.findings.marked
 
 
 def segment(
@@ -111,7 +115,8 @@ def segment(
         masks[network.identity.kind] = network.segment(canonical.array, canonical.spacing_mm)
         falls += network.falls
     models = tuple(network.identity for network in chosen.networks)
-    return Findings(canonical, masks, models, chosen.unanswered, tuple(falls))
+    modality = volume.modality or modality_of(canonical.array)
+    return Findings(canonical, modality, masks, models, chosen.unanswered, tuple(falls))
 
 
 def assess(
@@ -129,7 +134,7 @@ def assess(
     """
     canonical, masks = findings.canonical, findings.masks
     with ThreadPoolExecutor(max_workers=1) as beside:
-        look = beside.submit(_look, canonical, masks, volume.modality, settings, unpictured)
+        look = beside.submit(_look, findings, settings, unpictured)
         measured = measure(
             masks,
             canonical.spacing_mm,
@@ -149,7 +154,7 @@ def assess(
 
 
 def _look(
-    canonical: CanonicalVolume, masks: Masks, modality: str, settings: Settings, unpictured: str
+    findings: Findings, settings: Settings, unpictured: str
 ) -> tuple[Renderings, float | None]:
     """Pictures of the skin, and what the face detector finds in the plain ones.
 
@@ -158,9 +163,9 @@ def _look(
     detector = installed_detector(settings.evidence.face_detector)
     if detector is None and unpictured:
         return Renderings(missing=unpictured), None
-    array, known = canonical.array, modality or modality_of(canonical.array)
+    array, spacing_mm = findings.canonical.array, findings.canonical.spacing_mm
     try:
-        skin = render(array, canonical.spacing_mm, known, masks)
+        skin = render(array, spacing_mm, findings.modality, findings.masks)
     except RenderingError as error:
         if detector is not None:
             raise

@@ -37,7 +37,7 @@ LEAST_TISSUE_SHARE = 0.005
 
 # Indices of the palette: greys, the same under both fills, and the three outlines.
 _GREYS = 84
-_GREY_STEP = 256 / _GREYS
+_SHADES = (np.arange(256) * _GREYS // 256).astype(np.uint8)
 
 
 def _palette() -> bytes:
@@ -172,7 +172,7 @@ def _masks_of_cut(
     for kind, mask in volume.masks.items():
         cut = _upright(mask, plane, index)
         if cut.any():
-            drawn = Image.fromarray(cut.astype(bool).astype(np.uint8) * 255)
+            drawn = Image.fromarray((cut != 0).view(np.uint8) * np.uint8(255))
             yield kind, np.asarray(drawn.resize(size, Image.Resampling.BILINEAR)) > 127
 
 
@@ -180,11 +180,12 @@ def _overlaid(
     plain: Image.Image, masks: Iterator[tuple[SegmentKind, npt.NDArray[np.bool_]]]
 ) -> Image.Image:
     """With the colours of `_palette`, which makes a third of the bytes that true colours do."""
-    pixels = (np.asarray(plain) // _GREY_STEP).astype(np.uint8)
+    shades = _SHADES[np.asarray(plain)]
+    pixels = shades.copy()
     for kind, mask in masks:
         number = list(SegmentKind).index(kind)
         if kind is not SegmentKind.FOREGROUND:
-            pixels[mask] = pixels[mask] % _GREYS + number * _GREYS
+            np.copyto(pixels, shades + np.uint8(number * _GREYS), where=mask)
         pixels[_outline(mask)] = 3 * _GREYS + number
     image = Image.fromarray(pixels, "P")
     image.putpalette(_palette())

@@ -41,7 +41,7 @@ from dicomnode.inference.assessment import (
     segment,
 )
 from dicomnode.inference.examiner import examiner_digest
-from dicomnode.inference.pictures import write_pictures
+from dicomnode.inference.pictures import DrawnCuts, draw_cuts, write_pictures
 
 # Nobody looks through 64 volumes of an fMRI; the later ones have their overview.
 PICTURED_VOLUMES = 8
@@ -127,14 +127,15 @@ def _examine_stack(
     volume, claims = read_volume(stack), read_claims(stack.datasets)
     acquisition = read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm)
     found = segment(volume, claims, networks, settings, progress)
-    with ThreadPoolExecutor(max_workers=1) as beside:  # a SEG needs nothing that comes after it
+    with ThreadPoolExecutor(max_workers=2) as beside:
         writing = beside.submit(_write_seg, found, stack, revision, settings, out.segmentation)
+        drawing = beside.submit(draw_cuts, found.marked, only_overview=bool(out.unpictured))
         progress("evidence")
         assessed = assess(
             volume, found, claims, settings, acquisition=acquisition, unpictured=out.unpictured
         )
         progress("pictures")
-        pictures = _write_pictures(assessed, out)
+        pictures = _write_pictures(assessed, drawing.result(), out)
         progress("writing SEG")
         segmentation = writing.result()
     return ExaminedVolume(
@@ -168,12 +169,13 @@ def examine_nifti(
         return _examination(digest, settings, set_aside=(SetAside(refused.refusal, 1),))
     spacing = Acquisition(slice_spacing_mm=round(volume.geometry.slice_spacing_mm, 3))
     found = segment(volume, HeaderClaims(), networks, settings, progress)
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with ThreadPoolExecutor(max_workers=2) as beside:
         writing = beside.submit(_write_masks, found, volume, path, out_folder)
+        drawing = beside.submit(draw_cuts, found.marked)
         progress("evidence")
         assessed = assess(volume, found, HeaderClaims(), settings, acquisition=spacing)
         progress("pictures")
-        pictures = _write_pictures(assessed, _Out(out_folder, ""))
+        pictures = _write_pictures(assessed, drawing.result(), _Out(out_folder, ""))
         progress("writing masks")
         writing.result()
     slices = volume.geometry.shape[0]
@@ -241,7 +243,7 @@ def _sop_instance_uid(
     return result_uid("SEG", series, revision.digest, *volume, *networks, run, *falls)
 
 
-def _write_pictures(assessed: Assessment, out: _Out) -> tuple[Picture, ...]:
+def _write_pictures(assessed: Assessment, cuts: DrawnCuts, out: _Out) -> tuple[Picture, ...]:
     return write_pictures(
         out.folder,
         out.suffix,
@@ -249,4 +251,5 @@ def _write_pictures(assessed: Assessment, out: _Out) -> tuple[Picture, ...]:
         assessed.verdict,
         assessed.skin,
         only_overview=bool(out.unpictured),
+        cuts=cuts,
     )

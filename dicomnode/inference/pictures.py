@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -36,6 +37,20 @@ PNG_EFFORT = 4
 Drawn = tuple[View, bool, bytes]
 
 
+@dataclass(frozen=True)
+class DrawnCuts:
+    """What needs neither skin nor verdict: the middle cuts, and the files of cuts and sheets."""
+
+    middle: Mapping[View, Cut]
+    files: tuple[Drawn, ...]
+
+
+def draw_cuts(volume: MarkedVolume, *, only_overview: bool = False) -> DrawnCuts:
+    """`only_overview`: no files but what the overview shows."""
+    middle = {view: _middle_cut(volume, view) for view in PLANES}
+    return DrawnCuts(middle, () if only_overview else tuple(_files_of_cuts(volume, middle)))
+
+
 def write_pictures(
     folder: Path,
     suffix: str,
@@ -44,15 +59,17 @@ def write_pictures(
     skin: Renderings,
     *,
     only_overview: bool = False,
+    cuts: DrawnCuts | None = None,
 ) -> tuple[Picture, ...]:
     """PNGs in `folder`, their names ending in `suffix`; raises `RenderingError`.
 
     The overview shows the three cuts and the skin; the other pictures are each with and without
-    masks, but for the sheets, which have them. `only_overview` makes no other.
+    masks, but for the sheets, which have them. `only_overview` makes no other. `cuts` may have
+    been drawn before.
     """
-    cuts = {view: _middle_cut(volume, view) for view in PLANES}
-    overview = (View.OVERVIEW, True, _png(_overview(volume, verdict, cuts, skin)))
-    rest = () if only_overview else _all_but_overview(volume, cuts, skin)
+    cuts = cuts or draw_cuts(volume, only_overview=only_overview)
+    overview = (View.OVERVIEW, True, _png(_overview(volume, verdict, cuts.middle, skin)))
+    rest = () if only_overview else (*cuts.files, *_files_of_skin(skin))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(_write(folder, suffix, *drawn) for drawn in (overview, *rest))
@@ -60,13 +77,14 @@ def write_pictures(
         raise RenderingError(f"{folder}: a picture could not be written: {error}") from error
 
 
-def _all_but_overview(
-    volume: MarkedVolume, cuts: Mapping[View, Cut], skin: Renderings
-) -> Iterator[Drawn]:
+def _files_of_cuts(volume: MarkedVolume, cuts: Mapping[View, Cut]) -> Iterator[Drawn]:
     for view, cut in cuts.items():
         yield view, False, _png(cut.plain)
         yield view, True, _png(cut.marked)
         yield SHEETS[view], True, _png(_sheet(volume, view))
+
+
+def _files_of_skin(skin: Renderings) -> Iterator[Drawn]:
     for view, png in skin.plain.items():
         yield view, False, png
     for view, png in skin.marked.items():

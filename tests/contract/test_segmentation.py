@@ -371,6 +371,17 @@ def _lose_a_segment(seg: FileDataset) -> None:
     seg.SegmentSequence = seg.SegmentSequence[:2]
 
 
+def _refer_to_one_slice_twice(seg: FileDataset) -> None:
+    first, second = (seg.PerFrameFunctionalGroupsSequence[index] for index in (0, 1))
+    second.DerivationImageSequence = first.DerivationImageSequence
+    second.PlanePositionSequence = first.PlanePositionSequence
+
+
+def _lose_the_last_frame(seg: FileDataset) -> None:
+    seg.PerFrameFunctionalGroupsSequence = seg.PerFrameFunctionalGroupsSequence[:-1]
+    seg.NumberOfFrames -= 1
+
+
 def _cut_pixel_data(seg: FileDataset) -> None:
     seg.PixelData = seg.PixelData[:-8]
 
@@ -382,6 +393,8 @@ def _cut_pixel_data(seg: FileDataset) -> None:
         _swap_two_frames,
         _shrink_pixels,
         _another_frame_of_reference,
+        _refer_to_one_slice_twice,
+        _lose_the_last_frame,
         _cut_pixel_data,
         _swap_the_numbers_of_two_segments,
         _swap_two_descriptions,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pydicom.uid import MRImageStorage
 
+from bench.growth_plot import HEIGHT, plot
 from bench.raw_association import VERIFICATION, RawAssociation, echo
 from bench.receive import replay
 from bench.report import BEGIN, END, with_section
@@ -63,3 +65,13 @@ def test_a_presentation_context_that_is_refused_is_told() -> None:
         pytest.raises(ConnectionError, match="refused"),
     ):
         RawAssociation(peer.port, VERIFICATION)
+
+
+def test_a_plot_of_growth_begins_at_one_and_holds_every_line() -> None:
+    drawn = plot([10, 100, 1000], {"a": [1.0, 1.0, 1.0], "b": [1.0, 3.0, 9.0]})
+    lines = re.findall(r'points="(.*?)"', drawn)
+    places = [[tuple(map(float, pair.split(","))) for pair in line.split()] for line in lines]
+    assert len(places) == 3  # what is logarithmic, too
+    assert len({line[0] for line in places}) == 1
+    assert places[1][0][1] == places[1][2][1]  # no growth: level
+    assert all(0 <= y <= HEIGHT for line in places for _, y in line)
