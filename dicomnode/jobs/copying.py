@@ -17,11 +17,18 @@ from pydantic import TypeAdapter
 
 from dicomnode.config import Settings
 from dicomnode.domain import CopyOrder, CopyState, CopyWay, SeriesCopy
-from dicomnode.errors import ExaminationDiedError, SpoolError, sentence
+from dicomnode.errors import (
+    ExaminationDiedError,
+    ExaminationPostponedError,
+    SpoolError,
+    may_pass,
+    sentence,
+    waits_for_the_machine,
+)
 from dicomnode.intake.refusals import RefusedObjectError
 from dicomnode.intake.running import running_intake
 from dicomnode.jobs.forget import leaving_nothing_forgotten
-from dicomnode.jobs.lanes import JobQueue
+from dicomnode.jobs.lanes import JobQueue, pause_seconds
 from dicomnode.jobs.stages import Stages
 from dicomnode.tracking import copied_series, expected, retention, series, study_copies
 from dicomnode.tracking.completeness import Source
@@ -37,7 +44,8 @@ log = logging.getLogger("dicomnode.jobs")
 _COPY = TypeAdapter(SeriesCopy)
 CANCELLED = "cancelled"
 
-# What a step hands on: {"copy": ...} or {"failure": ...}.
+# What a step hands on: {"copy": ...} or {"failure": ...}, with "again" where only the machine was
+# not ready.
 Found = dict[str, Any]
 
 
@@ -97,12 +105,27 @@ class Copying:
                 return {"copy": _COPY.dump_python(self.stages.copy(order), mode="json")}
             except ExaminationDiedError as error:
                 reason = str(error)
+            except ExaminationPostponedError as error:
+                return {"failure": str(error), "again": "postponed"}
             except Exception as error:
+                if may_pass(error):
+                    return {"failure": waits_for_the_machine(error), "again": "postponed"}
                 # The edge of the worker: any failure is recorded and shown.
                 uid = order.revision.series_instance_uid
                 log.exception("no copy without faces", extra={"series": uid})
                 return {"failure": sentence(error)}
         return {"failure": reason}
+
+    def postpone(
+        self, connection: Connection, queue: JobQueue, copy_id: int, number: int, why: str
+    ) -> None:
+        """The try of that number, later, as a job of its own; none where it was cancelled."""
+        queued = CopyState.QUEUED
+        if study_copies.set_state(connection, copy_id, queued, sentence=why):
+            pause = pause_seconds(number, self.settings.jobs.examination_pause_seconds)
+            copy = study_copies.load(connection, copy_id)
+            job_id = queue.enqueue_copy(connection, copy, number, pause)
+            study_copies.set_state(connection, copy_id, queued, sentence=why, job_id=job_id)
 
     def record(self, copy_id: int, found: Sequence[Found]) -> str:
         """Every objection stands in the database before an object is received; why it failed."""

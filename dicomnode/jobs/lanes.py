@@ -105,8 +105,13 @@ class Examining:
 
     def pause_seconds(self, first_seconds: float) -> float:
         """Before this try: doubles with each, up to `LONGEST_PAUSE_SECONDS`."""
-        doublings = min(self.number - 2, 20)
-        return min(first_seconds * 2.0**doublings, LONGEST_PAUSE_SECONDS)
+        return pause_seconds(self.number, first_seconds)
+
+
+def pause_seconds(number: int, first_seconds: float) -> float:
+    """Before the try of that number, which is no first one."""
+    doublings = min(number - 2, 20)
+    return min(first_seconds * 2.0**doublings, LONGEST_PAUSE_SECONDS)
 
 
 def migrate(database: Database) -> None:
@@ -199,15 +204,20 @@ class JobQueue:
         self.client.enqueue_in_transaction(connection, options, *astuple(attempt))
         return attempt.job_id
 
-    def enqueue_copy(self, connection: Connection, copy: StudyCopy) -> str:
+    def enqueue_copy(
+        self, connection: Connection, copy: StudyCopy, number: int = 1, delay_seconds: float = 0.0
+    ) -> str:
         """Within the caller's transaction, which notes that it is queued; another id each time.
 
-        What a policy asks for waits until no new series does, a person doesn't.
+        `number` counts tries, of which those before could not begin. What a policy asks for waits
+        until no new series does, a person doesn't.
         """
         job_id = f"{Stage.DEFACE}:{copy.study_instance_uid}:{copy.id}:{time.time_ns()}"
         priority = Priority.BATCH if copy.is_automatic else Priority.ROUTINE
         options = _options(Stage.DEFACE, Lane.GPU, job_id, priority)
-        self.client.enqueue_in_transaction(connection, options, copy.id)
+        if delay_seconds > 0:
+            options["delay_seconds"] = delay_seconds
+        self.client.enqueue_in_transaction(connection, options, copy.id, number)
         return job_id
 
     def close(self) -> None:

@@ -110,25 +110,36 @@ class Workflows:
                 return DBOS.run_step(_step("settle"), self._sending.settle, attempt, outcome)
 
         @DBOS.workflow(name=Stage.DEFACE, max_recovery_attempts=recoveries)
-        def deface(copy_id: int) -> str:
+        def deface(copy_id: int, number: int = 1) -> str:
             with self._working():
-                failure = self._copy(copy_id)
+                failure = self._copy(copy_id, number)
             if failure:
                 raise ExaminationFailedError(failure)
             return "copied"
 
-    def _copy(self, copy_id: int) -> str:
-        """Every series of a copy without faces, and then all of it into the node; why it failed."""
+    def _copy(self, copy_id: int, number: int) -> str:
+        """Every series of a copy without faces, and then all of it into the node; why it failed.
+
+        Where the machine is not ready there is another try, `number` + 1.
+        """
         steps, found = self._copying, []
-        for number in range(DBOS.run_step(_step("begin"), steps.begin, copy_id)):
-            found.append(DBOS.run_step(_step(f"copy {number}"), self._copy_series, copy_id, number))
+        for index in range(DBOS.run_step(_step("begin"), steps.begin, copy_id)):
+            found.append(DBOS.run_step(_step(f"copy {index}"), self._copy_series, copy_id, index))
             if "failure" in found[-1]:
                 break
         if not found:
             return ""
+        if "again" in found[-1] and number <= self.settings.jobs.examination_postponements:
+            why = found[-1]["failure"]
+            self.once.run_tx_step({"name": "again"}, self._copy_again, copy_id, number + 1, why)
+            return ""
         failure = DBOS.run_step(_step("record"), steps.record, copy_id, found)
         failure = failure or DBOS.run_step(_step("receive"), steps.receive, copy_id, found)
         return DBOS.run_step(_step("end"), steps.end, copy_id, found, failure)
+
+    def _copy_again(self, copy_id: int, number: int, why: str) -> None:
+        connection = self.once.sql_session().connection()
+        self._copying.postpone(connection, self.queue, copy_id, number, why)
 
     def _copy_series(self, copy_id: int, number: int) -> dict[str, Any]:
         with self._gpu:

@@ -24,7 +24,7 @@ from dicomnode.domain import (
     SeriesCopy,
     VerdictKind,
 )
-from dicomnode.errors import ExaminationDiedError, RenderingError
+from dicomnode.errors import ExaminationDiedError, ExaminationPostponedError, RenderingError
 from dicomnode.gate.copies import ask_for_copy
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.studies import decide_studies
@@ -206,6 +206,28 @@ def test_each_step_may_run_again(make_node: MakeNode, tmp_path: Path) -> None:
     assert made.origin is not None
     assert any("sees another region" in why for why in made.origin.objections)
     assert copy_of(node, copy).state is CopyState.DONE
+
+
+def test_a_copy_for_which_there_is_no_memory_waits(make_node: MakeNode) -> None:
+    node, tries = make_node(jobs={"examination_pause_seconds": 0.01}), []
+
+    def look(revision: Revision) -> Examination:
+        return rows.examined(revision, VerdictKind.FACE_VISIBLE)
+
+    def copy_nothing(order: CopyOrder) -> SeriesCopy:
+        tries.append(order)
+        if len(tries) < 3:
+            raise ExaminationPostponedError("waits for memory")
+        return SeriesCopy(order.revision.series_instance_uid, left_out=("no brain was found",))
+
+    node.put("a")
+    study = result_uid("study", "a")
+    with node.working(replace(small_node.stages(node.settings), examine=look, copy=copy_nothing)):
+        until(lambda: is_examined(node, study, 1))
+        copy = ask(node, study)
+        until(lambda: copy_of(node, copy).state is CopyState.FAILED)
+    assert len(tries) == 3
+    assert copy_of(node, copy).sentence.startswith("no face could be removed")
 
 
 def test_a_copy_that_fails_says_why_and_can_be_retried(make_node: MakeNode) -> None:
