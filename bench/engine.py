@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,8 @@ def run(folder: Path, jobs: int, rounds: int) -> tuple[dict[str, float], list[di
     }
     for file in filled.values():
         # What is still in the write-ahead log comes into the file that is copied.
-        subprocess.run(["sqlite3", str(file), "PRAGMA wal_checkpoint(TRUNCATE)"], check=True)
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     orders = (SIDES, SIDES[::-1])
     return enqueue_ms, [a_round(folder, filled, orders[number % 2]) for number in range(rounds)]
 

@@ -79,6 +79,8 @@ def _same_mask(
     """Every voxel of the mask (slice, row, column), placed by the referenced instances and frames,
     and its centroid: by the SEG's own geometry, and by that of the source."""
     slice_of = {reference(image): index for index, image in enumerate(source.images)}
+    if (seg.Rows, seg.Columns) != mask.shape[1:]:
+        raise SegmentationError(f"{name}: its frames have another shape than the slices")
     left, wrong = set(range(len(mask))), 0
     moments = np.zeros((len(mask), 3))
     positions = np.zeros((len(mask), 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,7 +129,9 @@ def _examine_stack(
     acquisition = read_acquisition(stack.datasets, stack.geometry.slice_spacing_mm)
     found = segment(volume, claims, networks, settings, progress)
     with ThreadPoolExecutor(max_workers=2) as beside:
-        writing = beside.submit(_write_seg, found, stack, revision, settings, out.segmentation)
+        writing = beside.submit(
+            copy_context().run, _write_seg, found, stack, revision, settings, out.segmentation
+        )
         drawing = beside.submit(draw_cuts, found.marked, only_overview=bool(out.unpictured))
         progress("evidence")
         assessed = assess(

@@ -94,15 +94,15 @@ class Copying:
             folder=self._folder(copy, planned),
             project=copy.project,
         )
-        with leaving_nothing_forgotten(self.settings, self.database, revision):
-            return self._make(order)
+        return self._make(order)
 
     def _make(self, order: CopyOrder) -> Found:
         """What takes its process down is tried again as often as an examination is."""
         reason = ""
         for _ in range(self.settings.jobs.examination_attempts):
             try:
-                return {"copy": _COPY.dump_python(self.stages.copy(order), mode="json")}
+                with leaving_nothing_forgotten(self.settings, self.database, order.revision):
+                    return {"copy": _COPY.dump_python(self.stages.copy(order), mode="json")}
             except ExaminationDiedError as error:
                 reason = str(error)
             except ExaminationPostponedError as error:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from dbos import DBOSClient
 
 # SQLite has one writer: who receives must not wait for long, and the next look takes the rest.
-_AT_A_TIME, _TIMES = 200, 20
+_AT_A_TIME, _TIMES = 200, 5
 
 
 def clear_done(client: DBOSClient, keep_days: float, now: datetime | None = None) -> int:

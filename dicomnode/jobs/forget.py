@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbos import DBOSClient, WorkflowStatus
 
 from dicomnode.config import Settings
 from dicomnode.domain import Revision
-from dicomnode.errors import DatabaseError, JobError
+from dicomnode.errors import DatabaseError, JobError, sentence
 from dicomnode.jobs import lanes
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.jobs.stranded import begin_again
 from dicomnode.tracking import forgetting
 from dicomnode.tracking.database import Database
 from dicomnode.tracking.forgetting import KnownStudy
-from dicomnode.tracking.spool import Spool
+from dicomnode.tracking.spool import Spool, short_name
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,6 +31,7 @@ log = logging.getLogger("dicomnode.jobs")
 
 _WAITING, _RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 _LOOK_SECONDS = 0.5
+_MARKS = "worked-at"
 # SQLite has one writer: who receives must not wait for long.
 _FILES_AT_A_TIME = 200
 _PREFIXES_AT_A_TIME = 100
@@ -77,20 +79,42 @@ def leaving_nothing_forgotten(
     settings: Settings, database: Database, revision: Revision
 ) -> Iterator[None]:
     """Around what makes files of a series: cancelled just as it began, a job runs on while the
-    study is forgotten, and nobody else would find what it made."""
-    study, series = revision.study_instance_uid, revision.series_instance_uid
+    study is forgotten, and nobody else would find what it made.
+
+    A mark says meanwhile that it is worked at; where this process dies, `discard_left` finds it.
+    """
+    uids = (revision.study_instance_uid, revision.series_instance_uid)
+    mark = settings.results_folder / _MARKS / short_name(revision.series_instance_uid)
+    mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.write_text("\n".join(uids), encoding="ascii")
     try:
         yield
     finally:
-        try:
-            with database.begin() as connection:
-                found = forgetting.discard_leftovers(
-                    connection, study, series, settings.results_folder
-                )
-            if found:
-                log.warning("a series was forgotten while it was worked at: no file of it is kept")
-        except DatabaseError:  # what was made of a series that is still here can be recorded later
-            log.warning("not known whether the series was forgotten", extra={"series": series})
+        _discard(settings, database, mark, *uids)
+
+
+def discard_left(settings: Settings, database: Database) -> None:
+    """What jobs made of forgotten series whose process died, or had no database at its end."""
+    for mark in (settings.results_folder / _MARKS).glob("*"):
+        study, _, series = mark.read_text(encoding="ascii").partition("\n")
+        if series:
+            _discard(settings, database, mark, study, series, still=True)
+
+
+def _discard(
+    settings: Settings, database: Database, mark: Path, study: str, series: str, still: bool = False
+) -> None:
+    """Takes the mark away too, but for `still`: a job that may go on at a series that is here.
+
+    An error costs no result that is to be recorded: the mark stays, and is looked at again.
+    """
+    try:
+        with database.begin() as connection:
+            gone = forgetting.discard_leftovers(connection, study, series, settings.results_folder)
+        if gone or not still:
+            mark.unlink(missing_ok=True)
+    except (DatabaseError, OSError) as error:
+        log.warning("not known whether a series was forgotten", extra={"reason": sentence(error)})
 
 
 def _begin(

@@ -17,6 +17,7 @@ from dicomnode.jobs.commitment_reports import CommitmentReports
 from dicomnode.jobs.copying import enqueue_asked
 from dicomnode.jobs.delays import Delays
 from dicomnode.jobs.done import clear_done
+from dicomnode.jobs.forget import discard_left
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.liveness import Liveness, liveness, new_executor_id
 from dicomnode.jobs.peers import Peers, again_and_again
@@ -131,6 +132,7 @@ class _Rounds:
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = time.monotonic()
             self.guarded(self._stranded.look)
+            self.guarded(lambda: discard_left(self.watch.settings, self.watch.database))
             keep_days = self.watch.settings.jobs.keep_done_days
             self.guarded(lambda: clear_done(self.watch.queue.client, keep_days))
 

@@ -242,6 +242,11 @@ def _without_passwords(url: sa.URL, service_file: Path) -> tuple[sa.URL, dict[st
         environment["PGPASSWORD"] = str(url.password)
     url = url.set(drivername="postgresql", password=None)
     if of_key := url.query.get(_KEY_PASSWORD):
+        if "service" in url.query or str(of_key) != str(of_key).strip():
+            raise DatabaseError(
+                f"database.url: {_KEY_PASSWORD} can't be handed to PostgreSQL's programs beside a "
+                "service, or with space around it: put it into the service file"
+            )
         service_file.write_text(f"[dicomnode]\n{_KEY_PASSWORD}={of_key}\n")
         environment["PGSERVICEFILE"] = str(service_file)
         url = url.difference_update_query([_KEY_PASSWORD]).update_query_dict(

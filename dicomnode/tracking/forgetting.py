@@ -155,11 +155,14 @@ def discard_leftovers(
 ) -> bool:
     """What a job made that was cancelled too late, and ran on while its series was forgotten.
 
-    Whether there was any; nothing of a series that is here. Raises `OSError`.
+    Whether it was; of a series that is here nothing goes. Raises `OSError`.
     """
     lock(c, study_instance_uid)
     here = sa.select(series.c.id).where(series.c.series_instance_uid == series_instance_uid)
-    return c.scalar(here) is None and remove_folder(series_instance_uid, results)
+    if c.scalar(here) is not None:
+        return False
+    remove_folder(series_instance_uid, results)
+    return True
 
 
 def erase_rows(c: sa.Connection, known: KnownStudy, account: str, why: str, now: datetime) -> None:

@@ -27,13 +27,11 @@ def remove_results(
     remove_folder(series_instance_uid, folder)
 
 
-def remove_folder(series_instance_uid: str, folder: Path) -> bool:
-    """What lies in the folder of a series; whether there was one. Raises `OSError`."""
+def remove_folder(series_instance_uid: str, folder: Path) -> None:
+    """What lies in the folder of a series; raises `OSError`."""
     of_series = folder / short_name(series_instance_uid)
-    if not of_series.is_dir():
-        return False
-    shutil.rmtree(of_series)
-    return True
+    if of_series.is_dir():
+        shutil.rmtree(of_series)
 
 
 def _files(c: sa.Connection, series_id: int) -> Iterator[Path]:

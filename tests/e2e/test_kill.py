@@ -1,6 +1,7 @@
 """`kill -9` at random moments of the node: nothing accepted is lost, nothing is doubled.
 
-The networks are thresholds, the rest is the node. `bench/kill.py` kills as often as you like.
+Where single processes are killed the networks are thresholds, the rest is the node, and
+`bench/kill.py` kills as often as you like; where all of it is killed it is the installed program.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def assert_the_spool_holds(spool: Path, sent: Sequence[Sequence[Path]]) -> None:
 def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
     files = make_series(tmp_path / "sent", slices=12)
     with running_orthanc(tmp_path / "pacs") as pacs:
-        with running_node(tmp_path / "a", pacs, program=SMALL_ROLES) as node:
+        with running_node(tmp_path / "a", pacs) as node:
             send_until_accepted(node, files)
             children = below(node)
             node.process.kill()
@@ -134,7 +135,7 @@ def test_a_killed_node_starts_again_where_it_was(tmp_path: Path) -> None:
             wait_until(
                 "its roles are gone", lambda: not any(map(is_running, children)), 60, node.log
             )
-        with running_node(tmp_path / "a", pacs, program=SMALL_ROLES) as node:
+        with running_node(tmp_path / "a", pacs) as node:
             (series,) = wait_until("settled", lambda: node.settled(1), 120, node.log)
             assert series["state"] == "examined"
 

@@ -101,8 +101,9 @@ def test_a_study_that_is_forgotten_while_its_cancelled_job_runs_on_leaves_no_fil
         forget(node.settings, node.database, revision.study_instance_uid, account="anna")
         assert not of_series.exists()
         of_series.mkdir()
-        made.append(of_series / "written-late.dcm")
-        made[0].touch()
+        late = of_series / "written-late.dcm"
+        late.touch()
+        made.append(late)
         return found
 
     node.put("a")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pydicom import dcmread
 
 from dicomnode.config import Settings
-from dicomnode.domain import DeliveryState, GateOutcome
+from dicomnode.domain import DeliveryState, GateOutcome, Revision
 from dicomnode.errors import JobError, SpoolError
 from dicomnode.gate.policy import policy_of
 from dicomnode.gate.studies import decide_studies
@@ -45,7 +45,7 @@ from dicomnode.tracking.findings import verdicts_of_study
 from dicomnode.tracking.held import HeldFile, HeldState
 from dicomnode.tracking.parked import Parked
 from dicomnode.tracking.quarantine import QuarantinedObject
-from dicomnode.tracking.spool import Spool, object_name
+from dicomnode.tracking.spool import Spool, object_name, short_name
 from tests import small_node
 from tests.databases import *  # noqa: F403
 from tests.examined_site import *  # noqa: F403
@@ -268,3 +268,31 @@ def test_a_disk_that_is_away_keeps_the_study_until_it_is_back(site: Site, tmp_pa
 
 def _die(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_a_job_left_that_died_while_its_study_was_forgotten_goes_with_the_next_look(
+    make_settings: Callable[..., Settings], database: Database
+) -> None:
+    site = Site(make_settings(), database)
+    here, gone = site.series("one"), site.series("two")
+    of_series = {}
+    for study in (here, gone):
+        uid = site.finding(study).series_instance_uid
+        of_series[study] = site.settings.results_folder / short_name(uid)
+        mark = site.settings.results_folder / "worked-at" / short_name(uid)
+        with module.leaving_nothing_forgotten(site.settings, database, revision_of(study, uid)):
+            left = mark.read_bytes()
+        assert not mark.exists()
+        mark.write_bytes(left)  # as of a process that was killed
+        of_series[study].mkdir(parents=True, exist_ok=True)
+    forget(site.settings, database, gone, account="anna")
+    for folder in of_series.values():
+        folder.mkdir(exist_ok=True)
+        (folder / "late.png").touch()
+    module.discard_left(site.settings, database)
+    assert [folder.exists() for folder in of_series.values()] == [True, False]
+    assert [path.name for path in mark.parent.iterdir()] == [of_series[here].name]
+
+
+def revision_of(study: str, uid: str) -> Revision:
+    return Revision(1, 1, "digest", study, uid, "MR", ())
