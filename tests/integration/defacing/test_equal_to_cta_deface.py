@@ -23,8 +23,7 @@ from dicomnode.config import InferenceSettings, Settings
 from dicomnode.defacing.slices import read_nifti_slices
 from dicomnode.dicom.resample import mask_to_source
 from dicomnode.domain import ModelIdentity, SegmentKind
-from dicomnode.errors import RenderingError
-from dicomnode.inference import assessment
+from dicomnode.inference.assessment import segment
 from dicomnode.inference.models import Model, digest
 from dicomnode.inference.nnunet import Network
 from dicomnode.training.drawn import draw_head
@@ -110,21 +109,14 @@ def published(model: Path, scan: Path, out: Path) -> np.ndarray:
 
 
 def test_our_mask_before_it_grows_is_that_of_the_published_script(
-    model: Path, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, scan: Path, tmp_path: Path
 ) -> None:
     theirs = published(model, scan, tmp_path)
     inference = InferenceSettings(device="cpu", cpu_threads=1, mirroring=True)
     settings, face = Settings(inference=inference), Network(pinned(model), inference)
     others = networks(Memory())[:2]
-    monkeypatch.setattr(assessment, "render", _refuse)
     source = read_nifti_slices(scan, "CT")
-    seen = assessment.assess(
-        source.volume,
-        source.claims,
-        [*others, face],
-        settings,
-        acquisition=source.acquisition,
-    )
+    seen = segment(source.volume, source.claims, [*others, face], settings)
     ours = mask_to_source(
         seen.masks[SegmentKind.FACE], seen.canonical, source.volume.geometry
     ).astype(bool)
@@ -137,7 +129,3 @@ def pinned(folder: Path) -> Model:
     identity = ModelIdentity(SegmentKind.FACE, LAYOUT.parts[0], "1", "")
     draft = Model(identity, folder, ("all",), "checkpoint_final.pth", ("CT",), "none", "test")
     return replace(draft, identity=replace(identity, sha256=digest(draft)))
-
-
-def _refuse(*_: object) -> None:
-    raise RenderingError("nobody looks")
