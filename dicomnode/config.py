@@ -204,6 +204,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _each_project_has_its_own_key(self) -> Settings:
+        """The same key gives a person the same pseudonym: two projects could be put together."""
+        asking = [own.deidentification for own in self.projects.values() if own.deidentify]
+        if self.gate.deidentify:
+            asking.append(self.deidentification)
+        files = [own.key_file for own in asking]
+        if twice := next((file for file in files if files.count(file) > 1), None):
+            raise ValueError(f"deidentification.key_file: {twice} is that of two projects")
+        return self
+
+    @model_validator(mode="after")
     def _the_gate_ae_knows_its_ways(self) -> Settings:
         projects = (DEFAULT_PROJECT, *self.projects)
         check_titles(self.gate_ae, projects, [archive.name for archive in self.archives])
@@ -250,6 +261,15 @@ class Settings(BaseSettings):
         if project not in self.projects:
             raise ConfigurationError(f"there is no project {project!r} in the configuration")
         return f"projects.{project}.deidentification", self.projects[project].deidentification
+
+    def way_of_copies(self, names_of: str) -> tuple[str, ...]:
+        """How faces are removed, and names for the project `names_of` where it is one: another
+        way makes another copy.
+
+        A key is told apart by the name of its file. Raises `ConfigurationError` as above.
+        """
+        way = (self.defacing.method, self.defacing.series_description_suffix)
+        return (*way, names_of, self.deidentification_of(names_of)[1].method) if names_of else way
 
     @property
     def database_url(self) -> str:

@@ -45,11 +45,17 @@ def copy_series(
 
     What an earlier call has finished is not made again: not every device gives the same mask
     twice, and what was put into the node must not change. Raises `OSError`, `ConfigurationError`
-    where there is no key to de-identify with, and what the networks and `admit` raise.
+    where there is no key to de-identify with, `DefacingError` where the settings are not those of
+    the order, and what the networks and `admit` raise.
     """
     record = order.folder / _RECORD
     if (earlier := _earlier(record)) is not None:
         return earlier
+    if order.way and order.way != settings.way_of_copies(order.project):
+        raise DefacingError(
+            "the configuration of copies was changed, and this process began before: restart the "
+            "worker, and retry the job"
+        )
     headers = _headers(order, settings)
     shutil.rmtree(order.folder, ignore_errors=True)
     order.folder.mkdir(parents=True)
@@ -57,9 +63,10 @@ def copy_series(
     series = sort_series(order.revision.paths, settings.series)
     volumes, left_out = [], [f"{each.images} images: {each.refusal}" for each in series.set_aside]
     for number, stack in enumerate(series.stacks, start=1):
-        admit(stack.geometry)
         folder = order.folder / f"volume-{number}"
         try:
+            if stack.label not in order.unchanged:
+                admit(stack.geometry)
             volumes.append(_copy(order, stack, headers, networks, settings, folder, progress))
         except (DefacingError, SeriesRefusedError) as error:
             shutil.rmtree(folder, ignore_errors=True)

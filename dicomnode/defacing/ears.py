@@ -15,6 +15,7 @@ from dicomnode.defacing.grid import (
     coarse_mm,
     distance_mm,
     every,
+    in_blocks,
     sizes_of,
     step_of,
 )
@@ -39,12 +40,15 @@ def ear_region(tissue: Flags, face: Flags, spacing_mm: Triple) -> Flags:
     """
     step = step_of(spacing_mm, GRID_MM)
     thin, grid_mm = every(step), coarse_mm(spacing_mm, step)
-    body = np.pad(tissue[thin], 1)
+    # What the edge of the volume cuts is not skin.
+    body = np.pad(tissue[thin], 1, mode="edge")
     ball = distance_mm(body, grid_mm) > BALL_MM
+    if body.all() or not ball.any():
+        return np.zeros_like(tissue)
     head = distance_mm(~ball, grid_mm) <= BALL_MM
     flaps = (body & ~head)[1:-1, 1:-1, 1:-1]
     found = np.zeros_like(flaps)
-    for side in _sides(body[1:-1, 1:-1, 1:-1], face[thin], grid_mm):
+    for side in _sides(body[1:-1, 1:-1, 1:-1], in_blocks(face, step), grid_mm):
         labels, count = ndimage.label(flaps[side])
         sizes = sizes_of(labels)
         if count and sizes.max() * np.prod(grid_mm) / 1000.0 >= LEAST_ML:

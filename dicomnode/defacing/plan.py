@@ -46,6 +46,8 @@ def plan_removal(
     brain = protected_brain(canonical.array, tissue, face, spacing_mm, modality)
     growth = Growth(settings.outward_mm, settings.inward_mm, settings.spare_orbits)
     removed = removed_region(face, tissue, brain, spacing_mm, growth)
+    if not removed.any():
+        raise DefacingError("all of the face that was found lies in the brain: nothing is removed")
     if settings.ears == "remove":
         removed = removed | (ear_region(tissue, face, spacing_mm) & ~brain)
     air = plain_air(canonical.array, tissue, spacing_mm, modality)

@@ -73,6 +73,8 @@ def removed_region(
     if growth.spares_orbits:
         protected = protected | ((depth_mm(tissue, spacing_mm) > SKIN_MM) & ~face)
     grown = _grown(face, tissue, spacing_mm, growth) & ~protected
+    if not grown.any():
+        return grown
     return grown | (_cut_off(grown, tissue, spacing_mm) & ~protected)
 
 

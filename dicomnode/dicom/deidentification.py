@@ -81,6 +81,7 @@ _DEVICE = (
     "DateOfLastDetectorCalibration",
     "TimeOfLastDetectorCalibration",
 )
+_OF_BIRTH = ("PatientBirthDate", "PatientBirthTime", "PatientBirthDateInAlternativeCalendar")
 _TIMES = ("DA", "DT", "TM")
 
 
@@ -160,6 +161,8 @@ class _Walk:
         if element.keyword in self._retained:
             return Action.KEEP
         asked = _action_of(element.tag.group, element.tag.element)
+        if element.keyword in _OF_BIRTH:
+            return asked  # shifted with the others it would tell the age in days
         if element.VR in _TIMES and asked is not Action.KEEP and self.settings.dates == "shift":
             return Action.KEEP  # days are shifted, times of day stay
         return asked

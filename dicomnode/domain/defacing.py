@@ -46,7 +46,7 @@ class CopyOrder:
 
     `unchanged` are labels of the volumes without a face. `identity` is part of every new UID: the
     same order gives the same objects. `project` is the one by whose settings headers are
-    de-identified; empty: they stay as they came.
+    de-identified; empty: they stay as they came. `way` is that of whoever asked.
     """
 
     revision: Revision
@@ -55,6 +55,7 @@ class CopyOrder:
     identity: str
     folder: Path
     project: str = ""
+    way: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -123,15 +123,8 @@ def deidentified_for(settings: Settings, project: str) -> str:
 
 
 def manner(settings: Settings, examiner_digest: str, names_of: str) -> str:
-    """How a face is removed here, and names for a project: another way makes another copy.
-
-    The key of its pseudonyms is for the worker alone; it is told apart by the name of its file.
-    """
-    defacing = settings.defacing
-    parts = [defacing.method, defacing.series_description_suffix, examiner_digest]
-    if names_of:
-        parts += [names_of, settings.deidentification_of(names_of)[1].method]
-    return "\n".join(parts)
+    """The way of its copies, and by which networks."""
+    return "\n".join((*settings.way_of_copies(names_of), examiner_digest))
 
 
 def plan_copy(study_instance_uid: str, findings: Sequence[SeriesFinding]) -> CopyPlan:

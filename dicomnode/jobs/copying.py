@@ -43,6 +43,7 @@ log = logging.getLogger("dicomnode.jobs")
 
 _COPY = TypeAdapter(SeriesCopy)
 CANCELLED = "cancelled"
+GONE = "the original is no longer here as it was when the copy was asked for"
 
 # What a step hands on: {"copy": ...} or {"failure": ...}, with "again" where only the machine was
 # not ready.
@@ -80,10 +81,17 @@ class Copying:
         with self.database.read() as connection:
             copy = study_copies.load(connection, copy_id)
             planned = copy.plan[number]
-            revision = series.load_revision(connection, planned.revision_id, self.spool)
+            try:
+                revision = series.load_revision(connection, planned.revision_id, self.spool)
+            except LookupError:
+                return {"failure": GONE}
             removed_at = series.removed_at(connection, planned.revision_id)
         if copy.state is not CopyState.RUNNING:
             return {"failure": CANCELLED}
+        # A number of a row that is gone may be that of another one.
+        asked = (planned.series_instance_uid, planned.revision_digest)
+        if (revision.series_instance_uid, revision.digest) != asked:
+            return {"failure": GONE}
         if removed_at is not None:
             return {"failure": f"some of its {retention.sentence(removed_at)}"}
         order = CopyOrder(
@@ -93,6 +101,7 @@ class Copying:
             identity=copy.copy_study_instance_uid,
             folder=self._folder(copy, planned),
             project=copy.project,
+            way=self.settings.way_of_copies(copy.project),
         )
         return self._make(order)
 
@@ -164,8 +173,8 @@ class Copying:
     def end(self, copy_id: int, found: Sequence[Found], failure: str) -> str:
         with self.database.begin() as connection:
             state = CopyState.FAILED if failure else CopyState.DONE
-            study_copies.set_state(connection, copy_id, state, sentence=failure)
-        if not failure:
+            is_ended = study_copies.set_state(connection, copy_id, state, sentence=failure)
+        if is_ended and not failure:
             for path in _files(found):
                 path.unlink(missing_ok=True)
         return failure

@@ -129,7 +129,7 @@ class Workflows:
                 break
         if not found:
             return ""
-        if "again" in found[-1] and number <= self.settings.jobs.examination_postponements:
+        if "again" in found[-1] and number < self.settings.jobs.examination_postponements:
             why = found[-1]["failure"]
             self.once.run_tx_step({"name": "again"}, self._copy_again, copy_id, number + 1, why)
             return ""

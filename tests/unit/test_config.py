@@ -169,6 +169,16 @@ def test_who_asks_for_other_names_says_by_which_key(tmp_path: Path, section: str
     assert (where, found.key_file, found.dates) == (own, Path("k"), "remove")
 
 
+def test_no_two_projects_have_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    own = '[projects.{0}]\ndeidentify = true\n[projects.{0}.deidentification]\nkey_file = "k{1}"\n'
+    path.write_text(own.format("a", 1) + own.format("b", 2))
+    load(path)
+    path.write_text(own.format("a", 1) + own.format("b", 1))
+    with pytest.raises(ConfigurationError, match="that of two projects"):
+        load(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such file"):
         load(tmp_path / "absent.toml")

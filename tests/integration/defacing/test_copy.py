@@ -17,7 +17,7 @@ from dicomnode.app.batch import find
 from dicomnode.config import Settings
 from dicomnode.defacing.copy import copy_series
 from dicomnode.domain import CopyOrder, CopyWay, Revision, SeriesCopy
-from dicomnode.errors import ConfigurationError, RenderingError
+from dicomnode.errors import ConfigurationError, DefacingError, RenderingError
 from dicomnode.inference import assessment
 from dicomnode.training.drawn import draw_head
 from tests.factories import make_series
@@ -213,3 +213,16 @@ def test_without_its_key_nothing_is_copied_for_a_project(tmp_path: Path) -> None
     with pytest.raises(ConfigurationError, match=r"projects\.mine\.deidentification\.key_file"):
         copy(tmp_path / "in", [""], tmp_path / "out", settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_that_are_not_those_of_whoever_asked_copy_nothing(tmp_path: Path) -> None:
+    """A worker that began before its configuration was changed must not make copies of the new."""
+    make_series(tmp_path / "in", slices=4)
+    old, new = (of_project(tmp_path, "k", dates=dates) for dates in ("shift", "remove"))
+    way = new.way_of_copies("mine")
+    asked = CopyOrder(
+        revision(tmp_path / "in"), frozenset([""]), STUDY, STUDY, tmp_path / "out", "mine", way
+    )
+    with pytest.raises(DefacingError, match="restart the worker"):
+        copy_series(asked, networks(Memory()), old)
+    assert copy_series(asked, networks(Memory()), new).volumes

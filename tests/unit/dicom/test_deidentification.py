@@ -55,6 +55,14 @@ def test_nothing_that_names_a_person_or_a_place_stays(secret: str) -> None:
     assert secret not in words(anonymous(image()))
 
 
+@pytest.mark.parametrize("dates", ["shift", "remove"])
+def test_the_day_of_birth_stays_in_no_form(dates: str) -> None:
+    """Shifted as the others it would tell the age in days."""
+    ds = anonymous(image(PatientBirthTime="070809"), dates=dates)
+    assert not ds.get("PatientBirthDate")
+    assert "PatientBirthTime" not in ds
+
+
 def test_private_attributes_go_at_every_depth() -> None:
     ds = anonymous(image())
     assert not any(e.tag.is_private for e in ds.iterall())

@@ -174,8 +174,9 @@ def test_a_project_with_names_of_its_own_has_its_own_copies() -> None:
     assert deidentified_for(with_names, "one") == deidentified_for(with_names, "default") == ""
     every = {manner(with_names, "ab", "")}
     for names in own:
-        project = {"deidentify": True, "deidentification": names}
-        settings = Settings(projects={"one": project, "two": project})  # type: ignore[dict-item]
+        other = names | {"key_file": f"{names['key_file']}-2"}
+        project, second = ({"deidentify": True, "deidentification": n} for n in (names, other))
+        settings = Settings(projects={"one": project, "two": second})  # type: ignore[dict-item]
         for name in ("one", "two"):
             assert deidentified_for(settings, name) == name
             every.add(manner(settings, "ab", name))

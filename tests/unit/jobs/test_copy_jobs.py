@@ -13,12 +13,13 @@ from dicomnode.domain import CopyOrder, CopyState, Revision, SeriesCopy, Verdict
 from dicomnode.domain import Examination as Found
 from dicomnode.errors import DefacingError, JobError
 from dicomnode.gate.copies import ask_for_copy
-from dicomnode.jobs.copying import Copying, enqueue_asked
+from dicomnode.jobs.copying import GONE, Copying, enqueue_asked
 from dicomnode.jobs.engine import JobState, cancel, list_jobs, retry
 from dicomnode.jobs.forget import forget
 from dicomnode.jobs.lanes import JobQueue
 from dicomnode.jobs.stranded import Stranded
 from dicomnode.tracking import audit, copied_series, study_copies
+from dicomnode.tracking.schema import revisions
 from dicomnode.tracking.study_copies import StudyCopy
 from tests import small_node
 from tests.examined_site import *  # noqa: F403
@@ -159,5 +160,10 @@ def test_whoever_makes_a_copy_is_told_for_which_project(site: Site) -> None:
             copy = ask_for_copy(c, study, settings, "a digest", name, by="anna")
             study_copies.set_state(c, copy.id, CopyState.RUNNING)
         assert "copy" in steps.make(copy.id, 0)
+        with site.database.begin() as c:  # another series has the number of one that is gone
+            c.execute(revisions.update().values(digest="another"))
+        assert steps.make(copy.id, 0) == {"failure": GONE}
+        with site.database.begin() as c:
+            c.execute(revisions.update().values(digest=copy.plan[0].revision_digest))
     assert [project for project, _, _ in told] == ["", "mine"]
     assert len(set(told[0]) | set(told[1])) == 6
