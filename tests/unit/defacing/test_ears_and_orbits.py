@@ -72,9 +72,7 @@ def test_another_choice_makes_other_objects_and_the_default_those_of_before() ->
     assert len({settings.method for settings in every}) == len(every)
 
 
-def test_a_slab_has_no_ears_and_a_face_that_is_all_protected_no_region() -> (
-    None
-):
+def test_a_slab_has_no_ears_and_a_face_that_is_all_protected_no_region() -> None:
     slab, nothing = np.zeros((4, 30, 30), bool), np.zeros((4, 30, 30), bool)
     slab[:, 5:25, 5:25] = True
     face = nothing.copy()
