@@ -28,7 +28,7 @@ serve: setup
 
 test: setup
 	@bash tools/peers.sh
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	@bash tools/peers.sh

@@ -18,7 +18,7 @@ from dicomnode.delivery.store import Sent
 from dicomnode.domain import Examination, Refusal, RefusalCode, Revision, SetAside
 from dicomnode.errors import JobError, ModelError
 from dicomnode.jobs.done import clear_done
-from dicomnode.jobs.engine import JobState, cancel, retry
+from dicomnode.jobs.engine import Job, JobState, cancel, retry
 from dicomnode.jobs.forget import forget
 from dicomnode.jobs.lanes import JobQueue, Stage
 from dicomnode.jobs.sending import Sending
@@ -192,10 +192,16 @@ def test_a_destination_that_was_down_gets_everything_when_it_is_back(
     node = make_node(pacs(free_port), url=database_url)
     node.put("a")
     with node.working():
-        until(lambda: [job.state for job in node.jobs()] == [JobState.WAITING_TO_RETRY])
-        waiting = node.jobs()[0]
-        assert waiting.next_attempt_at is not None
-        assert f"pacs (PACS at 127.0.0.1:{free_port}) does not accept" in waiting.error
+        seen: list[Job] = []
+
+        def waits() -> bool:
+            """It tries again and again meanwhile, and may do so between two looks."""
+            seen.extend(job for job in node.jobs() if job.next_attempt_at is not None)
+            return bool(seen)
+
+        until(waits)
+        assert seen[0].state is JobState.WAITING_TO_RETRY
+        assert f"pacs (PACS at 127.0.0.1:{free_port}) does not accept" in seen[0].error
         with storage_peer(free_port) as peer:
             until(lambda: node.states() == ["delivered"])
     assert set(peer.received.values()) == {1}
