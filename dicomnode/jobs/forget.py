@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,9 +96,10 @@ def leaving_nothing_forgotten(
 def discard_left(settings: Settings, database: Database) -> None:
     """What jobs made of forgotten series whose process died, or had no database at its end."""
     for mark in (settings.results_folder / _MARKS).glob("*"):
-        study, _, series = mark.read_text(encoding="ascii").partition("\n")
-        if series:
-            _discard(settings, database, mark, study, series, still=True)
+        with suppress(FileNotFoundError):  # its job has ended meanwhile
+            study, _, series = mark.read_text(encoding="ascii").partition("\n")
+            if series:
+                _discard(settings, database, mark, study, series, still=True)
 
 
 def _discard(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -16,6 +17,7 @@ from dicomnode.defacing.copy import copy_series
 from dicomnode.dicom.uids import result_uid
 from dicomnode.domain import (
     CopyOrder,
+    CopySeries,
     CopyState,
     Examination,
     GateDecision,
@@ -128,6 +130,22 @@ def decide(node: Node, study: str) -> GateDecision:
     return decision
 
 
+@contextmanager
+def a_failed_copy(node: Node, make: CopySeries) -> Iterator[StudyCopy]:
+    """Of a study that shows a face; `make` is how the working node copies a series."""
+
+    def shows_a_face(revision: Revision) -> Examination:
+        return rows.examined(revision, VerdictKind.FACE_VISIBLE)
+
+    node.put("a")
+    study = result_uid("study", "a")
+    with node.working(replace(small_node.stages(node.settings), examine=shows_a_face, copy=make)):
+        until(lambda: is_examined(node, study, 1))
+        copy = ask(node, study)
+        until(lambda: copy_of(node, copy).state is CopyState.FAILED)
+        yield copy
+
+
 def is_examined(node: Node, study: str, count: int) -> bool:
     found = findings(node, study)
     return len(found) == count and all(one.state in ("examined", "refused") for one in found)
@@ -211,42 +229,26 @@ def test_each_step_may_run_again(make_node: MakeNode, tmp_path: Path) -> None:
 def test_a_copy_for_which_there_is_no_memory_waits(make_node: MakeNode) -> None:
     node, tries = make_node(jobs={"examination_pause_seconds": 0.01}), []
 
-    def look(revision: Revision) -> Examination:
-        return rows.examined(revision, VerdictKind.FACE_VISIBLE)
-
     def copy_nothing(order: CopyOrder) -> SeriesCopy:
         tries.append(order)
         if len(tries) < 3:
             raise ExaminationPostponedError("waits for memory")
         return SeriesCopy(order.revision.series_instance_uid, left_out=("no brain was found",))
 
-    node.put("a")
-    study = result_uid("study", "a")
-    with node.working(replace(small_node.stages(node.settings), examine=look, copy=copy_nothing)):
-        until(lambda: is_examined(node, study, 1))
-        copy = ask(node, study)
-        until(lambda: copy_of(node, copy).state is CopyState.FAILED)
-    assert len(tries) == 3
-    assert copy_of(node, copy).sentence.startswith("no face could be removed")
+    with a_failed_copy(node, copy_nothing) as copy:
+        assert len(tries) == 3
+        assert copy_of(node, copy).sentence.startswith("no face could be removed")
 
 
 def test_a_copy_that_fails_says_why_and_can_be_retried(make_node: MakeNode) -> None:
     node, is_broken = make_node(), [True]
-
-    def look(revision: Revision) -> Examination:
-        return rows.examined(revision, VerdictKind.FACE_VISIBLE)
 
     def copy_nothing(order: CopyOrder) -> SeriesCopy:
         if is_broken:
             raise ExaminationDiedError("the examining process was killed")
         return SeriesCopy(order.revision.series_instance_uid, left_out=("no brain was found",))
 
-    node.put("a")
-    study = result_uid("study", "a")
-    with node.working(replace(small_node.stages(node.settings), examine=look, copy=copy_nothing)):
-        until(lambda: is_examined(node, study, 1))
-        copy = ask(node, study)
-        until(lambda: copy_of(node, copy).state is CopyState.FAILED)
+    with a_failed_copy(node, copy_nothing) as copy:
         assert copy_of(node, copy).sentence == "the examining process was killed"
         (job,) = (job for job in list_jobs(node.database) if job.stage is Stage.DEFACE)
         assert (job.state, job.error) == (JobState.FAILED, "the examining process was killed")
